@@ -1,0 +1,57 @@
+// Package command is a resource provider with the tokens, properties and behaviour of pulumi-command 1.2.1, for places
+// where the official plugin cannot be downloaded. A program written against the PyPI SDK `pulumi_command` runs on
+// either without a change.
+//
+// It differs from the official plugin only where that one would lose work or leak:
+//   - cancelling an operation ends the whole process group of a local command, not its shell alone;
+//   - log lines and error texts never show an input that the program marked secret;
+//   - an overlong line of output cannot block a command, and bytes that are not UTF-8 cannot lose a finished one.
+package command
+
+import (
+	"context"
+	"strings"
+
+	p "github.com/pulumi/pulumi-go-provider"
+	"github.com/pulumi/pulumi-go-provider/infer"
+	"github.com/pulumi/pulumi-go-provider/middleware/schema"
+
+	"reflector/toolchain/command/internal/redact"
+	"reflector/toolchain/command/local"
+	"reflector/toolchain/command/remote"
+)
+
+// Name is the package name in every token of this provider.
+const Name = "command"
+
+// NewProvider makes the provider: four resources, one function, and redaction of secret inputs around all of them.
+func NewProvider() p.Provider {
+	return redact.Wrap(infer.Provider(infer.Options{
+		Metadata: schema.Metadata{
+			DisplayName: "Command",
+			Description: "Runs commands and copies files, on this machine or over SSH, as part of the resource model.",
+			Keywords:    []string{"pulumi", "command", "category/utility", "kind/native"},
+			LanguageMap: map[string]any{
+				"python": map[string]any{
+					"respectSchemaVersion": true,
+					"pyproject":            map[string]bool{"enabled": true},
+				},
+			},
+		},
+		Resources: []infer.InferredResource{
+			infer.Resource(&local.Command{}),
+			infer.Resource(&remote.Command{}),
+			infer.Resource(&remote.CopyToRemote{}),
+			infer.Resource(&remote.CopyFile{}),
+		},
+		Functions: []infer.InferredFunction{
+			infer.Function(&local.Run{}),
+		},
+	}))
+}
+
+// Main serves the provider to the engine that started this process, until the engine ends it. The version is the one
+// the plugin was installed under, with or without a leading "v".
+func Main(version string) error {
+	return NewProvider().Run(context.Background(), Name, strings.TrimPrefix(version, "v"))
+}
