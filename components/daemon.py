@@ -1,0 +1,102 @@
+"""Talking to a Docker daemon outside the provider: what the provider cannot say or do.
+
+Used by the hooks of `service.py` and `host.py` and by the preflight, always through the `docker` command, which reaches
+a daemon over the same unix, ssh and TLS transports as the provider does. Nothing here imports pulumi.
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+_TIMEOUT_SECONDS: Final = 60
+"""For a single question; a daemon that needs longer is not going to answer."""
+
+
+class DaemonError(RuntimeError):
+    """The daemon could not be asked, or refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Daemon:
+    """A Docker daemon by its address."""
+
+    address: str
+    """unix:///path, ssh://user@host[:port] or tcp://host:port."""
+    certificates: str = ""
+    """Folder with ca.pem, cert.pem and key.pem for tcp://."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes a `docker` command talk to this daemon."""
+        environment = {"DOCKER_HOST": self.address}
+        if self.certificates:
+            environment |= {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": self.certificates}
+        return environment
+
+    def run(self, *arguments: str, timeout_seconds: int = _TIMEOUT_SECONDS) -> str:
+        """Run `docker` with `arguments` and return its standard output.
+
+        Raises: DaemonError with the command's own last words if it fails, hangs or is not installed.
+        """
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("DOCKER_")}
+        command = ("docker", *arguments)
+        try:
+            done = subprocess.run(  # noqa: S603 -- a fixed program with arguments of ours, no shell
+                command,
+                env=inherited | self.environment,
+                capture_output=True,
+                text=True,
+                timeout=timeout_seconds,
+                check=False,
+            )
+        except FileNotFoundError:
+            raise DaemonError("the docker command is not installed; install the Docker client") from None
+        except subprocess.TimeoutExpired:
+            raise DaemonError(f"{self.address} did not answer within {timeout_seconds} s") from None
+        if done.returncode != 0:
+            raise DaemonError(done.stderr.strip() or f"{' '.join(command)} ended with status {done.returncode}")
+        return done.stdout
+
+    def _inspect(self, kind: str, name: str) -> Mapping[str, Any] | None:
+        try:
+            found: Sequence[Mapping[str, Any]] = json.loads(self.run(kind, "inspect", name))
+        except DaemonError as error:
+            if "no such" in str(error).lower() or "not found" in str(error).lower():
+                return None
+            raise
+        return found[0]
+
+    def container(self, name: str) -> Mapping[str, Any] | None:
+        """Return what the daemon knows of the container called `name`, None if there is none."""
+        return self._inspect("container", name)
+
+    def networks(self, name: str) -> list[Mapping[str, Any]]:
+        """Return every network called exactly `name`: Docker allows several."""
+        ids = self.run("network", "ls", "--no-trunc", "--quiet", "--filter", f"name=^{name}$").split()
+        return [network for id_ in ids if (network := self._inspect("network", id_)) is not None]
+
+    def last_words(self, name: str, lines: int) -> str:
+        """Return the last log lines of the container called `name`, and what its last health check said."""
+        done = self.container(name)
+        if done is None:
+            return f"there is no container {name} any more"
+        state = done["State"]
+        words = [f"state: {state['Status']}, exit code {state['ExitCode']}, restarted {done['RestartCount']} times"]
+        checks = state.get("Health", {}).get("Log") or []
+        if checks:
+            words.append(f"last health check: exit code {checks[-1]['ExitCode']}: {checks[-1]['Output'].strip()}")
+        # docker logs repeats the container's two streams on its own two; the order between them is lost anyway.
+        shell = ("sh", "-c", 'exec docker logs --tail "$1" "$2" 2>&1', "sh", str(lines), name)
+        logs = subprocess.run(  # noqa: S603 -- a fixed script; the name travels as an argument
+            shell,
+            env=os.environ | self.environment,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_SECONDS,
+            check=False,
+        )
+        words.append(f"last {lines} log lines:\n{logs.stdout.rstrip()}")
+        return "\n".join(words)

@@ -1,0 +1,109 @@
+"""Garage: S3 on this Docker host."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pulumi
+
+from components.handover import DockerHost, ObjectStore
+from components.secret import token
+from components.service import File, HealthCheck, ServiceArgs, service, volume
+from components.step import StepArgs, step
+from rendering import garage as rendering
+
+UID: Final = 1000
+"""Any would do: the image has no users. Ours owns its volumes by this one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GarageArgs:
+    """A single Garage node with one bucket."""
+
+    host: DockerHost
+    image: pulumi.Input[str]
+    command: Sequence[str]
+    """Arguments the image needs to play this part; empty for the official one."""
+    bucket: str
+    capacity_gib: int
+    public_url: str
+    """Where Caddy serves it."""
+    origins: Sequence[str]
+    """Web origins whose pages may use presigned URLs."""
+
+    def __post_init__(self) -> None:
+        if self.capacity_gib < 1:
+            raise ValueError(f"capacity_gib must be 1 or more, not {self.capacity_gib}")
+
+
+class Garage(pulumi.ComponentResource):
+    """A Garage node with a bucket and a key for it, on the internal storage network.
+
+    Creates: volumes and secrets, protected. Does not: publish a port; the edge serves it by `public_url`.
+    """
+
+    store: ObjectStore
+    """The bucket, ready once the key may use it."""
+
+    def __init__(self, name: str, args: GarageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("reflector:garage:Garage", name, {}, opts)
+        # The forms Garage insists on: GK and 12 bytes, 32 bytes, in hexadecimal.
+        access_key_id = pulumi.Output.concat("GK", token(f"{name}-key-id", self, size_bytes=12))
+        secret_access_key = token(f"{name}-key-secret", self)
+
+        def secret_file(path: str, content: pulumi.Output[str]) -> File:
+            # Garage refuses secrets that others can read.
+            return File(path=path, content=content, mode="0400", uid=UID, gid=UID)
+
+        container = service(
+            f"{name}-container",
+            ServiceArgs(
+                host=args.host,
+                service="garage",
+                image=args.image,
+                port=rendering.S3_PORT,
+                command=list(args.command),
+                environment={"GARAGE_CONFIG_FILE": rendering.CONFIG_FILE, "RUST_LOG": "garage=info"},
+                files=[
+                    File(path=rendering.CONFIG_FILE, content=rendering.config()),
+                    secret_file(rendering.RPC_SECRET_FILE, token(f"{name}-rpc-secret", self)),
+                    secret_file(rendering.ADMIN_TOKEN_FILE, token(f"{name}-admin-token", self)),
+                ],
+                volumes={
+                    rendering.META_DIRECTORY: volume(f"{name}-meta", args.host, "garage-meta", self),
+                    rendering.DATA_DIRECTORY: volume(f"{name}-data", args.host, "garage-data", self),
+                },
+                networks={"storage": ()},
+                health=HealthCheck(test=("CMD", "/garage", "status"), start_period_seconds=60),
+                stop_grace_seconds=60,
+            ),
+            self,
+        )
+        ready = step(
+            f"{name}-bucket",
+            StepArgs(
+                host=args.host,
+                container=container,
+                service="garage",
+                script=Path(__file__).with_name("garage_setup.py").read_text(encoding="utf-8"),
+                inside=False,
+                stdin=pulumi.Output.all(access_key_id=access_key_id, secret_access_key=secret_access_key).apply(
+                    lambda key: rendering.desired_state(
+                        capacity_gib=args.capacity_gib, bucket=args.bucket, origins=list(args.origins), **key
+                    )
+                ),
+                show_progress=True,
+            ),
+            self,
+        )
+        self.store = ObjectStore(
+            endpoint=f"http://garage:{rendering.S3_PORT}",
+            public_endpoint=args.public_url,
+            region=rendering.REGION,
+            bucket=args.bucket,
+            access_key_id=access_key_id,
+            secret_access_key=secret_access_key,
+            ready=[ready],
+        )
+        self.register_outputs({})

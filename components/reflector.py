@@ -1,0 +1,230 @@
+"""Reflector itself: the server, its workers, and the web frontend."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pulumi
+import pulumi_docker as docker
+
+from components.handover import (
+    Cache,
+    Database,
+    DockerHost,
+    LanguageModel,
+    ObjectStore,
+    SpeechServices,
+    TrustBundle,
+    WorkflowEngine,
+)
+from components.secret import password, token
+from components.service import HealthCheck, ServiceArgs, service, volume
+from components.trust import NODE_ENVIRONMENT, PYTHON_ENVIRONMENT, trust_file
+from rendering import environment
+from rendering.password import password_hash
+
+WEB_UID: Final = 1001
+"""nextjs in upstream's frontend image."""
+
+_SERVER_HEALTH: Final = HealthCheck(
+    test=("CMD", "curl", "-fsS", "-m", "5", "-o", "/dev/null", f"http://127.0.0.1:{environment.SERVER_PORT}/health"),
+    timeout_seconds=6,
+    # It migrates the database before it listens.
+    start_period_seconds=300,
+)
+_WORKER_HEALTH: Final = HealthCheck(
+    # Through the broker and back; -A would import all of Reflector for each check.
+    test=("CMD-SHELL", '/app/.venv/bin/celery -b "$CELERY_BROKER_URL" inspect ping -d "celery@$HOSTNAME" -t 10'),
+    interval_factor=3,
+    timeout_seconds=30,
+    retries=3,
+    start_period_seconds=180,
+)
+_BEAT_HEALTH: Final = HealthCheck(
+    # Celery's scheduler writes its schedule at start and every five minutes; three times that is silence.
+    test=("CMD-SHELL", "find /app -maxdepth 1 -name 'celerybeat-schedule*' -mmin -15 | grep -q ."),
+    start_period_seconds=180,
+)
+_HATCHET_WORKER_HEALTH: Final = HealthCheck(
+    # The SDK's own: healthy only while it is connected to Hatchet.
+    test=(
+        "CMD", "curl", "-fsS", "-m", "5", "-o", "/dev/null", f"http://127.0.0.1:{environment.WORKER_HEALTH_PORT}/health",
+    ),
+    timeout_seconds=6,
+    start_period_seconds=180,
+)  # fmt: skip
+_WEB_HEALTH: Final = HealthCheck(
+    # busybox's wget is all the image has.
+    test=("CMD", "wget", "-q", "-T", "5", "-O", "/dev/null", f"http://127.0.0.1:{environment.WEB_PORT}/api/health"),
+    timeout_seconds=6,
+    start_period_seconds=60,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReflectorArgs:
+    """Reflector."""
+
+    host: DockerHost
+    backend_image: pulumi.Input[str]
+    frontend_image: pulumi.Input[str]
+    frontend_command: Sequence[str]
+    """Arguments the image needs to play the frontend; empty for upstream's."""
+    url: str
+    """Public base URL, without a trailing slash."""
+    password_login: bool
+    """False: Reflector's public mode."""
+    admin_email: str
+    trust: TrustBundle
+    database: Database
+    cache: Cache
+    object_store: ObjectStore
+    speech: SpeechServices
+    language_model: LanguageModel | None
+    workflow: WorkflowEngine
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Role:
+    """A backend role, each a container of the same image."""
+
+    name: str
+    health: HealthCheck
+    stop_grace_seconds: int
+    keeps_files: bool = True
+    """Whether it works on the uploads and derived files the roles share."""
+    runs_models: bool = True
+    """Whether it runs speech models when they are in-process."""
+
+
+_SERVER: Final = _Role(name="server", health=_SERVER_HEALTH, stop_grace_seconds=30)
+_WORKERS: Final = (
+    # Two minutes to finish what they are at; Celery and Hatchet hand the rest to the next worker.
+    _Role(name="worker", health=_WORKER_HEALTH, stop_grace_seconds=120),
+    _Role(name="hatchet-worker-llm", health=_HATCHET_WORKER_HEALTH, stop_grace_seconds=120),
+    _Role(name="beat", health=_BEAT_HEALTH, stop_grace_seconds=30, keeps_files=False, runs_models=False),
+)
+
+
+class Reflector(pulumi.ComponentResource):
+    """Reflector's server, workers and web frontend.
+
+    The server migrates the database before it is healthy, and everything else waits for that. Creates: secrets and a
+    volume, protected. Does not: publish a port.
+    """
+
+    admin_password: pulumi.Output[str] | None
+    """Secret; None where nobody logs in."""
+    web: docker.Container
+    """Healthy once the whole application is."""
+
+    def __init__(self, name: str, args: ReflectorArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("reflector:reflector:Reflector", name, {}, opts)
+        backend = _backend_environment(args, token(f"{name}-secret-key", self))
+        volumes = {"/app/data": volume(f"{name}-data", args.host, "reflector", self)}
+        models = {}
+        if not args.speech.url:
+            # Upstream keeps none, and fetches the models again with every new container.
+            models = {"/root/.cache": volume(f"{name}-models", args.host, "reflector-models", self)}
+
+        def run(role: _Role, extra: Mapping[str, pulumi.Input[str]], after: Sequence[pulumi.Resource]) -> docker.Container:
+            return service(
+                f"{name}-{role.name}",
+                ServiceArgs(
+                    host=args.host,
+                    service=role.name,
+                    image=args.backend_image,
+                    port=environment.SERVER_PORT if role is _SERVER else None,
+                    environment=environment.merged(backend, {"ENTRYPOINT": role.name}, extra),
+                    files=[trust_file(args.trust)],
+                    volumes={**(volumes if role.keeps_files else {}), **(models if role.runs_models else {})},
+                    networks={"application": (), "cache": (), "database": ()},
+                    health=role.health,
+                    # The entrypoint merges the trust bundle into the system store, and beat writes beside its code.
+                    read_only=False,
+                    stop_grace_seconds=role.stop_grace_seconds,
+                    depends_on=after,
+                ),
+                self,
+            )
+
+        self.admin_password = None
+        admin: dict[str, pulumi.Input[str]] = {}
+        if args.password_login:
+            self.admin_password = password(f"{name}-admin", self)
+            salt = token(f"{name}-admin-salt", self, size_bytes=16)
+            admin = {
+                "ADMIN_EMAIL": args.admin_email,
+                "ADMIN_PASSWORD_HASH": pulumi.Output.all(password=self.admin_password, salt=salt).apply(
+                    lambda secrets: password_hash(**secrets)
+                ),
+            }
+        server = run(
+            _SERVER,
+            admin,
+            [
+                args.database.ready,
+                args.cache.ready,
+                *args.object_store.ready,
+                *args.speech.ready,
+                *(args.language_model.ready if args.language_model else ()),
+                args.workflow.ready,
+            ],
+        )
+        workers = [run(role, {}, [server]) for role in _WORKERS]
+        self.web = service(
+            f"{name}-web",
+            ServiceArgs(
+                host=args.host,
+                service="web",
+                image=args.frontend_image,
+                port=environment.WEB_PORT,
+                command=list(args.frontend_command),
+                environment=environment.merged(
+                    environment.web(
+                        url=args.url,
+                        password_login=args.password_login,
+                        kv_url=args.cache.url(),
+                        nextauth_secret=token(f"{name}-nextauth-secret", self),
+                    ),
+                    NODE_ENVIRONMENT,
+                ),
+                files=[trust_file(args.trust)],
+                networks={"application": (), "cache": ()},
+                health=_WEB_HEALTH,
+                user=f"{WEB_UID}:{WEB_UID}",
+                read_only=False,
+                depends_on=[server, *workers],
+            ),
+            self,
+        )
+        self.register_outputs({"admin_password": self.admin_password})
+
+
+def _backend_environment(args: ReflectorArgs, secret_key: pulumi.Output[str]) -> dict[str, pulumi.Input[str]]:
+    store, speech = args.object_store, args.speech
+    parts: list[Mapping[str, pulumi.Input[str]]] = [
+        environment.backend(
+            url=args.url,
+            password_login=args.password_login,
+            database_url=args.database.url.apply(lambda url: url.replace("postgresql://", "postgresql+asyncpg://", 1)),
+            redis_host=args.cache.host,
+            redis_port=args.cache.port,
+            broker_url=args.cache.url(1),
+            secret_key=secret_key,
+        ),
+        environment.storage(
+            endpoint=store.public_endpoint,
+            region=store.region,
+            bucket=store.bucket,
+            access_key_id=store.access_key_id,
+            secret_access_key=store.secret_access_key,
+        ),
+        environment.speech(speech.url, speech.api_key, speech.whisper_model, speech.hf_token),
+        environment.workflow(args.workflow.server_url, args.workflow.host_port, args.workflow.token),
+        PYTHON_ENVIRONMENT,
+    ]
+    if args.language_model is not None:
+        model = args.language_model
+        parts.append(environment.language_model(model.url, model.model, model.api_key, model.context_tokens))
+    return environment.merged(*parts)

@@ -1,0 +1,161 @@
+"""The environment of Reflector's own containers, variable by variable as the software reads it.
+
+Values may be anything the caller composes (text here, outputs in a component): nothing is looked into. A feature that is
+off leaves no variable behind.
+"""
+
+from collections.abc import Mapping
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+SERVER_PORT: Final = 1250
+WEB_PORT: Final = 3000
+WORKER_HEALTH_PORT: Final = 8001  # the Hatchet SDK's default
+
+_IN_PROCESS_TIMEOUT_SECONDS: Final = "3600"
+"""As upstream sets it for models on CPU, which take longer than the audio lasts."""
+
+
+def speech(
+    url: str, api_key: T | None, whisper_model: str, hf_token: T | None
+) -> dict[str, T | str]:
+    """Return what tells the backend where speech becomes text; an empty `url` means inside the backend."""
+    environment: dict[str, T | str] = {"DIARIZATION_ENABLED": "true"}
+    if hf_token is not None:
+        environment["HF_TOKEN"] = hf_token
+    if not url:
+        return environment | {
+            "TRANSCRIPT_BACKEND": "whisper",
+            "WHISPER_CHUNK_MODEL": whisper_model,
+            "WHISPER_FILE_MODEL": whisper_model,
+            "DIARIZATION_BACKEND": "pyannote",
+            "TRANSLATION_BACKEND": "marian",
+            "PADDING_BACKEND": "pyav",
+            "MIXDOWN_BACKEND": "pyav",
+            "TRANSCRIPT_FILE_TIMEOUT": _IN_PROCESS_TIMEOUT_SECONDS,
+            "DIARIZATION_FILE_TIMEOUT": _IN_PROCESS_TIMEOUT_SECONDS,
+        }
+    environment |= {
+        "TRANSCRIPT_BACKEND": "modal",
+        "TRANSCRIPT_URL": url,
+        "DIARIZATION_BACKEND": "modal",
+        "DIARIZATION_URL": url,
+        "PADDING_BACKEND": "modal",
+        "PADDING_URL": url,
+        "MIXDOWN_BACKEND": "modal",
+        "MIXDOWN_URL": url,
+    }
+    if api_key is None:
+        return environment | {"TRANSLATION_BACKEND": "modal", "TRANSLATE_URL": url}
+    # The translation client looks for its key under a name no setting declares, so it never sends one; against a
+    # service that wants a key it could only fail.
+    return environment | {
+        "TRANSLATION_BACKEND": "passthrough",
+        "TRANSCRIPT_MODAL_API_KEY": api_key,
+        "DIARIZATION_MODAL_API_KEY": api_key,
+        "PADDING_MODAL_API_KEY": api_key,
+        "MIXDOWN_MODAL_API_KEY": api_key,
+    }
+
+
+def language_model(url: str, model: str, api_key: T, context_tokens: int) -> dict[str, T | str]:
+    """Return what tells the backend which model to ask."""
+    return {
+        "LLM_URL": url,
+        "LLM_MODEL": model,
+        "LLM_API_KEY": api_key,
+        "LLM_CONTEXT_WINDOW": str(context_tokens),
+    }
+
+
+def storage(
+    *, endpoint: T, region: T, bucket: T, access_key_id: T, secret_access_key: T
+) -> dict[str, T | str]:
+    """Return what tells the backend where objects are.
+
+    There is one endpoint setting, and presigned URLs carry it: it has to be the one everybody can reach. An empty text
+    means AWS itself.
+    """
+    environment: dict[str, T | str] = {
+        "TRANSCRIPT_STORAGE_BACKEND": "aws",
+        "TRANSCRIPT_STORAGE_AWS_BUCKET_NAME": bucket,
+        "TRANSCRIPT_STORAGE_AWS_REGION": region,
+        "TRANSCRIPT_STORAGE_AWS_ACCESS_KEY_ID": access_key_id,
+        "TRANSCRIPT_STORAGE_AWS_SECRET_ACCESS_KEY": secret_access_key,
+    }
+    if endpoint != "":
+        environment["TRANSCRIPT_STORAGE_AWS_ENDPOINT_URL"] = endpoint
+    return environment
+
+
+def workflow(server_url: str, host_port: str, token: T) -> dict[str, T | str]:
+    """Return what lets the backend reach Hatchet, and its workers say that they are alive."""
+    return {
+        "HATCHET_CLIENT_SERVER_URL": server_url,
+        "HATCHET_CLIENT_HOST_PORT": host_port,
+        "HATCHET_CLIENT_TLS_STRATEGY": "none",
+        "HATCHET_CLIENT_TOKEN": token,
+        "HATCHET_CLIENT_WORKER_HEALTHCHECK_ENABLED": "true",
+        "HATCHET_CLIENT_WORKER_HEALTHCHECK_PORT": str(WORKER_HEALTH_PORT),
+        "HATCHET_CLIENT_WORKER_HEALTHCHECK_BIND_ADDRESS": "127.0.0.1",
+    }
+
+
+def backend(
+    *, url: str, password_login: bool, database_url: T, redis_host: str, redis_port: int, broker_url: str, secret_key: T
+) -> dict[str, T | str]:
+    """Return what every backend role reads.
+
+    `url` is the public base URL: links in e-mails, webhooks and calendars are made from it, and browsers call it.
+    """
+    return {
+        "DATABASE_URL": database_url,
+        "REDIS_HOST": redis_host,
+        "REDIS_PORT": str(redis_port),
+        "CELERY_BROKER_URL": broker_url,
+        "CELERY_RESULT_BACKEND": broker_url,
+        "CELERY_BEAT_POLL_INTERVAL": "300",
+        "SECRET_KEY": secret_key,
+        "BASE_URL": url,
+        "UI_BASE_URL": url,
+        "CORS_ORIGIN": url,
+        "CORS_ALLOW_CREDENTIALS": "true",
+        "AUTH_BACKEND": "password" if password_login else "none",
+        "PUBLIC_MODE": "false" if password_login else "true",
+    }
+
+
+def web(*, url: str, password_login: bool, kv_url: str, nextauth_secret: T) -> dict[str, T | str]:
+    """Return what the web frontend reads; all of it at run time."""
+    environment: dict[str, T | str] = {
+        "NODE_ENV": "production",
+        "SITE_URL": url,
+        "API_URL": url,
+        "WEBSOCKET_URL": "auto",
+        "SERVER_API_URL": f"http://server:{SERVER_PORT}",
+        "KV_URL": kv_url,
+        "KV_USE_TLS": "false",
+        "NEXTAUTH_URL": url,
+        "NEXTAUTH_URL_INTERNAL": f"http://localhost:{WEB_PORT}",
+        "NEXTAUTH_SECRET": nextauth_secret,
+        "FEATURE_REQUIRE_LOGIN": "true" if password_login else "false",
+        "FEATURE_ROOMS": "false",
+    }
+    if password_login:
+        environment["AUTH_PROVIDER"] = "credentials"
+    return environment
+
+
+def merged(*parts: Mapping[str, T | str]) -> dict[str, T | str]:
+    """Return the union of `parts`.
+
+    Raises: ValueError if two of them set the same variable, which would hide one of the values.
+    """
+    environment: dict[str, T | str] = {}
+    for part in parts:
+        both = environment.keys() & part.keys()
+        if both:
+            raise ValueError(f"variables set twice: {', '.join(sorted(both))}")
+        environment |= part
+    return environment

@@ -1,0 +1,21 @@
+"""Image references: the one rule for what counts as pinned."""
+
+import re
+from typing import Final
+
+_REFERENCE: Final = re.compile(
+    # The distribution project's reference grammar, less what an exact pin never needs.
+    r"(?P<name>[a-z0-9]+(?:[._:/-]+[a-z0-9]+)*?)(?::(?P<tag>\w[\w.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?"
+)
+_IMAGE_ID: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_EXACT_TAG: Final = re.compile(r"v?\d+(?:\.\d+)+[\w.-]*|[0-9a-f]{12,64}")  # a whole version, or a content hash
+
+
+def is_pinned(reference: str) -> bool:
+    """Return whether `reference` always means one image: an image id, a digest, or a tag that is a version or hash."""
+    if _IMAGE_ID.fullmatch(reference):
+        return True
+    match = _REFERENCE.fullmatch(reference)
+    if match is None:
+        return False
+    return match["digest"] is not None or (match["tag"] is not None and _EXACT_TAG.fullmatch(match["tag"]) is not None)

@@ -1,0 +1,123 @@
+"""What single values may be: pure checks that return the normal form or raise ValueError saying what is allowed."""
+
+import ipaddress
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from rendering.reference import is_pinned
+
+HOST_NAME_MAX_LENGTH: Final = 253  # RFC 1035 §2.3.4, without the trailing dot
+_LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.IGNORECASE)  # RFC 1123 §2.1; no underscore (RFC 9525)
+_GPUS: Final = re.compile(r"all|device=[\w-]+(?:,[\w-]+)*")
+_BUCKET: Final = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # S3's general purpose bucket names
+_EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+")
+
+
+def host_name(text: str) -> str:
+    """Return `text` in lower case if it is a DNS host name."""
+    name = text.lower()
+    labels = name.split(".")
+    # A last label of digits only would make it an address, not a name.
+    if len(name) > HOST_NAME_MAX_LENGTH or not all(_LABEL.fullmatch(label) for label in labels) or labels[-1].isdigit():
+        raise ValueError("a host name of letters, digits and hyphens, such as reflector.example.com")
+    return name
+
+
+def ip_address(text: str) -> str:
+    """Return `text` in normal form if it is an IPv4 or IPv6 address."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError("an IPv4 or IPv6 address") from None
+
+
+def subject_alternative_name(text: str) -> tuple[str, str]:
+    """Return ("DNS", name) or ("IP", address) from the form `DNS:name` or `IP:address`."""
+    kind, _, value = text.partition(":")
+    try:
+        if kind == "DNS":
+            return kind, host_name(value)
+        if kind == "IP":
+            return kind, ip_address(value)
+    except ValueError as error:
+        raise ValueError(f"{kind}:<value> with {error}") from None
+    raise ValueError("DNS:<host name> or IP:<address>")
+
+
+def port(number: int) -> int:
+    """Return `number` if it is a TCP or UDP port."""
+    if not 1 <= number <= 65535:
+        raise ValueError("a port from 1 to 65535")
+    return number
+
+
+def at_least(least: int, unit: str, number: int) -> int:
+    """Return `number` if it is `least` or more."""
+    if number < least:
+        raise ValueError(f"{least} {unit} or more")
+    return number
+
+
+def docker_host(text: str) -> str:
+    """Return `text` if it names a Docker daemon by a scheme both the provider and the docker command understand."""
+    allowed = "unix:///<path>, ssh://<user>@<host>[:<port>] or tcp://<host>:<port>"
+    try:
+        parts = urlsplit(text)
+        remote = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        raise ValueError(allowed) from None
+    if parts.scheme == "unix" and not parts.netloc and parts.path.startswith("/"):
+        return text
+    if parts.scheme == "ssh" and remote and parts.password is None:
+        return text
+    if parts.scheme == "tcp" and remote and parts.port is not None:
+        return text
+    raise ValueError(allowed)
+
+
+def http_url(text: str) -> str:
+    """Return `text` without a trailing slash if it is an absolute http or https URL."""
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError("a URL starting with http:// or https://")
+    return text.rstrip("/")
+
+
+def image_reference(text: str) -> str:
+    """Return `text` if it is pinned: by digest, or by a tag that is a version or a content hash."""
+    if not is_pinned(text):
+        raise ValueError("an image reference with a digest (@sha256:…) or an exact version tag, never latest")
+    return text
+
+
+def gpus(text: str) -> str:
+    """Return `text` if Docker's --gpus takes it."""
+    if not _GPUS.fullmatch(text):
+        raise ValueError("all, or device=<index or UUID>[,…]")
+    return text
+
+
+def bucket(text: str) -> str:
+    """Return `text` if S3 takes it as a bucket name."""
+    if not _BUCKET.fullmatch(text):
+        raise ValueError("3 to 63 lower-case letters, digits, dots and hyphens")
+    return text
+
+
+def email(text: str) -> str:
+    """Return `text` if it has the shape of an e-mail address (Reflector checks no more)."""
+    if not _EMAIL.fullmatch(text):
+        raise ValueError("an e-mail address")
+    return text
+
+
+def one_of(allowed: tuple[str, ...], text: str) -> str:
+    """Return `text` if it is one of `allowed`."""
+    if text not in allowed:
+        raise ValueError(" or ".join([", ".join(allowed[:-1]), allowed[-1]] if len(allowed) > 1 else allowed))
+    return text

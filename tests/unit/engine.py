@@ -1,0 +1,200 @@
+"""A recording engine for tests: the only file that touches the SDK's test internals.
+
+Programs and components are built under it without a CLI, a plugin or a daemon; what they registered is then there to be
+asserted on, raw request included. Assertions come after `run` returns: only then has every registration been drained.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import pulumi
+from pulumi.runtime import mocks, rpc, settings
+from pulumi.runtime.proto import resource_pb2
+
+T = TypeVar("T")
+
+PROJECT: Final = "reflector"
+STACK: Final = "test"
+
+_FAKE_OUTPUTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    # Computed outputs by type token. Values are recognisable and of the right shape; secrets are marked as such.
+    "docker:index/remoteImage:RemoteImage": {"imageId": f"sha256:{'1' * 64}", "repoDigest": ""},
+    "docker:index/container:Container": {"containerLogs": "", "exitCode": 0},
+    "random:index/randomPassword:RandomPassword": {"result": "Secret0Password1"},
+    "random:index/randomBytes:RandomBytes": {"hex": "5ec2e7" * 8, "base64": "c2VjcmV0"},
+    "tls:index/privateKey:PrivateKey": {
+        "privateKeyPem": "-----BEGIN EC PRIVATE KEY-----\nSecretKey\n-----END EC PRIVATE KEY-----\n",
+        "publicKeyPem": "-----BEGIN PUBLIC KEY-----\nPublicKey\n-----END PUBLIC KEY-----\n",
+    },
+    "tls:index/selfSignedCert:SelfSignedCert": {
+        "certPem": "-----BEGIN CERTIFICATE-----\nRoot\n-----END CERTIFICATE-----\n",
+        "validityEndTime": "2036-01-01T00:00:00Z",
+    },
+    "tls:index/certRequest:CertRequest": {"certRequestPem": "-----BEGIN CERTIFICATE REQUEST-----\nCsr\n"},
+    "tls:index/locallySignedCert:LocallySignedCert": {
+        "certPem": "-----BEGIN CERTIFICATE-----\nLeaf\n-----END CERTIFICATE-----\n",
+        "validityEndTime": "2026-04-01T00:00:00Z",
+    },
+    "command:local:Command": {"stdout": "eyJzZWNyZXQ.token", "stderr": ""},
+    "aws:iam/accessKey:AccessKey": {"secret": "SecretAccessKey0"},
+    "aws:s3/bucket:Bucket": {"arn": "arn:aws:s3:::bucket"},
+}
+SECRET_OUTPUTS: Final[Mapping[str, frozenset[str]]] = {
+    # What the real providers mark as secret, so that secretness travels as it does in production.
+    "random:index/randomPassword:RandomPassword": frozenset({"result", "bcryptHash"}),
+    "random:index/randomBytes:RandomBytes": frozenset({"hex", "base64"}),
+    "tls:index/privateKey:PrivateKey": frozenset({"privateKeyPem"}),
+    "aws:iam/accessKey:AccessKey": frozenset({"secret"}),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """One registered resource, as the engine was asked for it."""
+
+    urn: str
+    type: str
+    name: str
+    inputs: Mapping[str, Any]
+    """Deserialised inputs; a secret is still wrapped, see `plain` and `is_secret`."""
+    parent: str
+    request: Any
+    """The raw RegisterResourceRequest: protect, retainOnDelete, dependencies, hooks, …"""
+
+    def is_secret(self, key: str) -> bool:
+        """Return whether the input `key` travels as a secret."""
+        return rpc.is_rpc_secret(self.inputs[key])
+
+    def plain(self, key: str) -> Any:
+        """Return the input `key` with any secret wrapping removed."""
+        return _unwrapped(self.inputs[key])
+
+
+def _unwrapped(value: Any) -> Any:
+    if rpc.is_rpc_secret(value):
+        return _unwrapped(rpc.unwrap_rpc_secret(value))
+    if isinstance(value, dict):
+        return {key: _unwrapped(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_unwrapped(item) for item in value]
+    return value
+
+
+class _Mocks(mocks.Mocks):
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        outputs = {**_unwrapped(args.inputs), **_FAKE_OUTPUTS.get(args.typ, {})}
+        secret = SECRET_OUTPUTS.get(args.typ, frozenset())
+        return f"{args.name}-id", {
+            key: pulumi.Output.secret(value) if key in secret else value for key, value in outputs.items()
+        }
+
+    def call(self, args: mocks.MockCallArgs) -> Any:
+        raise AssertionError(f"unexpected call of {args.token}: a preview must not ask anybody anything")
+
+
+class _Monitor(mocks.MockMonitor):
+    def __init__(self) -> None:
+        super().__init__(_Mocks())
+        self.registered: list[Registered] = []
+        self.outputs: dict[str, Mapping[str, Any]] = {}
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 -- the gRPC service's name
+        self.registered.append(
+            Registered(
+                urn=self.make_urn(request.parent, request.type, request.name),
+                type=request.type,
+                name=request.name,
+                inputs=rpc.deserialize_properties(request.object),
+                parent=request.parent,
+                request=request,
+            )
+        )
+        return super().RegisterResource(request)
+
+    def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 -- the gRPC service's name
+        self.outputs[request.urn] = rpc.deserialize_properties(request.outputs)
+        return super().RegisterResourceOutputs(request)
+
+
+@dataclass
+class _Callbacks:
+    """Stands in for the SDK's callback server, which needs a real connection to an engine."""
+
+    hooks: dict[str, pulumi.ResourceHook | pulumi.ErrorHook] = field(default_factory=dict)
+
+    def register_resource_hook(self, hook: pulumi.ResourceHook) -> None:
+        self.hooks[hook.name] = hook
+
+    def register_error_hook(self, hook: pulumi.ErrorHook) -> None:
+        self.hooks[hook.name] = hook
+
+
+class Engine:
+    """Runs programs and remembers what they asked for."""
+
+    def __init__(self) -> None:
+        self._monitor = _Monitor()
+        self._callbacks = _Callbacks()
+
+    def run(self, build: Callable[[], T]) -> T:
+        """Run `build` as a program, wait until all it registered is drained, and return its result."""
+        mocks.set_mocks(_Mocks(), project=PROJECT, stack=STACK, preview=False, monitor=self._monitor)
+        settings.SETTINGS.callbacks = self._callbacks
+        results: list[T] = []
+
+        @pulumi.runtime.test
+        def program() -> None:
+            results.append(build())
+
+        program()
+        return results[0]
+
+    @property
+    def resources(self) -> list[Registered]:
+        """Everything registered but the stack itself, in order."""
+        return [resource for resource in self._monitor.registered if resource.type != "pulumi:pulumi:Stack"]
+
+    @property
+    def hooks(self) -> Mapping[str, pulumi.ResourceHook | pulumi.ErrorHook]:
+        """Registered hooks by name."""
+        return self._callbacks.hooks
+
+    def of_type(self, type_: str) -> list[Registered]:
+        """Return the registered resources of one type."""
+        return [resource for resource in self.resources if resource.type == type_]
+
+    def named(self, name: str) -> Registered:
+        """Return the one registered resource called `name`."""
+        found = [resource for resource in self.resources if resource.name == name]
+        assert len(found) == 1, f"{len(found)} resources are called {name}"
+        return found[0]
+
+    def outputs_of(self, name: str) -> Mapping[str, Any]:
+        """Return what the component called `name` registered as its outputs."""
+        return self._monitor.outputs[self.named(name).urn]
+
+
+def value_of(output: pulumi.Output[T]) -> T:
+    """Return the value of a resolved output."""
+    return asyncio.get_event_loop().run_until_complete(output.future(with_unknowns=False))  # type: ignore[return-value]  # the SDK types it as optional
+
+
+def is_secret(output: pulumi.Output[Any]) -> bool:
+    """Return whether a resolved output is secret."""
+    return asyncio.get_event_loop().run_until_complete(output.is_secret())
+
+
+def engines() -> Iterator[Engine]:
+    """Yield an engine in an event loop of its own, and leave nothing behind."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        yield Engine()
+    finally:
+        loop.close()
+        asyncio.set_event_loop(asyncio.new_event_loop())
+
+
+__all__ = ["PROJECT", "STACK", "Engine", "Registered", "engines", "is_secret", "resource_pb2", "value_of"]
