@@ -222,7 +222,12 @@ pulumi.export("trust_bundle", authority.trust.pem)
 pulumi.export(
     "pki_inventory",
     [
-        {"name": "authority", "kind": "root", "subject": f"Reflector {settings.stack} root", "expires": authority.expires},
+        {
+            "name": "authority",
+            "kind": "root",
+            "subject": f"Reflector {settings.stack} root",
+            "expires": authority.expires,
+        },
         {
             "name": "edge-certificate",
             "kind": "server",
@@ -235,9 +240,7 @@ pulumi.export(
 pulumi.export("services", host.services)
 pulumi.export("admin_email", settings.authentication.admin_email if settings.authentication.password else None)
 pulumi.export("admin_password", reflector.admin_password)
-pulumi.export(
-    "storage", {"endpoint": store.public_endpoint, "region": store.region, "bucket": store.bucket}
-)
+pulumi.export("storage", {"endpoint": store.public_endpoint, "region": store.region, "bucket": store.bucket})
 pulumi.export(
     "llm",
     {"url": language_model.url, "model": language_model.model, "context_tokens": language_model.context_tokens}

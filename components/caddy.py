@@ -91,6 +91,8 @@ class Caddy(pulumi.ComponentResource):
                         (args.http_port, Protocol.TCP),
                     )
                 ],
+                # As in the official image: root owns the volumes there, and keeps no capability but this one.
+                user="0:0",
                 capabilities=["CAP_NET_BIND_SERVICE"],
                 networks={
                     # The public names resolve to the edge inside too, so one URL is right on both sides.

@@ -13,8 +13,8 @@ from components.service import File, HealthCheck, ServiceArgs, service, volume
 from components.step import StepArgs, step
 from rendering import garage as rendering
 
-UID: Final = 1000
-"""Any would do: the image has no users. Ours owns its volumes by this one."""
+UID: Final = 0
+"""As in the official image: it owns the volumes there. Without a single capability this root can do no more than own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +74,7 @@ class Garage(pulumi.ComponentResource):
                     rendering.META_DIRECTORY: volume(f"{name}-meta", args.host, "garage-meta", self),
                     rendering.DATA_DIRECTORY: volume(f"{name}-data", args.host, "garage-data", self),
                 },
+                user=f"{UID}:{UID}",
                 networks={"storage": ()},
                 health=HealthCheck(test=("CMD", "/garage", "status"), start_period_seconds=60),
                 stop_grace_seconds=60,

@@ -15,8 +15,15 @@ COMMAND: Final = ("docker", "exec", "--interactive", os.environ.get("CONTAINER",
 
 
 def ask(endpoint: str, payload: object) -> Any:
-    """Return Garage's answer, None where it knows of no such thing. Any other refusal ends the step."""
-    done = subprocess.run((*COMMAND, endpoint, "-"), input=json.dumps(payload), capture_output=True, text=True, check=False)
+    """Return Garage's answer to `payload` (None: the endpoint takes none), None where it knows of no such thing. Any other refusal ends the step."""
+    arguments = (*COMMAND, endpoint) if payload is None else (*COMMAND, endpoint, "-")
+    done = subprocess.run(
+        arguments,
+        input=None if payload is None else json.dumps(payload),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode == 0:
         return json.loads(done.stdout)
     # Endpoints that look something up answer with an error code such as NoSuchBucket or NoSuchAccessKey (404).
@@ -27,11 +34,11 @@ def ask(endpoint: str, payload: object) -> Any:
 
 def set_up_layout(capacity_bytes: int) -> None:
     """Make sure the one node has a role with this capacity: without a layout Garage stores nothing."""
-    nodes = ask("GetClusterStatus", {})["nodes"]
+    nodes = ask("GetClusterStatus", None)["nodes"]
     if len(nodes) != 1:
         sys.exit(f"expected a cluster of one node, found {len(nodes)}: this stack runs a single Garage")
     node = nodes[0]["id"]
-    layout = ask("GetClusterLayout", {})
+    layout = ask("GetClusterLayout", None)
     if any(role["id"] == node and role["capacity"] == capacity_bytes for role in layout["roles"]):
         return
     role = {"id": node, "zone": "dc1", "capacity": capacity_bytes, "tags": []}

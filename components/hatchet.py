@@ -95,7 +95,16 @@ class Hatchet(pulumi.ComponentResource):
                 volumes={"/config": volume(f"{name}-config", args.host, "hatchet", self)},
                 networks={"application": (), "database": ()},
                 health=HealthCheck(
-                    test=("CMD", "curl", "-fsS", "-m", "5", "-o", "/dev/null", f"http://127.0.0.1:{HTTP_PORT}/api/live"),
+                    test=(
+                        "CMD",
+                        "curl",
+                        "-fsS",
+                        "-m",
+                        "5",
+                        "-o",
+                        "/dev/null",
+                        f"http://127.0.0.1:{HTTP_PORT}/api/live",
+                    ),
                     timeout_seconds=6,
                     start_period_seconds=180,
                 ),

@@ -73,6 +73,8 @@ class Ollama(pulumi.ComponentResource):
                 },
                 volumes={MODELS_DIRECTORY: volume(f"{name}-models", args.host, "ollama", self)},
                 tmpfs={"/tmp": "rw,exec,nosuid,size=1g"},  # noqa: S108 -- inside the container; runners unpack there
+                # As in the official image: root owns the volume there, and keeps no capability.
+                user="0:0",
                 networks={"application": ()},
                 # Its own client: the image has neither curl nor wget.
                 health=HealthCheck(test=("CMD", "ollama", "list")),

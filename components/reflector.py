@@ -127,7 +127,9 @@ class Reflector(pulumi.ComponentResource):
             # Upstream keeps none, and fetches the models again with every new container.
             models = {"/root/.cache": volume(f"{name}-models", args.host, "reflector-models", self)}
 
-        def run(role: _Role, extra: Mapping[str, pulumi.Input[str]], after: Sequence[pulumi.Resource]) -> docker.Container:
+        def run(
+            role: _Role, extra: Mapping[str, pulumi.Input[str]], after: Sequence[pulumi.Resource]
+        ) -> docker.Container:
             return service(
                 f"{name}-{role.name}",
                 ServiceArgs(

@@ -17,9 +17,7 @@ _IN_PROCESS_TIMEOUT_SECONDS: Final = "3600"
 """As upstream sets it for models on CPU, which take longer than the audio lasts."""
 
 
-def speech(
-    url: str, api_key: T | None, whisper_model: str, hf_token: T | None
-) -> dict[str, T | str]:
+def speech(url: str, api_key: T | None, whisper_model: str, hf_token: T | None) -> dict[str, T | str]:
     """Return what tells the backend where speech becomes text; an empty `url` means inside the backend."""
     environment: dict[str, T | str] = {"DIARIZATION_ENABLED": "true"}
     if hf_token is not None:
@@ -69,9 +67,7 @@ def language_model(url: str, model: str, api_key: T, context_tokens: int) -> dic
     }
 
 
-def storage(
-    *, endpoint: T, region: T, bucket: T, access_key_id: T, secret_access_key: T
-) -> dict[str, T | str]:
+def storage(*, endpoint: T, region: T, bucket: T, access_key_id: T, secret_access_key: T) -> dict[str, T | str]:
     """Return what tells the backend where objects are.
 
     There is one endpoint setting, and presigned URLs carry it: it has to be the one everybody can reach. An empty text
@@ -147,12 +143,12 @@ def web(*, url: str, password_login: bool, kv_url: str, nextauth_secret: T) -> d
     return environment
 
 
-def merged(*parts: Mapping[str, T | str]) -> dict[str, T | str]:
+def merged(*parts: Mapping[str, T]) -> dict[str, T]:
     """Return the union of `parts`.
 
     Raises: ValueError if two of them set the same variable, which would hide one of the values.
     """
-    environment: dict[str, T | str] = {}
+    environment: dict[str, T] = {}
     for part in parts:
         both = environment.keys() & part.keys()
         if both:

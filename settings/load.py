@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -316,16 +317,14 @@ class _Reader:
         ip_addresses = ["127.0.0.1", "::1"]
         for index, text in enumerate(self._texts("extra_names")):
             path = f"extra_names[{index}]"
-            kind, value = self._checked(
-                path, text, lambda text=text: values.subject_alternative_name(text), ("", "")  # type: ignore[misc]  # mypy cannot type a lambda's default
-            )
+            kind, value = self._checked(path, text, partial(values.subject_alternative_name, text), ("", ""))
             if kind == "DNS":
                 dns_names.append(value)
             elif kind == "IP":
                 ip_addresses.append(value)
         bind_addresses = self._texts("bind_addresses")
         for index, address in enumerate(bind_addresses):
-            self._checked(f"bind_addresses[{index}]", address, lambda a=address: values.ip_address(a), "")  # type: ignore[misc]  # as above
+            self._checked(f"bind_addresses[{index}]", address, partial(values.ip_address, address), "")
         if not bind_addresses:
             self._problem(
                 "bind_addresses",
@@ -383,9 +382,7 @@ class _Reader:
         for service, value in self._table("memory_mib").items():
             path = f"memory_mib.{service}"
             if service not in limits:
-                self._problem(
-                    path, "unknown service", ", ".join(limits), f"Remove it: pulumi config rm --path {path}"
-                )
+                self._problem(path, "unknown service", ", ".join(limits), f"Remove it: pulumi config rm --path {path}")
                 continue
             try:
                 limits[service] = values.at_least(MEMORY_FLOOR_MIB, "MiB", int(str(value)))

@@ -1,0 +1,181 @@
+"""Everything that can be known to be wrong before the first resource, as one flat list.
+
+The program itself checks its configuration only: it must give the same answer wherever it runs. What depends on the
+Docker host (engine, disk, ports, names) is looked up here.
+"""
+
+import json
+import shutil
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.daemon import Daemon, DaemonError
+from components.service import LABEL_STACK
+from settings import Problem, Settings, SettingsError, parse, read_stack_file
+from settings.schema import ROOT
+from toolchain.daemon import Facts
+from toolchain.daemon import problems as engine_problems
+from toolchain.pins import Pins
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """One container of the host, as far as it can be in the way."""
+
+    name: str
+    stack: str
+    """Prefix of the stack that owns it; empty for anybody else's."""
+    ports: str
+    """Docker's own notation, e.g. `127.0.0.1:8443->8443/tcp`."""
+
+    def publishes(self, port: int, protocol: str) -> bool:
+        """Return whether it holds `port` on any address of the host."""
+        return any(
+            published.endswith(f"/{protocol}") and published.partition("->")[0].rpartition(":")[2] == str(port)
+            for published in self.ports.split(", ")
+            if "->" in published
+        )
+
+
+def check(stack: str) -> tuple[Settings | None, list[Problem]]:
+    """Return the settings of `stack`, None if they cannot be read, and every problem found."""
+    file = ROOT / f"Pulumi.{stack}.yaml"
+    if not file.exists():
+        known = ", ".join(sorted(path.suffixes[0][1:] for path in ROOT.glob("Pulumi.*.yaml")))
+        return None, [
+            Problem(
+                setting="STACK",
+                given=f"{stack!r}, but there is no {file.name}",
+                allowed=f"a stack with a file: {known}",
+                remedy=f"Copy one of them to {file.name}, or choose another: make up STACK=<name>",
+            )
+        ]
+    raw = read_stack_file(file)
+    problems: list[Problem] = []
+    settings: Settings | None = None
+    try:
+        settings = parse(raw, stack)
+    except SettingsError as error:
+        problems += error.problems
+        settings = _usable_part(raw, stack, error)
+    if settings is not None:
+        problems += host_problems(settings)
+    return (None if problems else settings), problems
+
+
+def _usable_part(raw: dict[str, object], stack: str, error: SettingsError) -> Settings | None:
+    """Return the settings without the keys that are wrong, so that the host is checked in the same run."""
+    wrong = {problem.setting.partition("[")[0].partition(".")[0] for problem in error.problems}
+    try:
+        return parse({key: value for key, value in raw.items() if key not in wrong}, stack)
+    except SettingsError:
+        return None
+
+
+def host_problems(settings: Settings) -> list[Problem]:
+    """Return what is wrong with the Docker host for this stack."""
+    daemon = Daemon(address=settings.host.address, certificates=settings.host.certificates)
+    try:
+        info = json.loads(daemon.run("info", "--format", "{{json .}}"))
+        version = json.loads(daemon.run("version", "--format", "{{json .Server}}"))
+        listings = list(_listings(daemon.run("ps", "--all", "--no-trunc", "--format", "{{json .}}")))
+    except DaemonError as error:
+        return [
+            Problem(
+                setting="docker_host",
+                given=f"{settings.host.address}: {error}",
+                allowed="a Docker daemon that answers",
+                remedy="Start it, allow this user to reach it, or set another: pulumi config set docker_host <address>",
+            )
+        ]
+    return [
+        *_engine_problems(settings, info, version),
+        *_name_problems(settings, listings),
+        *_port_problems(settings, listings),
+    ]
+
+
+def _engine_problems(settings: Settings, info: dict[str, Any], version: dict[str, Any]) -> Iterator[Problem]:
+    free_gib: float | None = None
+    if settings.host.is_local:
+        # Only a local host's disk can be looked at; a missing folder is one another user keeps private.
+        root = Path(info["DockerRootDir"])
+        try:
+            free_gib = shutil.disk_usage(root).free / 1024**3
+        except OSError:
+            free_gib = None
+    facts = Facts(
+        version=version["Version"],
+        api=version["ApiVersion"],
+        cgroup_version=str(info.get("CgroupVersion", "")),
+        storage_driver=info["Driver"],
+        operating_system=info["OperatingSystem"],
+        root=info["DockerRootDir"],
+        free_gib=free_gib,
+    )
+    for line in engine_problems(facts, Pins.read(), settings.host.minimum_free_disk_gib):
+        yield Problem(
+            setting="docker_host",
+            given=f"{settings.host.address}: {line}",
+            allowed="an engine with what the stack needs",
+            remedy="See docs/deploy.md",
+        )
+
+
+def _listings(lines: str) -> Iterator[Listing]:
+    for line in lines.splitlines():
+        container = json.loads(line)
+        labels = dict(label.partition("=")[::2] for label in container["Labels"].split(","))
+        yield Listing(name=container["Names"], stack=labels.get(LABEL_STACK, ""), ports=container["Ports"])
+
+
+def _name_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[Problem]:
+    names = {f"{settings.prefix}-{service}" for service in settings.memory_mib}
+    for listing in listings:
+        if listing.name in names and listing.stack != settings.prefix:
+            yield Problem(
+                setting="STACK",
+                given=f"the container {listing.name} on {settings.host.address} is not this stack's",
+                allowed="names nobody else uses",
+                remedy=f"Remove it (docker rm {listing.name}), or use another stack name",
+            )
+
+
+def _port_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[Problem]:
+    listings = list(listings)
+    for setting, port, protocol in (
+        ("https_port", settings.edge.https_port, "tcp"),
+        ("https_port", settings.edge.https_port, "udp"),
+        ("http_port", settings.edge.http_port, "tcp"),
+    ):
+        holders = [listing for listing in listings if listing.publishes(port, protocol)]
+        if any(holder.stack == settings.prefix for holder in holders):
+            continue
+        holder = f"the container {holders[0].name}" if holders else None
+        if holder is None and settings.host.is_local and _is_busy(settings.edge.bind_addresses, port, protocol):
+            holder = "another program"
+        if holder is not None:
+            yield Problem(
+                setting=setting,
+                given=f"{port}/{protocol} is in use by {holder} on {settings.host.address}",
+                allowed="a free port",
+                remedy=f"Stop it, or set another: pulumi config set {setting} <port>",
+            )
+
+
+def _is_busy(addresses: Iterable[str], port: int, protocol: str) -> bool:
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    for address in addresses:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family, kind) as probe:
+            if protocol == "tcp":
+                # A connection in its last minutes after a restart is not in anybody's way.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+            except OSError:
+                return True
+    return False
