@@ -1,0 +1,81 @@
+# What people and CI call. Every target does the set-up it needs; where nothing is to be done that takes a moment.
+# `STACK=name` picks the stack, default dev.
+STACK ?= dev
+PYTHON ?= python3
+ARGS ?=
+
+TOOLCHAIN = $(PYTHON) -m toolchain
+# Runs a command in the environment that ./env.sh sets up as well.
+RUN = $(TOOLCHAIN) run --
+OPERATIONS = $(RUN) .toolchain/venv/bin/python -m operations
+DEV = .toolchain/venv-dev/bin
+PYTEST = $(RUN) $(DEV)/python -m pytest
+GO_MODULES = $(shell find toolchain/go -name go.mod -exec dirname {} \; 2>/dev/null | sort)
+SHELL_SCRIPTS = env.sh .ci/run $(shell git ls-files '*.sh' 2>/dev/null | sort)
+PYTHON_SOURCES = $(wildcard __main__.py components operations pki policy rendering settings tests toolchain images/probe)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev up preview down test check check-python check-go check-shell unit program e2e images doctor pin pin-check clean
+
+help: ## show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: ## obtain the engine, the plugins and the Python environment
+	@$(TOOLCHAIN) setup
+
+setup-dev:
+	@$(TOOLCHAIN) setup --dev
+
+up: ## set everything up and deploy the stack
+	@$(TOOLCHAIN) setup --stack $(STACK)
+	@$(OPERATIONS) up --stack $(STACK) $(ARGS)
+
+preview: ## show what `make up` would change
+	@$(TOOLCHAIN) setup --stack $(STACK)
+	@$(OPERATIONS) preview --stack $(STACK) $(ARGS)
+
+down: ## remove the stack; volumes keep their data
+	@$(TOOLCHAIN) setup
+	@$(OPERATIONS) down --stack $(STACK) $(ARGS)
+
+test: ## run every test, the real deployment among them
+	@$(TOOLCHAIN) setup --dev --stack dev
+	@$(PYTEST) tests/unit tests/program tests/e2e $(ARGS)
+
+unit: setup-dev ## run the unit tests
+	@$(PYTEST) tests/unit $(ARGS)
+
+program: setup-dev ## run the tests of the whole program against a recording engine
+	@$(PYTEST) tests/program $(ARGS)
+
+e2e: ## run the tests against the real engine and Docker
+	@$(TOOLCHAIN) setup --dev --stack dev
+	@$(PYTEST) tests/e2e $(ARGS)
+
+check: check-python check-go check-shell pin-check ## check format, lint and types
+
+check-python: setup-dev
+	@$(DEV)/ruff format --check $(PYTHON_SOURCES)
+	@$(DEV)/ruff check $(PYTHON_SOURCES)
+	@$(DEV)/mypy $(PYTHON_SOURCES)
+
+check-go:
+	@$(TOOLCHAIN) check-go $(GO_MODULES)
+
+check-shell:
+	@$(TOOLCHAIN) check-shell $(SHELL_SCRIPTS)
+
+images: ## stage the build contexts of the development images
+	@$(TOOLCHAIN) images
+
+doctor: ## show every part, its version and where it came from
+	@$(TOOLCHAIN) doctor
+
+pin: ## move a pin: make pin PART=pulumi VERSION=3.260.0
+	@$(TOOLCHAIN) pin $(PART) $(VERSION)
+
+pin-check:
+	@$(TOOLCHAIN) pin --check
+
+clean: ## remove what set-up made; keeps state, passphrase and the cache of parts
+	@$(TOOLCHAIN) clean $(ARGS)

@@ -1,0 +1,114 @@
+"""The compilers the registry builds need: Go and Rust, and how to get them where that is possible."""
+
+import json
+import os
+import pwd
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from toolchain import system
+from toolchain.layout import ToolchainError, cache_root
+from toolchain.pins import Pins
+from toolchain.progress import Progress
+
+_GO_REMEDY = "Install it (https://go.dev/doc/install) and put its bin folder on PATH."
+
+
+def go_version(program: str = "go") -> str:
+    """Return the version of a Go command, such as "1.26.8", or "" when there is none."""
+    found = re.search(r"go version go(\d[\w.]*)", system.output([program, "version"]))
+    return found.group(1) if found else ""
+
+
+def ensure_go(pins: Pins, progress: Progress) -> None:
+    """Make `go` on PATH new enough for the registry builds, for this process and what it starts.
+
+    A machine's own Go that is too old can still fetch the pinned compiler as a module from the Go module proxy, where
+    every Go release is published for exactly this purpose. As root on Debian a missing Go is installed first.
+    """
+    least = pins.minimum("go")
+    if system.version_tuple(go_version()) >= system.version_tuple(least):
+        return
+    if shutil.which("go") is None:
+        if not system.is_root_on_debian():
+            raise ToolchainError(
+                f"Go {least} or newer is needed to build from the registries, and none is on PATH. {_GO_REMEDY}"
+            )
+        system.apt_install(["golang-go", "ca-certificates"], "Go", progress)
+    if system.version_tuple(go_version()) >= system.version_tuple(least):
+        return
+    root = fetched_go(pins, progress)
+    os.environ["PATH"] = f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    os.environ["GOTOOLCHAIN"] = "local"
+    os.environ.pop("GOROOT", None)
+
+
+def fetched_go(pins: Pins, progress: Progress) -> Path:
+    """Return the root of the pinned Go, fetched as module `golang.org/toolchain` through the user's own Go settings."""
+    version = pins.version("go")
+    system_name, arch = system.host_platform()
+    root = cache_root() / "go" / f"{version}-{system_name}-{arch}"
+    if (root / "bin" / "go").exists():
+        return root
+    module = f"golang.org/toolchain@v0.0.1-go{version}.{system_name}-{arch}"
+    with progress.step(f"Go {version}: fetching {module}"):
+        # Outside any module, so that no go.mod of ours can interfere with the old command; it checks the module's sum.
+        done = subprocess.run(
+            ["go", "mod", "download", "-json", module],
+            cwd="/",
+            env={**os.environ, "GO111MODULE": "on", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        try:
+            answer = json.loads(done.stdout)
+        except json.JSONDecodeError:
+            answer = {"Error": done.stderr.strip()}
+        if answer.get("Error") or "Dir" not in answer:
+            raise ToolchainError(
+                f"Go {go_version() or 'on PATH'} is older than {pins.minimum('go')}, and Go {version} could not be fetched:"
+                f" {answer.get('Error') or done.stderr.strip()}\n{_GO_REMEDY}"
+            )
+        install_go(Path(answer["Dir"]), root)
+    return root
+
+
+def install_go(module: Path, root: Path) -> None:
+    """Copy an unpacked `golang.org/toolchain` module to `root`, restoring the executable bits that modules do not carry."""
+    draft = root.with_name(f"{root.name}.{os.getpid()}")
+    shutil.copytree(module, draft, copy_function=shutil.copyfile)
+    for folder in (draft / "bin", draft / "pkg" / "tool"):
+        for path in folder.rglob("*"):
+            if path.is_file():
+                path.chmod(0o755)
+    for path in (draft / "lib" / "wasm", draft / "misc"):
+        for script in path.rglob("*_exec") if path.exists() else ():
+            script.chmod(0o755)
+    draft.rename(root)
+
+
+def ensure_rust(pins: Pins) -> None:
+    """Check that `cargo` is new enough for the registry build of Garage; Debian's own is too old to be offered.
+
+    rustup's cargo looks for its toolchains below HOME. Where HOME is not the user's own (a fresh one in CI), it is
+    pointed at those of the user's real home.
+    """
+    home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    for variable, folder in (("RUSTUP_HOME", ".rustup"), ("CARGO_HOME", ".cargo")):
+        if variable not in os.environ and not (Path.home() / folder).exists() and (home / folder).exists():
+            os.environ[variable] = str(home / folder)
+    cargo_bin = home / ".cargo" / "bin"
+    if shutil.which("cargo") is None and (cargo_bin / "cargo").exists():
+        os.environ["PATH"] = f"{cargo_bin}{os.pathsep}{os.environ['PATH']}"
+    least = pins.minimum("rust")
+    found = re.search(r"rustc (\d[\w.]*)", system.output(["rustc", "--version"]))
+    version = found.group(1) if found else ""
+    if shutil.which("cargo") is None or system.version_tuple(version) < system.version_tuple(least):
+        raise ToolchainError(
+            f"Rust {least} or newer is needed to build Garage, and {f'{version} is on PATH' if version else 'none is on PATH'}."
+            " Debian's package is too old: install it with rustup (https://rustup.rs), or put a garage"
+            f" {pins.version('garage')} on PATH."
+        )

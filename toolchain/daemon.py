@@ -1,0 +1,160 @@
+"""The local Docker daemon: is it there, is it good enough, and on a fresh Debian machine: install and start it."""
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolchain import system
+from toolchain.layout import Layout, ToolchainError
+from toolchain.pins import Pins
+from toolchain.progress import Progress
+
+SOCKET = Path("/var/run/docker.sock")
+"""Where Docker listens unless told otherwise."""
+
+START_SECONDS = 60.0
+"""How long a daemon started here may take to answer."""
+
+FREE_DISK_GIB = 5.0
+"""Free disk the images and volumes of a development stack need at least."""
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=10)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(10)
+        self.sock.connect(str(self._path))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a daemon says about itself."""
+
+    version: str
+    api: str
+    cgroup_version: str
+    storage_driver: str
+    operating_system: str
+    root: str
+    free_gib: float | None
+    """Free disk under `root` in GiB; None where it lies on another machine."""
+
+
+def _get(path: Path, request: str) -> Any:
+    connection = _Connection(path)
+    try:
+        connection.request("GET", request)
+        return json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+
+
+def facts(path: Path = SOCKET) -> Facts | None:
+    """Return what the daemon at `path` says, or None when none answers."""
+    try:
+        version, info = _get(path, "/version"), _get(path, "/info")
+    except PermissionError as error:
+        raise ToolchainError(
+            f"{path} may not be opened by this user. Add it to the group docker (usermod -aG docker $USER), log in again."
+        ) from error
+    except (OSError, http.client.HTTPException, json.JSONDecodeError):
+        return None
+    root = str(info.get("DockerRootDir", ""))
+    free = shutil.disk_usage(root).free / 2**30 if os.access(root, os.X_OK) else None
+    return Facts(
+        version=str(version.get("Version", "")),
+        api=str(version.get("ApiVersion", "")),
+        cgroup_version=str(info.get("CgroupVersion", "") or "none"),
+        storage_driver=str(info.get("Driver", "")),
+        operating_system=str(info.get("OperatingSystem", "")),
+        root=root,
+        free_gib=free,
+    )
+
+
+def problems(found: Facts, pins: Pins, free_gib: float = FREE_DISK_GIB) -> list[str]:
+    """Return one line for everything that keeps the daemon from running a stack; empty when it is good enough."""
+    lines = []
+    for what, given, least in (
+        ("engine", found.version, pins.minimum("docker")),
+        ("API", found.api, pins.minimum("docker_api")),
+    ):
+        if system.version_tuple(given) < system.version_tuple(least):
+            lines.append(f"Docker's {what} is {given or 'unknown'}; at least {least} is needed. Update Docker.")
+    if found.cgroup_version not in ("1", "2"):
+        lines.append(
+            "Docker has no cgroups, so no memory limit would hold. Mount them (package cgroupfs-mount) and restart it."
+        )
+    if found.free_gib is not None and found.free_gib < free_gib:
+        lines.append(
+            f"{found.root} has {found.free_gib:.1f} GiB free; at least {free_gib:g} GiB are needed. Free some"
+            " (docker system prune), or change minimum_free_disk_gib."
+        )
+    return lines
+
+
+def ensure(
+    layout: Layout, pins: Pins, progress: Progress, path: Path = SOCKET, free_gib: float = FREE_DISK_GIB
+) -> Facts:
+    """Return the facts of a local daemon that is good enough; on Debian as root it is installed and started if need be."""
+    found = facts(path)
+    if found is None:
+        if path != SOCKET or not system.is_root_on_debian():
+            raise ToolchainError(
+                f"No Docker daemon answers on {path}. Start it, or install Docker"
+                " (https://docs.docker.com/engine/install/), or set docker_host to another machine's."
+            )
+        progress.say(f"No Docker daemon answers on {path}, and this is root on Debian: installing and starting one.")
+        if shutil.which("dockerd") is None:
+            # iptables is only recommended by docker.io, yet dockerd does not start without it.
+            system.apt_install(["docker.io", "iptables"], "Docker", progress)
+        found = _start(layout, progress, path)
+    lines = problems(found, pins, free_gib)
+    if lines:
+        raise ToolchainError("\n".join(lines))
+    return found
+
+
+def _start(layout: Layout, progress: Progress, path: Path) -> Facts:
+    layout.logs.mkdir(parents=True, exist_ok=True)
+    log = layout.logs / "dockerd.log"
+    with progress.step("Docker: starting the daemon") as step:
+        if Path("/run/systemd/system").is_dir():
+            system.run(["systemctl", "enable", "--now", "docker"], step=step)
+            process = None
+        else:
+            with log.open("ab") as sink:
+                # A session of its own: the daemon outlives this command and does not get its Ctrl-C.
+                process = subprocess.Popen(
+                    ["dockerd"], stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
+                )
+        while step.elapsed < START_SECONDS:
+            found = facts(path)
+            if found is not None:
+                return found
+            if process is not None and process.poll() is not None:
+                break
+            time.sleep(0.25)
+    tail = "".join(log.read_text(errors="replace").splitlines(keepends=True)[-15:]) if process is not None else ""
+    raise ToolchainError(f"The Docker daemon did not come up within {START_SECONDS:.0f} s ({log}).\n{tail}")
+
+
+def describe(found: Facts) -> list[str]:
+    """Return the facts as lines for people."""
+    free = f"{found.free_gib:.1f} GiB free" if found.free_gib is not None else "free disk unknown"
+    return [
+        f"Docker {found.version}, API {found.api}, cgroups v{found.cgroup_version}, {found.storage_driver},"
+        f" {found.operating_system}",
+        f"{found.root}: {free}",
+    ]

@@ -1,0 +1,270 @@
+"""What set-up consists of: which parts there are, in which order they are made, and where they are put."""
+
+import json
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from toolchain import compilers, environment, releases, stamps, system, venvs
+from toolchain.layout import Layout, ToolchainError, cache_root
+from toolchain.parts import INSTALLED, Obtained, Part, Workshop, tree_hash
+from toolchain.pins import PLUGINS, Pins
+from toolchain.progress import Progress
+
+PROGRAMS = ("caddy", "garage", "ollama")
+"""Parts that go into images; they are linked into `.toolchain/bin` as well, for checks on this machine."""
+
+REQUIRED_PLUGINS = tuple(name for name in PLUGINS if name != "aws")
+
+
+def platform_name(platform: tuple[str, str]) -> str:
+    """Return a platform as one word, for example "linux-amd64"."""
+    return "-".join(platform)
+
+
+# --- The parts ---------------------------------------------------------------------------------------------------------
+
+
+class Catalogue:
+    """Every part this project uses, for one checkout and one machine."""
+
+    def __init__(self, layout: Layout, pins: Pins) -> None:
+        self.layout = layout
+        self.pins = pins
+        self.host = system.host_platform()
+        # Images run on Linux, whatever the machine is (on macOS: in Docker's virtual machine of the same architecture).
+        self.container = ("linux", self.host[1])
+        self._go_inputs: dict[str, str] = {}
+
+    def engine(self) -> Part:
+        """Return the Pulumi CLI."""
+        version = self.pins.version("pulumi")
+        return Part(
+            name="engine",
+            version=version,
+            files=("pulumi",),
+            platform=platform_name(self.host),
+            find_installed=lambda: self._installed_pulumi(("pulumi",)),
+            release=lambda: releases.describe(self.pins, "pulumi", None, self.host, {"pulumi/pulumi": "pulumi"}),
+            build=self._go_build("engine"),
+            prepare_build=self._go,
+            inputs=lambda: self._go_hash("engine"),
+        )
+
+    def language(self) -> Part:
+        """Return the Python language host; official releases carry it in the CLI's archive."""
+        names = ("pulumi-language-python", "pulumi-language-python-exec", "pulumi-resource-pulumi-python")
+        return Part(
+            name="language",
+            version=self.pins.version("pulumi"),
+            files=names,
+            platform=platform_name(self.host),
+            find_installed=lambda: self._installed_pulumi(names),
+            release=lambda: releases.describe(
+                self.pins, "pulumi", None, self.host, {f"pulumi/{name}": name for name in names}
+            ),
+            build=self._go_build("language"),
+            prepare_build=self._go,
+            inputs=lambda: self._go_hash("language"),
+        )
+
+    def plugin(self, name: str) -> Part:
+        """Return a provider plugin; the registry build is one binary that serves all but aws."""
+        program = f"pulumi-resource-{name}"
+        version = self.pins.version(name)
+        shared = Part(
+            name="plugins",
+            version=version,
+            files=("pulumi-resource",),
+            platform=platform_name(self.host),
+            build=self._go_build("plugins"),
+            prepare_build=self._go,
+            inputs=lambda: self._go_hash("plugins"),
+        )
+        return Part(
+            name=name,
+            version=version,
+            files=(program,),
+            platform=platform_name(self.host),
+            find_installed=lambda: self._installed_plugin(name, version),
+            release=lambda: releases.describe(self.pins, "plugin", name, self.host, {program: program}),
+            shared=shared if name in REQUIRED_PLUGINS else None,
+        )
+
+    def _installed_pulumi(self, names: Sequence[str]) -> dict[str, Path] | None:
+        program = system.find_program("pulumi", outside=[self.layout.home, cache_root()])
+        if program is None or any(not (program.parent / name).exists() for name in names):
+            return None
+        if system.output([str(program), "version"]).strip() != f"v{self.pins.version('pulumi')}":
+            return None
+        return {name: program.parent / name for name in names}
+
+    def _installed_plugin(self, name: str, version: str) -> dict[str, Path] | None:
+        home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+        folder = home / "plugins" / f"resource-{name}-v{version}"
+        program = folder / f"pulumi-resource-{name}"
+        # Pulumi marks a plugin it has not finished installing by a file beside the folder.
+        if home.resolve() == self.layout.pulumi_home.resolve() or folder.with_name(f"{folder.name}.partial").exists():
+            return None
+        return {program.name: program} if program.exists() else None
+
+    def _go(self, progress: Progress) -> None:
+        compilers.ensure_go(self.pins, progress)
+
+    def _go_build(self, part: str) -> Callable[[Path], Sequence[str]]:
+        script = self.layout.root / "toolchain" / "go" / "build.py"
+        return lambda folder: [sys.executable, str(script), part, str(folder)]
+
+    def _go_hash(self, part: str) -> str:
+        if part not in self._go_inputs:
+            script = self.layout.root / "toolchain" / "go" / "build.py"
+            listed = system.output([sys.executable, str(script), "--inputs", part])
+            if not listed:
+                raise ToolchainError(f"`{sys.executable} {script} --inputs {part}` lists no input files.")
+            files = [self.layout.root / line for line in listed.split("\n") if line]
+            self._go_inputs[part] = tree_hash(self.layout.root, files, part)
+        return self._go_inputs[part]
+
+
+# --- Set-up ------------------------------------------------------------------------------------------------------------
+
+
+def setup(
+    layout: Layout, progress: Progress, *, dev: bool = False, with_aws: bool = False, images: bool = False
+) -> None:
+    """Obtain the engine, the plugins and the Python environment, and put them into the checkout.
+
+    With `dev` also the environment for tests, with `with_aws` the aws plugin, with `images` the staged image contexts.
+    Everything that does not depend on each other runs side by side.
+    """
+    pins = Pins.read(layout.root)
+    shop = Workshop(progress, logs=layout.logs)
+    catalogue = Catalogue(layout, pins)
+    environment.prepare(layout)
+    main_fingerprint, test_fingerprint = stamps.setup_fingerprint(layout), stamps.dev_fingerprint(layout)
+    main_due = not stamps.current(layout, "setup", main_fingerprint)
+    aws_due = with_aws and not _aws_plugin(layout, pins).exists()
+    obtained: dict[str, Obtained] = {}
+
+    def take(*wanted: Part) -> Callable[[], None]:
+        def work() -> None:
+            for part in wanted:
+                obtained[part.name] = shop.obtain(part)
+
+        return work
+
+    lanes: list[list[Callable[[], None]]] = [[], []]
+    if main_due:
+        # The three Go builds share compiled packages and would compile them twice side by side, so they are one lane.
+        lanes[0].append(take(catalogue.engine(), *map(catalogue.plugin, REQUIRED_PLUGINS), catalogue.language()))
+        lanes[1].append(lambda: _ignore(venvs.ensure(layout, progress)))
+    if aws_due:
+        lanes[0].append(take(catalogue.plugin("aws")))
+    stage: Callable[[], None] | None = None
+    if images:
+        stage = _add_image_lanes(layout, progress, shop, catalogue, lanes)
+    if dev and not stamps.current(layout, "dev", test_fingerprint):
+        lanes[1].append(lambda: _ignore(venvs.ensure(layout, progress, dev=True)))
+    run_lanes(lanes, progress)
+    if obtained:
+        products = install(layout, obtained.values())
+        record(layout, obtained.values())
+        if main_due:
+            python = layout.venv / "bin" / "python"
+            stamps.write(layout, "setup", main_fingerprint, [*map(str, products), str(python), str(layout.passphrase)])
+    if dev and layout.venv_dev.exists():
+        stamps.write(layout, "dev", test_fingerprint, [str(layout.venv_dev / "bin" / "python")])
+    if stage is not None:
+        stage()
+
+
+def _ignore(value: object) -> None:
+    del value
+
+
+def _aws_plugin(layout: Layout, pins: Pins) -> Path:
+    return layout.plugins / f"resource-aws-v{pins.version('aws')}" / "pulumi-resource-aws"
+
+
+def run_lanes(lanes: Sequence[Sequence[Callable[[], None]]], progress: Progress) -> None:
+    """Run every lane's tasks in order, the lanes side by side; after a failure no further task is begun."""
+    errors: list[BaseException] = []
+
+    def work(tasks: Sequence[Callable[[], None]]) -> None:
+        for task in tasks:
+            if errors:
+                return
+            try:
+                task()
+            except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, where it is raised
+                if not errors:
+                    first = str(error).split("\n")[0]
+                    progress.say(f"Failed: {first} (what is already running is finished and kept)")
+                errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(tasks,), daemon=True) for tasks in lanes if tasks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def install(layout: Layout, parts: Iterable[Obtained]) -> list[Path]:
+    """Put obtained parts where the engine looks for them, and return every path that was put there."""
+    placed = []
+    for part in parts:
+        if part.name in PLUGINS:
+            folder = layout.plugins / f"resource-{part.name}-v{part.version}"
+        else:
+            folder = layout.bin
+        for name, path in part.files.items():
+            target = folder / Path(name).name
+            # The engine looks for its language host beside its own real path, so what came from the cache must be here
+            # itself; what the user installed stays where it is, and so do programs with libraries beside them.
+            _place(Path(path), target, link=part.origin == INSTALLED or part.name in PROGRAMS)
+            placed.append(target)
+            if part.name in PROGRAMS:
+                break
+    return placed
+
+
+def _place(source: Path, target: Path, *, link: bool) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    if link:
+        draft.symlink_to(source)
+    else:
+        try:
+            os.link(source, draft)
+        except OSError:  # another file system, or one without hard links
+            shutil.copy2(source, draft)
+    draft.replace(target)
+    if draft.exists():  # rename does nothing when both names already are the same file
+        draft.unlink()
+
+
+def record(layout: Layout, parts: Iterable[Obtained]) -> None:
+    """Note for `doctor` where the parts came from."""
+    known = recorded(layout)
+    known.update({part.name: part for part in parts})
+    layout.home.mkdir(parents=True, exist_ok=True)
+    draft = layout.installed.with_name(f"{layout.installed.name}.{os.getpid()}")
+    draft.write_text(
+        json.dumps({name: asdict(part) for name, part in sorted(known.items())}, indent=1), encoding="utf-8"
+    )
+    draft.replace(layout.installed)
+
+
+def recorded(layout: Layout) -> dict[str, Obtained]:
+    """Return what `record` noted: part → where it came from."""
+    try:
+        content = json.loads(layout.installed.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {name: Obtained(**fields) for name, fields in content.items()}

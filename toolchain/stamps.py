@@ -1,0 +1,97 @@
+"""Knowing in a moment that nothing is to be done.
+
+A stamp says what a finished step was made from (one hash over the files that decide it) and what it left behind (path,
+size, time of every product). While both still hold, the step is over. Only modules that start fast are imported here.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from toolchain.layout import Layout
+
+SETUP_INPUTS = ("toolchain", "requirements.txt")
+"""What decides the result of `setup`, as files and folders below the checkout."""
+
+DEV_INPUTS = (*SETUP_INPUTS, "requirements-dev.txt", "images/probe/requirements.txt")
+"""What decides the environment for tests."""
+
+IMAGE_INPUTS = ("toolchain", "images")
+"""What decides the staged images."""
+
+_SETTINGS = ("TOOLCHAIN_CACHE", "TOOLCHAIN_ORIGINS", "XDG_CACHE_HOME")
+_SKIPPED = {"__pycache__", ".git", "node_modules"}
+
+
+def fingerprint(root: Path, inputs: Iterable[str], *more: str) -> str:
+    """Return a hash over the files below `inputs` (files or folders, relative to `root`), and over further strings."""
+    digest = hashlib.sha256()
+    for text in (*more, *(f"{name}={os.environ.get(name, '')}" for name in _SETTINGS)):
+        digest.update(text.encode() + b"\0")
+    for name in inputs:
+        _add(digest, root, str(root / name))
+    return digest.hexdigest()
+
+
+def setup_fingerprint(layout: Layout) -> str:
+    """Return the fingerprint of `setup`."""
+    return fingerprint(layout.root, SETUP_INPUTS, sys.version, sys.base_prefix)
+
+
+def dev_fingerprint(layout: Layout) -> str:
+    """Return the fingerprint of the environment for tests."""
+    return fingerprint(layout.root, DEV_INPUTS, sys.version, sys.base_prefix)
+
+
+def image_fingerprint(layout: Layout) -> str:
+    """Return the fingerprint of the staged images."""
+    return fingerprint(layout.root, IMAGE_INPUTS)
+
+
+def _add(digest: "hashlib._Hash", root: Path, path: str) -> None:
+    try:
+        entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+    except NotADirectoryError:
+        digest.update(path[len(str(root)) :].encode() + b"\0")
+        with open(path, "rb") as source:
+            digest.update(hashlib.sha256(source.read()).digest())
+        return
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.name not in _SKIPPED and not entry.name.endswith(".pyc"):
+            _add(digest, root, entry.path)
+
+
+def _products(paths: Iterable[str]) -> list[list[object]]:
+    result: list[list[object]] = []
+    for path in paths:
+        facts = os.stat(path)
+        folder = os.path.isdir(path)
+        result.append([path, 0 if folder else facts.st_size, 0 if folder else facts.st_mtime_ns])
+    return result
+
+
+def current(layout: Layout, name: str, fingerprint: str) -> bool:
+    """Tell whether the step `name` was finished from these inputs and its products are still as it left them."""
+    try:
+        with open(layout.stamps / f"{name}.json", encoding="utf-8") as source:
+            stamp = json.load(source)
+        return bool(
+            stamp["fingerprint"] == fingerprint
+            and stamp["products"] == _products(path for path, _, _ in stamp["products"])
+        )
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return False
+
+
+def write(layout: Layout, name: str, fingerprint: str, products: Iterable[str]) -> None:
+    """Record that the step `name` is finished."""
+    layout.stamps.mkdir(parents=True, exist_ok=True)
+    stamp = {"fingerprint": fingerprint, "products": _products(products)}
+    draft = layout.stamps / f"{name}.json.{os.getpid()}"
+    draft.write_text(json.dumps(stamp), encoding="utf-8")
+    draft.replace(layout.stamps / f"{name}.json")

@@ -1,0 +1,128 @@
+"""The machine set-up runs on: its platform, its packages, its compilers, and commands run on it."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from toolchain.layout import ToolchainError
+from toolchain.progress import Progress, Step
+
+_ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+def host_platform() -> tuple[str, str]:
+    """Return this machine's operating system and architecture in Go's names, for example ("linux", "amd64")."""
+    system, machine = platform.system().lower(), platform.machine().lower()
+    if system not in ("linux", "darwin") or machine not in _ARCHITECTURES:
+        raise ToolchainError(
+            f"This machine is {system}/{machine}; Linux and macOS on amd64 or arm64 are supported. On Windows use WSL 2."
+        )
+    return system, _ARCHITECTURES[machine]
+
+
+def version_tuple(text: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version, for comparison: "20.10.24+dfsg1" is (20, 10, 24)."""
+    found = re.match(r"v?(\d+(?:\.\d+)*)", text.strip())
+    return tuple(int(number) for number in found.group(1).split(".")) if found else ()
+
+
+def is_root_on_debian() -> bool:
+    """Tell whether packages can be installed here: root on Debian or a system made from it."""
+    return os.geteuid() == 0 and Path("/etc/debian_version").exists() and shutil.which("apt-get") is not None
+
+
+def apt_install(packages: Sequence[str], why: str, progress: Progress) -> None:
+    """Install Debian packages; the caller has checked `is_root_on_debian`."""
+    title = f"apt-get install {' '.join(packages)} ({why})"
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
+    with progress.step(title) as step:
+        done = run(install, step=step, env=environment, check=False)
+        if done != 0:
+            # The package lists may never have been fetched, or name versions that are gone from the mirror.
+            run(["apt-get", "update"], step=step, env=environment)
+            run(install, step=step, env=environment)
+
+
+def run(
+    command: Sequence[str],
+    *,
+    step: Step | None = None,
+    log: Path | None = None,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+    check: bool = True,
+) -> int:
+    """Run a command, showing its latest line as the step's detail, and return its exit status.
+
+    The whole output goes to `log` if given. Raises ToolchainError with the last lines when it fails and `check` is set.
+    """
+    tail: list[str] = []
+    sink = log.open("w", encoding="utf-8") if log is not None else None
+    try:
+        with subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            pass_fds=tuple(pass_fds),
+        ) as process:
+            assert process.stdout is not None  # PIPE was asked for
+            try:
+                for line in process.stdout:
+                    if sink is not None:
+                        sink.write(line)
+                        sink.flush()
+                    line = line.rstrip()
+                    if line:
+                        tail = [*tail[-39:], line]
+                        if step is not None:
+                            step.detail = line.strip()
+            except BaseException:
+                process.terminate()
+                raise
+            status = process.wait()
+    except FileNotFoundError as error:
+        raise ToolchainError(f"{command[0]} is not installed, or not on PATH ({error}).") from error
+    finally:
+        if sink is not None:
+            sink.close()
+    if status != 0 and check:
+        where = f" The whole output is in {log}." if log is not None else ""
+        raise ToolchainError(f"`{' '.join(command)}` ended with status {status}.{where}\n" + "\n".join(tail[-30:]))
+    return status
+
+
+def output(command: Sequence[str], timeout: float = 20) -> str:
+    """Return what a command prints on its standard output, or "" when it cannot be run or fails."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def find_program(name: str, *, outside: Sequence[Path] = ()) -> Path | None:
+    """Return the first program called `name` on PATH that does not lie in one of the folders `outside`.
+
+    What set-up itself installed must not count as the user's own, so links are followed before the comparison.
+    """
+    hidden = [folder.resolve() for folder in outside]
+    for entry in os.environ.get("PATH", "").split(os.pathsep):
+        candidate = Path(entry or ".") / name
+        if candidate.is_file() and os.access(candidate, os.X_OK):
+            real = candidate.resolve()
+            if not any(real.is_relative_to(folder) for folder in hidden):
+                return real
+    return None

@@ -1,0 +1,96 @@
+"""The Python environments: a lean one the program runs in, and one with the tools for tests and checks.
+
+Each is built in a folder named by a hash of its requirements and then put in place by swapping one link, so a run that is
+killed never leaves half an environment behind the name that everything uses.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from toolchain import system
+from toolchain.layout import Layout, ToolchainError
+from toolchain.progress import Progress
+
+_DONE = ".complete"
+
+
+def requirement_files(layout: Layout, dev: bool) -> list[Path]:
+    """Return the requirement files an environment is made from, those they include among them."""
+    files = [layout.root / "requirements.txt"]
+    if dev:
+        files += [layout.root / "images" / "probe" / "requirements.txt", layout.root / "requirements-dev.txt"]
+    return files
+
+
+def ensure(layout: Layout, progress: Progress, *, dev: bool = False) -> Path:
+    """Return the link to the runtime environment (or the one for tests with `dev`), building it when it is not there."""
+    link = layout.venv_dev if dev else layout.venv
+    files = requirement_files(layout, dev)
+    for path in files:
+        if not path.exists():
+            raise ToolchainError(f"{path.relative_to(layout.root)} is missing; a checkout is needed that holds it.")
+    digest = hashlib.sha256(f"{sys.version_info[:3]} {sys.base_prefix}".encode())
+    for path in files:
+        digest.update(path.read_bytes())
+    digest.update(Path(__file__).read_bytes())
+    folder = layout.home / "venvs" / f"{'dev' if dev else 'runtime'}-{digest.hexdigest()[:12]}"
+    if not (folder / _DONE).exists():
+        _build(folder, files, progress, "Python environment for tests" if dev else "Python environment")
+    if not link.is_symlink() or link.resolve() != folder.resolve():
+        draft = link.with_name(f"{link.name}.{os.getpid()}")
+        draft.symlink_to(folder.relative_to(link.parent))
+        draft.replace(link)
+    for other in folder.parent.glob(f"{folder.name.partition('-')[0]}-*"):
+        if other != folder:
+            shutil.rmtree(other)
+    return link
+
+
+def _build(folder: Path, files: list[Path], progress: Progress, title: str) -> None:
+    if importlib.util.find_spec("ensurepip") is None or importlib.util.find_spec("venv") is None:
+        if not system.is_root_on_debian():
+            raise ToolchainError(
+                f"Python {sys.version.split()[0]} at {sys.executable} has no venv module. Install it"
+                " (Debian, Ubuntu: apt-get install python3-venv) and run this again."
+            )
+        system.apt_install(["python3-venv"], "Python's venv module is missing", progress)
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with progress.step(title) as step:
+        system.run([sys.executable, "-m", "venv", str(folder)], step=step)
+        python = str(folder / "bin" / "python")
+        # Every package is pinned, transitive ones too: resolving is left out, and `pip check` proves the set complete.
+        # Bytecode is made below for what every run imports; doing it for all of pulumi_aws takes most of a minute.
+        install = [python, "-m", "pip", "install", "--no-deps", "--no-compile", "--disable-pip-version-check"]
+        for path in files:
+            if path.name != "requirements-dev.txt":
+                install += ["-r", str(path)]
+        if files[-1].name == "requirements-dev.txt":
+            install[-2:] = ["-r", str(files[-1])]  # it includes the others by itself
+        system.run(install, step=step)
+        system.run([python, "-m", "pip", "check"], step=step)
+        packages = next((folder / "lib").glob("python3*")) / "site-packages"
+        quiet_aws(packages)
+        system.run([python, "-m", "compileall", "-q", "-j", "2", "-x", "pulumi_aws", str(packages)], step=step)
+    (folder / _DONE).write_text("", encoding="utf-8")
+
+
+def quiet_aws(packages: Path) -> None:
+    """Make an installed pulumi_aws ask for its plugin only when a program registers one of its resources.
+
+    A language host reports every installed package whose `pulumi-plugin.json` says `"resource": true` as required before
+    the program runs. The engine then fails, or reaches for the network, for a plugin of 700 MB that only stacks on AWS
+    need. With the flag off the package is not reported; registering an AWS resource names the plugin and its version all
+    the same (docs/decisions/0001-toolchain-fallback.md).
+    """
+    marker = packages / "pulumi_aws" / "pulumi-plugin.json"
+    if marker.exists():
+        content = json.loads(marker.read_text(encoding="utf-8"))
+        content["resource"] = False
+        marker.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
