@@ -1,0 +1,222 @@
+"""The server's own schema: migrated before it listens, read by every other backend role."""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+# asyncpg ships no type information; rows are checked by what is made of them.
+import asyncpg  # type: ignore[import-untyped]  # see above
+
+from probe.wiring import WiringError
+
+CONNECT_SECONDS = 5.0
+"""Longest wait for a connection or a statement; the database is a neighbour on the same network."""
+
+MIGRATION_LOCK = 0x5265666C6563746F
+"""Advisory lock held while migrating: the letters of "Reflecto", so that two servers never migrate at once."""
+
+MIGRATIONS = (
+    """
+    CREATE TABLE "user" (
+        id text PRIMARY KEY,
+        authentik_uid text NOT NULL UNIQUE,
+        email text NOT NULL UNIQUE,
+        password_hash text,
+        created_at timestamptz NOT NULL DEFAULT now()
+    );
+    CREATE TABLE note (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        body text NOT NULL,
+        created_at timestamptz NOT NULL DEFAULT now()
+    );
+    """,
+    """
+    CREATE TABLE wiring (role text PRIMARY KEY, nonce text NOT NULL, written_at timestamptz NOT NULL);
+    CREATE TABLE deployment (name text PRIMARY KEY, value text NOT NULL);
+    """,
+)
+"""One step a version, in order; a published step is never edited."""
+
+SCHEMA_VERSION = len(MIGRATIONS)
+
+DATA_MARKER = ".reflector-data"
+"""File the server leaves in DATA_DIR, named in the table ``deployment``: who shares the volume can read it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """One row a test can write and look for again."""
+
+    id: int
+    body: str
+    created_at: datetime
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as JSON; the time in ISO 8601 with its zone."""
+        return {"id": self.id, "body": self.body, "created_at": self.created_at.isoformat()}
+
+
+async def connect(dsn: str) -> Any:
+    """Open one connection; refuses by itself when the database does not answer in time."""
+    try:
+        return await asyncpg.connect(dsn, timeout=CONNECT_SECONDS, command_timeout=CONNECT_SECONDS)
+    except TimeoutError:
+        raise WiringError(f"DATABASE_URL: no connection within {CONNECT_SECONDS:g} s") from None
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as problem:
+        raise WiringError(f"DATABASE_URL: {type(problem).__name__}: {problem}") from problem
+
+
+async def migrate(dsn: str) -> tuple[int, int]:
+    """Bring the schema to this version, one transaction a step, under a lock; returns version before and after."""
+    connection = await connect(dsn)
+    try:
+        await connection.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
+        await connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)")
+        before = await connection.fetchval("SELECT coalesce(max(version), 0) FROM schema_version")
+        if before > SCHEMA_VERSION:
+            raise WiringError(f"the schema is at version {before}, this server knows only {SCHEMA_VERSION}")
+        for version, step in enumerate(MIGRATIONS[before:], start=before + 1):
+            async with connection.transaction():
+                await connection.execute(step)
+                await connection.execute("INSERT INTO schema_version VALUES ($1)", version)
+        return before, SCHEMA_VERSION
+    finally:
+        await connection.close()
+
+
+async def require_schema(dsn: str) -> int:
+    """The schema's version, which must be this one; raises WiringError where the server has not migrated yet."""
+    connection = await connect(dsn)
+    try:
+        try:
+            version = await connection.fetchval("SELECT max(version) FROM schema_version")
+        except asyncpg.UndefinedTableError:
+            version = None
+    finally:
+        await connection.close()
+    if version != SCHEMA_VERSION:
+        raise WiringError(
+            f"the database schema is at version {version or 0}, {SCHEMA_VERSION} is needed: "
+            "the server migrates when it starts, so start it first and wait until it is healthy"
+        )
+    return int(version)
+
+
+async def provision_admin(dsn: str, email: str, password_hash: str) -> str:
+    """Create or update the administrator; returns ``created`` or ``updated``."""
+    connection = await connect(dsn)
+    try:
+        created = await connection.fetchval(
+            """
+            INSERT INTO "user" (id, authentik_uid, email, password_hash) VALUES ($1, $2, $3, $4)
+            ON CONFLICT (email) DO UPDATE SET password_hash = excluded.password_hash
+            RETURNING (xmax = 0)
+            """,
+            str(uuid4()),
+            f"local:{email}",
+            email,
+            password_hash,
+        )
+    finally:
+        await connection.close()
+    return "created" if created else "updated"
+
+
+async def find_user(dsn: str, email: str) -> tuple[str, str] | None:
+    """Id and password hash of a user who has one."""
+    connection = await connect(dsn)
+    try:
+        row = await connection.fetchrow('SELECT id, password_hash FROM "user" WHERE email = $1', email)
+    finally:
+        await connection.close()
+    return (row["id"], row["password_hash"]) if row is not None and row["password_hash"] else None
+
+
+async def add_note(dsn: str, body: str) -> Note:
+    """Store one note."""
+    connection = await connect(dsn)
+    try:
+        row = await connection.fetchrow("INSERT INTO note (body) VALUES ($1) RETURNING id, body, created_at", body)
+    finally:
+        await connection.close()
+    if row is None:
+        raise RuntimeError("INSERT … RETURNING gave no row")
+    return Note(id=row["id"], body=row["body"], created_at=row["created_at"])
+
+
+async def list_notes(dsn: str) -> list[Note]:
+    """All notes, oldest first."""
+    connection = await connect(dsn)
+    try:
+        rows = await connection.fetch("SELECT id, body, created_at FROM note ORDER BY id")
+    finally:
+        await connection.close()
+    return [Note(id=row["id"], body=row["body"], created_at=row["created_at"]) for row in rows]
+
+
+async def exercise(dsn: str, role: str) -> dict[str, Any]:
+    """Write a row and read the same value back; returns schema version and server version."""
+    version = await require_schema(dsn)
+    nonce = secrets.token_hex(8)
+    connection = await connect(dsn)
+    try:
+        await connection.execute(
+            "INSERT INTO wiring VALUES ($1, $2, now()) "
+            "ON CONFLICT (role) DO UPDATE SET nonce = excluded.nonce, written_at = excluded.written_at",
+            role,
+            nonce,
+        )
+        # The row must carry a value some check wrote: two checks of one role may run at the same time.
+        found = await connection.fetchval("SELECT nonce FROM wiring WHERE role = $1", role)
+        who = await connection.fetchrow("SELECT current_user AS name, current_database() AS database")
+        server = connection.get_server_version()
+    finally:
+        await connection.close()
+    if not found or who is None:
+        raise WiringError("a row just written cannot be read back")
+    return {
+        "schema_version": version,
+        "postgres": f"{server.major}.{server.minor}",
+        "user": who["name"],
+        "database": who["database"],
+    }
+
+
+def fingerprint(secret: str) -> str:
+    """A value that tells whether two roles hold the same secret without giving it away."""
+    return hmac.new(secret.encode(), b"reflector deployment", hashlib.sha256).hexdigest()
+
+
+async def publish_deployment(dsn: str, secret_key: str, data_directory: Path) -> None:
+    """Leave word for the other roles: the fingerprint of SECRET_KEY, and a marker in the shared data folder."""
+    marker = secrets.token_hex(16)
+    try:
+        data_directory.mkdir(parents=True, exist_ok=True)
+        (data_directory / DATA_MARKER).write_text(marker)
+    except OSError as problem:
+        raise WiringError(f"DATA_DIR {data_directory.resolve()} cannot be written: {problem.strerror}") from problem
+    connection = await connect(dsn)
+    try:
+        await connection.executemany(
+            "INSERT INTO deployment VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            [("secret_key", fingerprint(secret_key)), ("data_marker", marker)],
+        )
+    finally:
+        await connection.close()
+
+
+async def deployment_value(dsn: str, name: str) -> str | None:
+    """What the server published under a name."""
+    connection = await connect(dsn)
+    try:
+        value = await connection.fetchval("SELECT value FROM deployment WHERE name = $1", name)
+    except asyncpg.UndefinedTableError:
+        return None
+    finally:
+        await connection.close()
+    return None if value is None else str(value)

@@ -1,0 +1,227 @@
+"""The role ``server``: migrates, provisions the administrator, then answers on port 1250."""
+
+import logging
+import time
+from collections import Counter
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jwt
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from probe import backend, database
+from probe.environment import DEFAULT_SECRET_KEY, Environment, Storage
+from probe.http import bearer_token, http_error, json_object
+from probe.passwords import MalformedHashError, verify_password
+from probe.serving import Listener, Role
+from probe.storage import PRESIGNED_SECONDS, ObjectStorage
+
+PORT = 1250
+"""Upstream's port (server/runserver.sh)."""
+
+TOKEN_HOURS = 24
+"""Life of a login token (reflector/auth/auth_password.py, v0.45.0)."""
+
+UNAUTHORISED = 4401
+"""Close code of a WebSocket without a valid token (reflector/views/user_websocket.py)."""
+
+BODY_BYTES = 64 * 1024 * 1024
+"""Largest object the probe takes; tests send kilobytes."""
+
+log = logging.getLogger("probe.server")
+
+
+def role(env: Environment) -> Role:
+    """Assemble the role; a wrong variable shows when it starts, or on /wiring."""
+    return Role(
+        name="server",
+        checks=backend.checks("server", env),
+        listeners=[Listener(app=application(env), port=PORT)],
+        prepare=Startup(env).run,
+    )
+
+
+class Startup:
+    """What runs before the port opens, as in upstream's runserver.sh."""
+
+    def __init__(self, env: Environment) -> None:
+        """Keep the environment."""
+        self.env = env
+
+    async def run(self) -> None:
+        """Migrate, provision the administrator, leave word for the other roles."""
+        dsn = backend.settings(self.env).dsn
+        before, after = await database.migrate(dsn)
+        log.info("schema at version %d (was %d)", after, before)
+        email, password_hash = self.env.text("ADMIN_EMAIL"), self.env.text("ADMIN_PASSWORD_HASH")
+        if email and password_hash:
+            log.info("%s admin user %s", await database.provision_admin(dsn, email, password_hash), email)
+        secret_key = self.env.required("SECRET_KEY", DEFAULT_SECRET_KEY)
+        await database.publish_deployment(dsn, secret_key, backend.data_directory(self.env))
+
+
+def application(env: Environment) -> Starlette:
+    """Upstream's public surface as far as a deployment touches it, plus notes and objects for tests."""
+    api = Api(env)
+    routes: list[BaseRoute] = [
+        Route("/health", api.health),
+        Route("/metrics", api.metrics),
+        Route("/v1/config", api.config),
+        Route("/v1/me", api.me),
+        Route("/v1/notes", api.notes, methods=["GET", "POST"]),
+        Route("/v1/objects/{key:path}", api.objects, methods=["GET", "PUT"]),
+        WebSocketRoute("/v1/events", api.events),
+    ]
+    if env.text("AUTH_BACKEND", "none") == "password":
+        routes.append(Route("/v1/auth/login", api.login, methods=["POST"]))
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=env.text("CORS_ORIGIN", "*").split(","),
+        allow_credentials=env.flag("CORS_ALLOW_CREDENTIALS", False),
+        allow_methods=["*"],
+        allow_headers=["*"],
+    )
+    return Starlette(
+        routes=routes,
+        middleware=[cors, Middleware(BaseHTTPMiddleware, dispatch=api.count)],
+        exception_handlers={HTTPException: http_error},
+    )
+
+
+class Api:
+    """The server's handlers over one environment."""
+
+    def __init__(self, env: Environment) -> None:
+        """Keep the environment; stores and connections are opened when a request needs them."""
+        self.env = env
+        self.started = time.time()
+        self.requests: Counter[tuple[str, int]] = Counter()
+        self._store: ObjectStorage | None = None
+
+    async def count(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        """Count requests by method and status for /metrics."""
+        response = await call_next(request)
+        self.requests[(request.method, response.status_code)] += 1
+        return response
+
+    async def health(self, request: Request) -> Response:
+        """Alive; says nothing about dependencies, as upstream."""
+        return JSONResponse({"status": "healthy"})
+
+    async def metrics(self, request: Request) -> Response:
+        """Prometheus text."""
+        lines = ["# TYPE process_start_time_seconds gauge", f"process_start_time_seconds {self.started:.3f}"]
+        lines.append("# TYPE http_requests_total counter")
+        for (method, status), number in sorted(self.requests.items()):
+            lines.append(f'http_requests_total{{method="{method}",status="{status}"}} {number}')
+        return PlainTextResponse("\n".join(lines) + "\n")
+
+    async def config(self, request: Request) -> Response:
+        """What the front end asks first."""
+        mail = bool(self.env.text("SMTP_HOST") and self.env.text("SMTP_FROM_EMAIL"))
+        return JSONResponse({"zulip_enabled": bool(self.env.text("ZULIP_REALM")), "email_enabled": mail})
+
+    async def login(self, request: Request) -> Response:
+        """Exchange e-mail and password for a token of 24 hours."""
+        body = await json_object(request)
+        email, password = body.get("email"), body.get("password")
+        if not isinstance(email, str) or not isinstance(password, str):
+            raise HTTPException(422, "email and password are required")
+        user = await database.find_user(backend.settings(self.env).dsn, email)
+        try:
+            valid = user is not None and verify_password(password, user[1])
+        except MalformedHashError as problem:
+            log.error("the stored hash of %s cannot be used: %s", email, problem)
+            valid = False
+        if user is None or not valid:
+            raise HTTPException(401, "Invalid email or password")
+        expires = datetime.now(UTC) + timedelta(hours=TOKEN_HOURS)
+        token = jwt.encode({"sub": user[0], "email": email, "exp": expires}, self._secret_key, algorithm="HS256")
+        return JSONResponse({"access_token": token, "token_type": "bearer", "expires_in": TOKEN_HOURS * 3600})
+
+    async def me(self, request: Request) -> Response:
+        """Who the token belongs to; null without sign-in."""
+        user = self._authorise(request)
+        return JSONResponse(None if user is None else {"sub": user["sub"], "email": user.get("email")})
+
+    async def notes(self, request: Request) -> Response:
+        """GET lists rows, POST ``{"body": text}`` adds one."""
+        self._authorise(request)
+        dsn = backend.settings(self.env).dsn
+        if request.method == "GET":
+            return JSONResponse({"items": [note.as_json() for note in await database.list_notes(dsn)]})
+        body = (await json_object(request)).get("body")
+        if not isinstance(body, str) or not body:
+            raise HTTPException(422, "body is required")
+        return JSONResponse((await database.add_note(dsn, body)).as_json(), status_code=201)
+
+    async def objects(self, request: Request) -> Response:
+        """PUT stores the body, GET answers a presigned URL; both under the key of the path."""
+        self._authorise(request)
+        key = request.path_params["key"]
+        if self._store is None:
+            self._store = ObjectStorage(Storage.from_environment(self.env))
+        if request.method == "PUT":
+            data = b""
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > BODY_BYTES:
+                    raise HTTPException(413, f"at most {BODY_BYTES} bytes")
+            await self._store.put(key, data)
+            return JSONResponse({"key": key, "size": len(data)}, status_code=201)
+        url = await self._store.presign(key)
+        return JSONResponse({"key": key, "url": url, "expires_in": PRESIGNED_SECONDS})
+
+    async def events(self, websocket: WebSocket) -> None:
+        """Echo text; with sign-in, the token comes in the sub-protocol ``bearer, <token>`` as upstream wants it."""
+        offered = websocket.scope.get("subprotocols") or []
+        subprotocol = None
+        if self.env.text("AUTH_BACKEND", "none") != "none":
+            token = offered[1] if len(offered) >= 2 and offered[0].lower() == "bearer" else ""
+            try:
+                self._verify(token)
+            except jwt.PyJWTError:
+                await websocket.close(code=UNAUTHORISED)
+                return
+            subprotocol = offered[0]
+        await websocket.accept(subprotocol=subprotocol)
+        with suppress(WebSocketDisconnect):
+            while True:
+                await websocket.send_text(await websocket.receive_text())
+
+    @property
+    def _secret_key(self) -> str:
+        return self.env.required("SECRET_KEY", DEFAULT_SECRET_KEY)
+
+    def _verify(self, token: str) -> dict[str, Any]:
+        if self.env.text("AUTH_BACKEND") == "jwt":
+            key = backend.JWT_KEYS / self.env.required("AUTH_JWT_PUBLIC_KEY", backend.DEFAULT_JWT_KEY)
+            return jwt.decode(
+                token,
+                key.read_text(),
+                algorithms=[self.env.required("AUTH_JWT_ALGORITHM", "RS256")],
+                audience=self.env.text("AUTH_JWT_AUDIENCE") or None,
+            )
+        return jwt.decode(token, self._secret_key, algorithms=["HS256"])
+
+    def _authorise(self, request: Request) -> dict[str, Any] | None:
+        if self.env.text("AUTH_BACKEND", "none") == "none":
+            return None
+        token = bearer_token(request)
+        if token is None:
+            if self.env.flag("PUBLIC_MODE", False):
+                return None
+            raise HTTPException(401, "Not authenticated")
+        try:
+            return self._verify(token)
+        except jwt.PyJWTError:
+            raise HTTPException(401, "Invalid authentication") from None

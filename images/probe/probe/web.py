@@ -1,0 +1,174 @@
+"""The role ``web``: the front end on port 3000, with the variables and the trust Node.js would use."""
+
+import html
+import json
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import redis.exceptions
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from probe import backend, redis_client, trust
+from probe.edge import HTTP_SECONDS, get_through_edge
+from probe.environment import Environment, parse_url
+from probe.serving import Listener, Role
+from probe.wiring import Check, WiringError, describe
+
+PORT = 3000
+"""Upstream's port (www/Dockerfile)."""
+
+FEATURES = {
+    "FEATURE_REQUIRE_LOGIN": True,
+    "FEATURE_PRIVACY": True,
+    "FEATURE_BROWSE": True,
+    "FEATURE_SEND_TO_ZULIP": True,
+    "FEATURE_ROOMS": True,
+    "FEATURE_EMAIL_TRANSCRIPT": False,
+}
+"""Feature switches and what they mean when unset (www/app/lib/features.ts, v0.45.0)."""
+
+AUTHENTIK = ("AUTHENTIK_CLIENT_ID", "AUTHENTIK_CLIENT_SECRET", "AUTHENTIK_ISSUER", "AUTHENTIK_REFRESH_TOKEN_URL")
+
+
+log = logging.getLogger("probe.web")
+
+
+def role(env: Environment) -> Role:
+    """Assemble the role."""
+    return Role(name="web", checks=checks(env), listeners=[Listener(app=application(env), port=PORT)])
+
+
+def checks(env: Environment) -> list[Check]:
+    """What the front end depends on."""
+    return [
+        backend.bind(env, "server", check_server),
+        backend.bind(env, "redis", check_redis),
+        backend.bind(env, "trust", check_trust),
+        backend.bind(env, "edge", check_edge),
+        backend.bind(env, "urls", check_urls),
+        backend.bind(env, "session", check_session),
+    ]
+
+
+def features(env: Environment) -> dict[str, bool]:
+    """Each switch as the front end understands it: only the exact word ``true`` means on."""
+    return {name: env.values[name] == "true" if name in env.values else unset for name, unset in FEATURES.items()}
+
+
+def redis_url(env: Environment) -> str:
+    """KV_URL, with TLS where KV_USE_TLS says so."""
+    url = env.required("KV_URL")
+    parse_url("KV_URL", url, ("redis", "rediss"))
+    return url.replace("redis://", "rediss://", 1) if env.text("KV_USE_TLS") == "true" else url
+
+
+async def check_server(env: Environment) -> dict[str, Any]:
+    """The backend by its inner address, and its login route where passwords are used."""
+    base = env.required("SERVER_API_URL")
+    env.url("SERVER_API_URL")
+    passwords = features(env)["FEATURE_REQUIRE_LOGIN"] and env.text("AUTH_PROVIDER") == "credentials"
+    async with httpx.AsyncClient(verify=trust.node_context(env.values), timeout=HTTP_SECONDS) as client:
+        response = await client.get(f"{base}/health")
+        if response.status_code != 200:
+            raise WiringError(f"SERVER_API_URL: GET {base}/health answered {response.status_code}, expected 200")
+        if passwords:
+            # The route takes POST only: 405 proves that it exists without spending one of its few attempts.
+            response = await client.get(f"{base}/v1/auth/login")
+            if response.status_code != 405:
+                raise WiringError(
+                    f"AUTH_PROVIDER=credentials, but the server has no password login "
+                    f"({base}/v1/auth/login answered {response.status_code}); its AUTH_BACKEND must be password"
+                )
+    return {"url": base, "password_login": passwords}
+
+
+async def check_redis(env: Environment) -> dict[str, Any]:
+    """The session cache."""
+    return await redis_client.exercise(redis_url(env))
+
+
+async def check_trust(env: Environment) -> dict[str, Any]:
+    """What Node.js trusts."""
+    return trust.check_node(env.values)
+
+
+async def check_edge(env: Environment) -> dict[str, Any]:
+    """SITE_URL leads back here through the edge, with the front end's own trust."""
+    return await get_through_edge(env, "SITE_URL", "/api/health", trust.node_context(env.values))
+
+
+async def check_urls(env: Environment) -> dict[str, Any]:
+    """The browser's addresses agree with each other, and NextAuth reaches itself."""
+    site = env.url("SITE_URL")
+    api = env.url("API_URL")
+    auth = env.url("NEXTAUTH_URL")
+    if (auth.scheme, auth.netloc) != (site.scheme, site.netloc):
+        raise WiringError("NEXTAUTH_URL and SITE_URL must have the same origin, or sign-in redirects go astray")
+    if site.scheme == "https" and api.scheme != "https":
+        raise WiringError("API_URL is plain HTTP although SITE_URL is HTTPS: browsers block it as mixed content")
+    websocket = env.text("WEBSOCKET_URL") or "auto"
+    if websocket != "auto":
+        parse_url("WEBSOCKET_URL", websocket, ("ws", "wss"))
+    internal = env.text("NEXTAUTH_URL_INTERNAL") or env.required("NEXTAUTH_URL")
+    if env.text("NEXTAUTH_URL_INTERNAL"):
+        env.url("NEXTAUTH_URL_INTERNAL")
+        async with httpx.AsyncClient(timeout=HTTP_SECONDS) as client:
+            response = await client.get(f"{internal.rstrip('/')}/api/health")
+        if response.status_code != 200:
+            raise WiringError(f"NEXTAUTH_URL_INTERNAL: {internal}/api/health answered {response.status_code}")
+    return {"site": env.text("SITE_URL"), "api": env.text("API_URL"), "websocket": websocket, "internal": internal}
+
+
+async def check_session(env: Environment) -> dict[str, Any]:
+    """Sign-in has what it needs."""
+    if len(env.required("NEXTAUTH_SECRET")) < 32:
+        raise WiringError("NEXTAUTH_SECRET is shorter than 32 characters")
+    switches = features(env)
+    provider = env.text("AUTH_PROVIDER")
+    if switches["FEATURE_REQUIRE_LOGIN"] and provider != "credentials":
+        missing = [name for name in AUTHENTIK if not env.text(name)]
+        if missing:
+            raise WiringError(
+                f"sign-in is required and AUTH_PROVIDER is {provider or 'unset'}, which means Authentik, "
+                f"but {', '.join(missing)} are not set"
+            )
+        env.url("AUTHENTIK_ISSUER")
+    return {"provider": provider or None, "features": switches}
+
+
+def application(env: Environment) -> Starlette:
+    """The page and the health endpoint."""
+    started = time.monotonic()
+
+    async def health(request: Request) -> Response:
+        healthy = True
+        try:
+            await redis_client.exercise(redis_url(env))
+        except (WiringError, redis.exceptions.RedisError, OSError, RuntimeError) as error:
+            log.warning("redis: %s", describe(error))
+            healthy = False
+        body = {
+            "status": "healthy",
+            "timestamp": datetime.now(UTC).isoformat(),
+            "uptime": round(time.monotonic() - started, 3),
+            "environment": env.text("NODE_ENV"),
+            "checks": {"redis": healthy},
+        }
+        return JSONResponse(body, status_code=200 if healthy else 503)
+
+    async def page(request: Request) -> Response:
+        # Upstream hands its runtime settings to the browser in this attribute (www/app/layout.tsx).
+        shown = {name: env.text(name) or None for name in ("API_URL", "WEBSOCKET_URL", "AUTH_PROVIDER")}
+        data = html.escape(json.dumps({**shown, **features(env)}), quote=True)
+        return HTMLResponse(
+            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Reflector</title></head>'
+            f'<body data-env="{data}"><main><h1>Reflector</h1></main></body></html>'
+        )
+
+    return Starlette(routes=[Route("/api/health", health), Route("/", page)])
