@@ -37,13 +37,9 @@ func run(ctx context.Context, command string, in BaseInputs, out *BaseOutputs) e
 	}
 	args = append(args, command)
 
-	dir := "."
-	if in.Dir != nil {
-		dir = *in.Dir
-	} else if wd, err := os.Getwd(); err != nil {
+	dir, err := workingDirectory(in.Dir)
+	if err != nil {
 		return err
-	} else {
-		dir = wd
 	}
 
 	var mode string
@@ -55,7 +51,7 @@ func run(ctx context.Context, command string, in BaseInputs, out *BaseOutputs) e
 	cmd.Dir = dir
 	cmd.Env = environment(in, *out)
 	cmd.SysProcAttr = processGroup()
-	err := execute(ctx, cmd, in.Stdin, rec)
+	err = execute(ctx, cmd, in.Stdin, rec)
 	rec.Finish()
 	if errors.Is(err, syscall.E2BIG) {
 		err = fmt.Errorf("%w (the command with its environment is too large; the output of the run before it is part of "+
@@ -88,6 +84,22 @@ func run(ctx context.Context, command string, in BaseInputs, out *BaseOutputs) e
 	}
 	*out = result
 	return nil
+}
+
+// workingDirectory is the given one, or that of this process, which the engine starts in the directory of the program.
+func workingDirectory(given *string) (string, error) {
+	if given == nil {
+		return os.Getwd()
+	}
+	// Without this check a missing directory is reported as a missing interpreter.
+	info, err := os.Stat(*given)
+	if err != nil {
+		return "", fmt.Errorf("dir: %w", err)
+	}
+	if !info.IsDir() {
+		return "", fmt.Errorf("dir: %q is not a directory", *given)
+	}
+	return *given, nil
 }
 
 // environment is that of this process, then the inputs', then the previous output: of two equal names the last counts.

@@ -115,6 +115,8 @@ func (out *CommandOutputs) run(ctx context.Context, command string) error {
 		return err
 	}
 	defer client.Close()
+	// Until the command runs there is nothing to end with care, so a cancellation closes the connection.
+	keep := context.AfterFunc(ctx, func() { _ = client.Close() })
 	session, err := client.NewSession()
 	if err != nil {
 		return err
@@ -126,6 +128,7 @@ func (out *CommandOutputs) run(ctx context.Context, command string) error {
 
 	rec := output.NewRecorder(ctx, string(valueOr(out.Logging, output.LogStdoutAndStderr)))
 	session.Stdout, session.Stderr = rec.Stdout, rec.Stderr
+	keep()
 	err = execute(ctx, client, session, command, valueOr(out.Stdin, ""))
 	rec.Finish()
 	if err != nil {

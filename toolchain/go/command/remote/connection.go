@@ -3,6 +3,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,7 +103,7 @@ func (e *Endpoint) address() string {
 // dialContext opens a connection for the SSH protocol to run on.
 type dialContext func(ctx context.Context, network, address string) (net.Conn, error)
 
-// Dial connects and logs in. The client is closed by the caller, or when the context ends.
+// Dial connects and logs in. The caller closes the client.
 func (c *Connection) Dial(ctx context.Context) (*ssh.Client, error) {
 	if c.Proxy == nil {
 		return c.dial(ctx, "host", (&net.Dialer{}).DialContext)
@@ -138,15 +139,18 @@ func (e *Endpoint) dial(ctx context.Context, what string, open dialContext) (*ss
 		limitText = "unlimited"
 	}
 	pause := firstPause
+	var last error
 	for failures := 1; ; failures++ {
 		client, err := e.attempt(ctx, config, open)
 		if err == nil {
-			context.AfterFunc(ctx, func() { _ = client.Close() })
 			return client, nil
 		}
 		if ctx.Err() != nil {
+			// The attempt that was cut off says only that; the one before it says what was wrong.
+			err = cmp.Or(last, err)
 			return nil, fmt.Errorf("connecting to %s %s: %w; last attempt: %w", what, e.address(), context.Cause(ctx), err)
 		}
+		last = err
 		if limit > unlimitedDialErrors && failures > limit {
 			return nil, fmt.Errorf("connecting to %s %s: after %d failed attempts: %w", what, e.address(), failures, err)
 		}

@@ -167,20 +167,20 @@ func upload(ctx context.Context, connection *Connection, work func(uploader) err
 		return err
 	}
 	defer client.Close()
+	defer context.AfterFunc(ctx, func() { _ = client.Close() })()
 	// Concurrent writes may leave a file with a hole when one fails. A failed copy is an error here and every retry
 	// writes the file anew, so that is never taken for a whole file.
 	session, err := sftp.NewClient(client, sftp.UseConcurrentWrites(true))
 	if err != nil {
-		return fmt.Errorf("starting SFTP: %w", err)
+		err = fmt.Errorf("starting SFTP: %w", err)
+	} else {
+		defer session.Close()
+		err = work(uploader{session})
 	}
-	defer session.Close()
-	if err := work(uploader{session}); err != nil {
-		if ctx.Err() != nil {
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		}
-		return err
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
-	return nil
+	return err
 }
 
 // uploader copies to one host. Paths there are slash-separated, whatever this machine uses.
