@@ -1,0 +1,408 @@
+"""How the parts of the development images are built from package registries alone.
+
+`python3 -m toolchain.recipes PART OUT` builds one part into the folder OUT, printing progress as it goes:
+
+| part   | leaves in OUT                         | made from                                  |
+|--------|---------------------------------------|--------------------------------------------|
+| caddy  | `caddy`                               | Go module proxy                            |
+| garage | `garage`                              | Rust crate registry                        |
+| ollama | `ollama`                              | Go module proxy, two Debian header packages |
+| rootfs | `base.tar`, `postgres.tar`, `redis.tar` | Debian packages                          |
+| model  | `model.gguf`                          | PyPI                                       |
+| probe  | `site-packages/`                      | PyPI                                       |
+
+Every build is for Linux on this machine's architecture, which is what the containers run on.
+"""
+
+import hashlib
+import importlib.util
+import inspect
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolchain import system
+from toolchain.layout import ROOT, ToolchainError, cache_root
+from toolchain.pins import Pins
+from toolchain.progress import Progress
+
+IMAGES = ROOT / "images"
+"""Sources of the images."""
+
+PYTHON_VERSION = "3.11"
+"""Python of Debian 12, which the probe runs on."""
+
+GLIBC_VERSION = (2, 36)
+"""C library of Debian 12."""
+
+
+# --- Programs ------------------------------------------------------------------------------------------------------------
+
+
+def build_caddy(out: Path) -> None:
+    """Build `caddy`, statically linked."""
+    version = Pins.read().version("caddy")
+    _go_build(
+        f"github.com/caddyserver/caddy/v2@v{version}",
+        "./cmd/caddy",
+        out / "caddy",
+        # Caddy reads its version from the build's list of dependencies, in which the main module is not.
+        stamps={"github.com/caddyserver/caddy/v2.CustomVersion": f"v{version}"},
+        environment={"CGO_ENABLED": "0"},
+    )
+
+
+def build_ollama(out: Path) -> None:
+    """Build `ollama` for the processor, without GPU support."""
+    _only_on_linux("Ollama")
+    pins = Pins.read()
+    version = pins.version("ollama")
+    with tempfile.TemporaryDirectory(dir=out) as work:
+        # The published module lacks three vendored headers, because module archives leave such folders out.
+        include = Path(work)
+        (include / "miniaudio").mkdir()
+        malgo = _go_module(f"github.com/gen2brain/malgo@v{pins.data['recipes']['malgo']}")
+        shutil.copyfile(malgo / "miniaudio.h", include / "miniaudio" / "miniaudio.h")
+        flags = f"-O2 -I{include}"
+        _go_build(
+            f"github.com/ollama/ollama@v{version}",
+            ".",
+            out / "ollama",
+            stamps={
+                "github.com/ollama/ollama/version.Version": version,
+                "github.com/ollama/ollama/server.mode": "release",
+            },
+            environment={"CGO_ENABLED": "1", "CGO_CFLAGS": flags, "CGO_CXXFLAGS": flags},
+        )
+
+
+GARAGE_FEATURES = ("bundled-libs", "lmdb")
+"""What a single node with S3 needs; the defaults add a second database engine, a key-value API and metrics."""
+
+GARAGE_PROFILE = {
+    "LTO": "off",
+    "CODEGEN_UNITS": "16",
+    "OPT_LEVEL": "1",
+    "DEBUG": "0",
+    "STRIP": "symbols",
+}
+"""Cargo's release profile for a short build: the hashing and the database keep enough speed for a development stack."""
+
+
+def build_garage(out: Path) -> None:
+    """Build `garage`; what was compiled before an interruption is kept for the next attempt."""
+    _only_on_linux("Garage")
+    version = Pins.read().version("garage")
+    target = cache_root() / "build" / f"garage-{version}"
+    environment = {f"CARGO_PROFILE_RELEASE_{name}": value for name, value in GARAGE_PROFILE.items()}
+    sodium = Path(f"/usr/lib/{platform.machine()}-linux-gnu/libsodium.a")
+    if sodium.exists():
+        # Debian's static library saves compiling the bundled copy, which takes longer than most of Garage.
+        environment["SODIUM_LIB_DIR"] = str(sodium.parent)
+    _run(
+        [
+            "cargo",
+            "install",
+            "garage",
+            *("--version", version, "--locked"),
+            *("--no-default-features", "--features", ",".join(GARAGE_FEATURES)),
+            *("--root", str(out), "--no-track", "--target-dir", str(target)),
+        ],
+        environment=environment,
+    )
+    (out / "bin" / "garage").rename(out / "garage")
+    (out / "bin").rmdir()
+    shutil.rmtree(target)
+
+
+# --- Root file systems -----------------------------------------------------------------------------------------------------
+
+
+def build_rootfs(out: Path) -> None:
+    """Make `base.tar` and the layers `postgres.tar` and `redis.tar`: here as root on Debian, else in a Debian container."""
+    if system.is_root_on_debian():
+        _run(["sh", str(IMAGES / "rootfs.sh"), str(out)])
+        return
+    archive = out / "rootfs.tar"
+    with archive.open("wb") as sink, (IMAGES / "rootfs.sh").open("rb") as script:
+        done = subprocess.run(container_command(Pins.read()), stdin=script, stdout=sink, check=False)
+    if done.returncode != 0:
+        raise ToolchainError(
+            f"Debian's packages could not be put together in a container (docker ended with status {done.returncode})."
+            " This machine is not Debian run by root, so `docker run` with a Debian image is needed: see the lines above."
+        )
+    with tarfile.open(archive) as source:
+        source.extractall(out, filter="data")
+    archive.unlink()
+
+
+def container_command(pins: Pins) -> list[str]:
+    """Return the command that reads rootfs.sh on its input and writes its results as one tar archive on its output."""
+    script = (
+        "{ apt-get update && apt-get install -y --no-install-recommends mmdebstrap debian-archive-keyring"
+        " && sh -s /out; } >&2 && tar --create --directory /out ."
+    )
+    # mmdebstrap mounts /proc in the root it makes.
+    rights = ["--cap-add", "SYS_ADMIN", "--security-opt", "apparmor=unconfined"]
+    return ["docker", "run", "--rm", "--interactive", *rights, str(pins.data["recipes"]["debian_image"]), "sh", "-c", script]
+
+
+# --- From PyPI -------------------------------------------------------------------------------------------------------------
+
+
+def build_model(out: Path) -> None:
+    """Write `model.gguf`, the stand-in language model; the same bytes every time."""
+    versions = Pins.read().data["recipes"]
+    with tempfile.TemporaryDirectory(dir=out) as work:
+        packages = [f"{name}=={versions[name]}" for name in ("gguf", "numpy")]
+        # Only the writer is used, which needs nothing of gguf's further dependencies.
+        _pip_install(Path(work), ["--no-deps", "--target", work, *packages])
+        _run([sys.executable, str(IMAGES / "model.py"), str(out / "model.gguf")], environment={"PYTHONPATH": work})
+
+
+def build_probe(out: Path) -> None:
+    """Install what the probe runs on into `site-packages/`, for the images' Python and not for this machine's."""
+    target = out / "site-packages"
+    with tempfile.TemporaryDirectory(dir=out) as work:
+        _pip_install(
+            Path(work),
+            [
+                *("--no-deps", "--requirement", str(IMAGES / "probe" / "requirements.txt")),
+                *("--implementation", "cp", "--python-version", PYTHON_VERSION),
+                *(f"--platform={name}" for name in wheel_platforms(platform.machine())),
+                *("--target", str(target)),
+            ],
+        )
+    # Launchers with this machine's path of Python in their first line.
+    shutil.rmtree(target / "bin", ignore_errors=True)
+
+
+def wheel_platforms(machine: str) -> list[str]:
+    """Return the wheel platforms Debian 12 (glibc 2.36) can load, newest first."""
+    machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(machine, machine)
+    newest = GLIBC_VERSION[1]
+    # 2.5 is the oldest any wheel names; three of the versions have names of their own (PEP 513, 571, 599).
+    return [
+        *(f"manylinux_2_{minor}_{machine}" for minor in range(newest, 4, -1)),
+        *(f"manylinux{name}_{machine}" for name in ("2014", "2010", "1")),
+    ]
+
+
+def _pip_install(work: Path, arguments: Sequence[str]) -> None:
+    python = sys.executable
+    if importlib.util.find_spec("pip") is None:  # Debian's Python comes without
+        _run([sys.executable, "-m", "venv", str(work / "venv")])
+        python = str(work / "venv" / "bin" / "python")
+    options = ["--disable-pip-version-check", "--no-compile", "--only-binary=:all:", "--progress-bar=off"]
+    _run([python, "-m", "pip", "install", *options, *arguments], environment={"PIP_ROOT_USER_ACTION": "ignore"})
+
+
+# --- Shared steps ----------------------------------------------------------------------------------------------------------
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    """Run a command whose output is this process's own; raise ToolchainError when it fails."""
+    try:
+        done = subprocess.run(command, env={**os.environ, **(environment or {})}, stdin=subprocess.DEVNULL, check=False)
+    except FileNotFoundError:
+        raise ToolchainError(f"{command[0]} is not on PATH: install it and try again.") from None
+    if done.returncode != 0:
+        raise ToolchainError(f"`{' '.join(command)}` ended with status {done.returncode}; its reason is in the lines above.")
+
+
+def _go_module(module: str) -> Path:
+    """Return the folder of a module in Go's cache, fetching and verifying it first."""
+    command = ["go", "mod", "download", "-json", module]
+    # Outside any module of ours, so that go.mod files here neither matter nor change.
+    settings = {**os.environ, "GOWORK": "off", "GOFLAGS": "-mod=mod"}
+    try:
+        done = subprocess.run(command, cwd="/", env=settings, stdout=subprocess.PIPE, text=True, check=False)
+    except FileNotFoundError:
+        raise ToolchainError("go is not on PATH: install it (https://go.dev/doc/install) and try again.") from None
+    answer = json.loads(done.stdout) if done.stdout else {}
+    if done.returncode != 0 or "Dir" not in answer:
+        raise ToolchainError(f"Go module {module} could not be fetched: {answer.get('Error', 'see the lines above')}")
+    return Path(answer["Dir"])
+
+
+def _go_build(
+    module: str, package: str, target: Path, *, stamps: Mapping[str, str], environment: Mapping[str, str]
+) -> None:
+    """Build a command of a published module, with exactly the dependencies its own go.sum names."""
+    values = " ".join(f"-X {name}={value}" for name, value in stamps.items())
+    _run(
+        [
+            "go",
+            "build",
+            *("-C", str(_go_module(module))),
+            *("-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {values}"),
+            *("-o", str(target), package),
+        ],
+        environment={"GOOS": "linux", "GOWORK": "off", **environment},
+    )
+
+
+def _only_on_linux(name: str) -> None:
+    if sys.platform != "linux":
+        raise ToolchainError(
+            f"{name} can be built from the registries on Linux only. Let set-up reach its official release, or stage the"
+            " images on a Linux machine of the same architecture and copy .toolchain/images."
+        )
+
+
+# --- The catalogue ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """Something of the machine a build takes, and the Debian package it comes in."""
+
+    package: str
+    command: str | None = None
+    file: str | None = None
+    """Absolute path; either this or `command`."""
+
+    def met(self) -> bool:
+        """Tell whether the machine has it."""
+        return shutil.which(self.command) is not None if self.command else Path(str(self.file)).exists()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One build."""
+
+    build: Callable[[Path], None]
+    products: tuple[str, ...]
+    """What it leaves in its folder, the main one first."""
+    pins: tuple[str, ...] = ()
+    """Names below `[recipes]` in versions.toml it reads."""
+    files: tuple[str, ...] = ()
+    """Files below `images/` it reads."""
+    helpers: tuple[object, ...] = ()
+    """Functions and values of this module that decide its result besides `build` itself."""
+    needs: tuple[Need, ...] = ()
+    """What must be on the machine."""
+    wants: tuple[Need, ...] = ()
+    """What shortens the build and is installed where that is possible."""
+    compiler: str | None = None
+    """`go`, `rust` or None."""
+
+
+_CC = Need(package="build-essential", command="cc")
+
+RECIPES = {
+    "caddy": Recipe(build=build_caddy, products=("caddy",), helpers=(_go_build,), compiler="go"),
+    "garage": Recipe(
+        build=build_garage,
+        products=("garage",),
+        helpers=(GARAGE_FEATURES, GARAGE_PROFILE),
+        needs=(_CC, Need(package="build-essential", command="make")),
+        wants=(Need(package="libsodium-dev", file=f"/usr/lib/{platform.machine()}-linux-gnu/libsodium.a"),),
+        compiler="rust",
+    ),
+    "ollama": Recipe(
+        build=build_ollama,
+        products=("ollama",),
+        pins=("malgo",),
+        helpers=(_go_build,),
+        needs=(
+            _CC,
+            Need(package="build-essential", command="c++"),
+            Need(package="nlohmann-json3-dev", file="/usr/include/nlohmann/json.hpp"),
+            Need(package="libstb-dev", file="/usr/include/stb/stb_image.h"),
+        ),
+        compiler="go",
+    ),
+    "rootfs": Recipe(
+        build=build_rootfs,
+        products=("base.tar", "postgres.tar", "redis.tar"),
+        pins=("debian_image",),
+        files=("rootfs.sh",),
+    ),
+    "model": Recipe(
+        build=build_model,
+        products=("model.gguf",),
+        pins=("gguf", "numpy"),
+        files=("model.py",),
+    ),
+    "probe": Recipe(
+        build=build_probe,
+        products=("site-packages",),
+        files=("probe/requirements.txt",),
+        helpers=(wheel_platforms, _pip_install),
+    ),
+}
+"""Part → how it is built."""
+
+
+def inputs(part: str) -> str:
+    """Return a hash (64 hex digits) of all that decides what the recipe of `part` makes: its code, pins, files, platform.
+
+    The part's own version is not in it; the installer adds that, as for every part.
+    """
+    recipe = RECIPES[part]
+    pins = Pins.read().data["recipes"]
+    digest = hashlib.sha256(f"{part}\0{platform.machine()}\0".encode())
+    for item in (recipe.build, *recipe.helpers):
+        text = inspect.getsource(item) if inspect.isfunction(item) else repr(item)
+        digest.update(text.encode() + b"\0")
+    for name in recipe.pins:
+        digest.update(f"{name}={pins[name]}\0".encode())
+    for name in recipe.files:
+        digest.update((IMAGES / name).read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def prepare(part: str, progress: Progress) -> None:
+    """Install the Debian packages the recipe of `part` takes, or say in one line what is missing."""
+    recipe = RECIPES[part]
+    needs = list(recipe.needs)
+    if part == "rootfs":
+        if not system.is_root_on_debian():
+            if shutil.which("docker") is None:
+                raise ToolchainError(
+                    "Debian's root file systems can be made as root on Debian or Ubuntu, or in a Debian container;"
+                    " this is neither, and there is no docker command for a container. Install Docker's command line."
+                )
+            return
+        needs += [
+            Need(package="mmdebstrap", command="mmdebstrap"),
+            Need(package="debian-archive-keyring", file="/usr/share/keyrings/debian-archive-keyring.gpg"),
+        ]
+    missing = [need.package for need in needs if not need.met()]
+    if missing and not system.is_root_on_debian():
+        raise ToolchainError(
+            f"{part} needs {', '.join(dict.fromkeys(missing))} (names of Debian packages) to be built from the registries:"
+            " install them, or let set-up reach the official release."
+        )
+    if system.is_root_on_debian():
+        missing += [need.package for need in recipe.wants if not need.met()]
+    if missing:
+        system.apt_install(list(dict.fromkeys(missing)), f"to build {part}", progress)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Build one part into a folder and return the exit status."""
+    if len(arguments) != 2 or arguments[0] not in RECIPES:
+        print(f"usage: python3 -m toolchain.recipes {{{','.join(RECIPES)}}} OUT", file=sys.stderr)
+        return 2
+    out = Path(arguments[1]).absolute()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        RECIPES[arguments[0]].build(out)
+    except ToolchainError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
