@@ -7,10 +7,18 @@ from typing import Final
 import pulumi
 
 from components.handover import CertificateHandle, DockerHost
-from components.service import File, HealthCheck, Port, Protocol, ServiceArgs, service, volume
+from components.service import HealthCheck, Port, Protocol, ServiceArgs, service, volume
 from components.step import StepArgs, step
 from rendering import caddyfile
 from rendering.archive import archive
+
+# The root file system is read-only, so the base configuration comes through a variable. "exec": signals reach Caddy itself.
+_RUN: Final = f"""\
+set -eu
+mkdir -p {caddyfile.CONFIG_DIRECTORY}
+printf '%s' "$BASE_CADDYFILE" > {caddyfile.BASE_FILE}
+exec caddy run --config {caddyfile.BASE_FILE} --adapter caddyfile
+"""
 
 # A release is unpacked beside the live one, judged by Caddy itself, and only then made live: whatever happens, a restart
 # finds a whole configuration. Reloading hands the sockets over, so no request is dropped.
@@ -72,8 +80,8 @@ class Caddy(pulumi.ComponentResource):
                 service="caddy",
                 image=args.image,
                 port=args.https_port,
-                command=[*args.command, "caddy", "run", "--config", caddyfile.BASE_FILE, "--adapter", "caddyfile"],
-                files=[File(path=caddyfile.BASE_FILE, content=caddyfile.base(canonical))],
+                command=[*args.command, "sh", "-c", _RUN],
+                environment={"BASE_CADDYFILE": caddyfile.base(canonical)},
                 volumes={
                     "/config": volume(f"{name}-config", args.host, "caddy-config", self),
                     "/data": volume(f"{name}-data", args.host, "caddy-data", self),

@@ -64,7 +64,7 @@ class Garage(pulumi.ComponentResource):
                 image=args.image,
                 port=rendering.S3_PORT,
                 command=list(args.command),
-                environment={"GARAGE_CONFIG_FILE": rendering.CONFIG_FILE, "RUST_LOG": "garage=info"},
+                environment={"RUST_LOG": "garage=info"},
                 files=[
                     File(path=rendering.CONFIG_FILE, content=rendering.config()),
                     secret_file(rendering.RPC_SECRET_FILE, token(f"{name}-rpc-secret", self)),
@@ -77,6 +77,8 @@ class Garage(pulumi.ComponentResource):
                 user=f"{UID}:{UID}",
                 networks={"storage": ()},
                 health=HealthCheck(test=("CMD", "/garage", "status"), start_period_seconds=60),
+                # It reads its configuration from a file only, and has no shell that could write one.
+                read_only=False,
                 stop_grace_seconds=60,
             ),
             self,

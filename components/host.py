@@ -153,6 +153,8 @@ def _last_words(name: str, args: HostArgs) -> pulumi.ErrorHook:
     """Say why a container did not become healthy: the provider itself only says that it did not."""
 
     async def explain(failure: pulumi.ErrorHookArgs) -> bool:
+        if not any("healthy" in error for error in failure.errors):
+            return False  # it never ran, and the error says why
         container_name = str((failure.new_inputs or failure.old_inputs or {})["name"])
         words = await asyncio.to_thread(args.daemon.last_words, container_name, _LAST_LOG_LINES)
         pulumi.log.error(f"{container_name} did not become healthy\n{words}")

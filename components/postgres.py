@@ -8,7 +8,7 @@ import pulumi
 
 from components.handover import Database, DockerHost
 from components.secret import password
-from components.service import File, HealthCheck, ServiceArgs, service, volume
+from components.service import HealthCheck, ServiceArgs, service, volume
 from components.step import StepArgs, step
 from rendering import postgres as rendering
 
@@ -17,7 +17,6 @@ UID: Final = 70
 DATA_DIRECTORY: Final = "/var/lib/postgresql/data"
 """The volume the official image declares up to version 17."""
 PORT: Final = 5432
-_SUPERUSER_PASSWORD_FILE: Final = f"{DATA_DIRECTORY}/superuser-password"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +58,9 @@ class Postgres(pulumi.ComponentResource):
                 environment={
                     # A folder of its own in the volume: initdb refuses one that holds anything else.
                     "PGDATA": f"{DATA_DIRECTORY}/pgdata",
-                    "POSTGRES_PASSWORD_FILE": _SUPERUSER_PASSWORD_FILE,
+                    # The image insists on one; it is worth nothing once the databases are set up.
+                    "POSTGRES_PASSWORD": superuser_password,
                 },
-                files=[File(path=_SUPERUSER_PASSWORD_FILE, content=superuser_password, mode="0400", uid=UID, gid=UID)],
                 volumes={DATA_DIRECTORY: volume(f"{name}-data", args.host, "postgres", self)},
                 tmpfs={
                     "/tmp": "rw,noexec,nosuid,size=64m",  # noqa: S108 -- inside the container

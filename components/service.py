@@ -137,13 +137,9 @@ class ServiceArgs:
             for capability in self.capabilities
             if not capability.startswith("CAP_")
         ]
-        if self.read_only:
-            # Docker refuses uploads onto a read-only root file system, but not into a volume mounted on it.
-            problems += [
-                f"file {file.path!r} must lie in a volume: the root file system is read-only"
-                for file in self.files
-                if not any(file.path.startswith(f"{path.rstrip('/')}/") for path in self.volumes)
-            ]
+        if self.read_only and self.files:
+            # The provider unpacks every upload at "/", which Docker refuses on a read-only root, volumes or not.
+            problems.append("files cannot be uploaded onto a read-only root file system")
         if any(not argument for argument in self.command):
             problems.append("the provider refuses an empty command argument")
         if self.stop_grace_seconds < 1:

@@ -5,11 +5,9 @@ from typing import Final
 
 META_DIRECTORY: Final = "/var/lib/garage/meta"
 DATA_DIRECTORY: Final = "/var/lib/garage/data"
-CONFIG_DIRECTORY: Final = f"{META_DIRECTORY}/config"
-"""In a volume, because files cannot be uploaded onto a read-only root file system."""
-CONFIG_FILE: Final = f"{CONFIG_DIRECTORY}/garage.toml"
-RPC_SECRET_FILE: Final = f"{CONFIG_DIRECTORY}/rpc_secret"
-ADMIN_TOKEN_FILE: Final = f"{CONFIG_DIRECTORY}/admin_token"
+CONFIG_FILE: Final = "/etc/garage.toml"
+RPC_SECRET_FILE: Final = "/etc/garage/rpc_secret"  # noqa: S105 -- a path
+ADMIN_TOKEN_FILE: Final = "/etc/garage/admin_token"  # noqa: S105 -- a path
 S3_PORT: Final = 3900
 RPC_PORT: Final = 3901
 ADMIN_PORT: Final = 3903

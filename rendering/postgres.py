@@ -27,6 +27,8 @@ def databases(passwords: Mapping[str, str]) -> str:
         "SET log_min_error_statement = panic;",
         "SET log_statement = 'none';",
         "SET password_encryption = 'scram-sha-256';",
+        # From here on the superuser only gets in over the socket, from inside the container.
+        "ALTER ROLE postgres PASSWORD NULL;",
     ]
     for name in sorted(passwords):
         check_identifier(name)

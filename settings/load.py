@@ -76,7 +76,13 @@ def load() -> Settings:
     # The SDK has no public way to list keys: the first is what tests set, the second what the engine hands over.
     everything = runtime_config.get_config_env() | runtime_config.CONFIG.get()
     raw = {key.removeprefix(prefix): value for key, value in everything.items() if key.startswith(prefix)}
-    return parse(raw, pulumi.get_stack(), secret=config.get_secret)
+    encrypted = runtime_config.get_config_secret_keys_env() or runtime_config._SECRET_KEYS.get()
+    return parse(
+        raw,
+        pulumi.get_stack(),
+        secret=config.get_secret,
+        encrypted=frozenset(key.removeprefix(prefix) for key in encrypted),
+    )
 
 
 def read_stack_file(path: Path) -> dict[str, object]:
@@ -93,14 +99,16 @@ def parse(
     stack: str,
     *,
     secret: Callable[[str], pulumi.Output[str] | None] = lambda _: None,
+    encrypted: frozenset[str] = frozenset(),
 ) -> Settings:
     """Return the settings that the raw values of `stack` mean.
 
     Shape: `raw` maps a key without its project prefix to text, as the engine hands it over, or to a YAML value.
     `secret` returns a secret key's value as a secret output; without it secrets are only checked for presence.
+    `encrypted` names the keys the engine has decrypted; in a stack file's own form, `{"secure": …}`, it shows by itself.
     Raises: SettingsError listing every problem.
     """
-    reader = _Reader(raw, schema())
+    reader = _Reader(raw, schema(), encrypted)
     settings = reader.settings(stack, secret)
     if reader.problems:
         raise SettingsError(reader.problems)
@@ -110,9 +118,10 @@ def parse(
 class _Reader:
     """Reads key by key and remembers what is wrong instead of stopping at the first."""
 
-    def __init__(self, raw: Mapping[str, object], declared: Schema) -> None:
+    def __init__(self, raw: Mapping[str, object], declared: Schema, encrypted: frozenset[str]) -> None:
         self.problems: list[Problem] = []
         self._schema = declared
+        self._encrypted = encrypted
         self._values: dict[str, Value] = {name: key.default for name, key in declared.keys.items()}
         self._given: set[str] = set()
         for name, value in raw.items():
@@ -130,9 +139,16 @@ class _Reader:
             )
             return
         if key.secret:
-            # Never converted or shown: only whether there is one matters here.
+            # Never converted or shown: only whether there is one matters here, and that it is encrypted.
             if value != "":
                 self._given.add(name)
+                if not (name in self._encrypted or (isinstance(value, dict) and value.keys() == {"secure"})):
+                    self._problem(
+                        name,
+                        "a value in clear text",
+                        "an encrypted value",
+                        f"Set it: pulumi config set --secret {name}",
+                    )
             return
         try:
             converted = key.convert(value)

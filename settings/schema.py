@@ -15,6 +15,13 @@ import yaml
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
+SECRETS: Final = frozenset({"transcription_api_key", "hf_token", "llm_api_key", "s3_secret_access_key"})
+"""Keys that must be encrypted in the stack file.
+
+Not declared as `secret: true` in Pulumi.yaml: the engine takes no default for such a key, which would make every one of
+them required.
+"""
+
 Value: TypeAlias = str | int | bool | list[object] | dict[str, object]
 """A configuration value after conversion to its declared type."""
 
@@ -84,7 +91,7 @@ def schema(path: Path = ROOT / "Pulumi.yaml") -> Schema:
             type=declared["type"],
             description=declared["description"],
             default=declared["default"],
-            secret=declared.get("secret", False),
+            secret=name in SECRETS,
         )
         for name, declared in project["config"].items()
     }
