@@ -10,8 +10,6 @@ RUN = $(TOOLCHAIN) run --
 OPERATIONS = $(RUN) .toolchain/venv/bin/python -m operations
 DEV = .toolchain/venv-dev/bin
 PYTEST = $(RUN) $(DEV)/python -m pytest
-GO_MODULES = $(shell find toolchain/go -name go.mod -exec dirname {} \; 2>/dev/null | sort)
-SHELL_SCRIPTS = env.sh .ci/run $(shell git ls-files '*.sh' 2>/dev/null | sort)
 PYTHON_SOURCES = $(wildcard __main__.py components operations pki policy rendering settings tests toolchain images/probe)
 
 .DEFAULT_GOAL := help
@@ -60,10 +58,10 @@ check-python: setup-dev
 	@$(DEV)/mypy $(PYTHON_SOURCES)
 
 check-go:
-	@$(TOOLCHAIN) check-go $(GO_MODULES)
+	@$(TOOLCHAIN) check-go
 
 check-shell:
-	@$(TOOLCHAIN) check-shell $(SHELL_SCRIPTS)
+	@$(TOOLCHAIN) check-shell
 
 images: ## stage the build contexts of the development images
 	@$(TOOLCHAIN) images

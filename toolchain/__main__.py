@@ -9,19 +9,21 @@ import sys
 
 
 def _newer_python() -> None:
-    """Go on in a newer Python when this one is too old; return only if this one will do."""
-    if sys.version_info >= (3, 11):
+    """Go on in a newer Python when this one is too old; return only if this one will do.
+
+    Nothing here may be newer than what an old Python understands.
+    """
+    if sys.version_info >= (3, 11):  # noqa: UP036 - reached on machines whose own Python is older
         return
     import shutil
 
     for minor in range(19, 10, -1):
-        program = shutil.which("python3.%d" % minor)
+        program = shutil.which(f"python3.{minor}")
         if program is not None:
-            os.execv(program, [program, "-m", "toolchain"] + sys.argv[1:])
+            os.execv(program, [program, "-m", "toolchain", *sys.argv[1:]])
     sys.exit(
-        "Python 3.11 or newer is needed, this is %d.%d (%s), and no other is on PATH."
+        f"Python 3.11 or newer is needed, this is {sys.version.split()[0]} ({sys.executable}), and no other is on PATH."
         " Debian 12, Ubuntu 24.04 and later have one: apt-get install python3 python3-venv."
-        % (sys.version_info[:2] + (sys.executable,))
     )
 
 

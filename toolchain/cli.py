@@ -37,6 +37,9 @@ def main(arguments: Sequence[str]) -> int:
     pin.add_argument("--check", action="store_true", help="only tell whether derived files agree")
     pin.add_argument("--no-resolve", action="store_true", help="leave transitive Python packages as they are")
 
+    commands.add_parser("check-go", help="format, vet and tests of the Go modules")
+    commands.add_parser("check-shell", help="shellcheck on every shell script")
+
     clean = commands.add_parser("clean", help="remove what set-up made; never state, passphrase or data")
     clean.add_argument("--cache", action="store_true", help="the cache of parts as well")
 
@@ -52,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     if command == "setup":
         return _setup(layout, options.dev, options.with_aws, options.stack)
     if command == "images":
-        return _setup(layout, False, False, None, images=True)
+        return _images(layout)
     if command == "docker":
         return _docker(layout, options.free_gib)
     if command == "doctor":
@@ -61,6 +64,11 @@ def main(arguments: Sequence[str]) -> int:
         return doctor.main(layout)
     if command == "pin":
         return _pin(layout, options)
+    if command in ("check-go", "check-shell"):
+        from toolchain import checks
+        from toolchain.progress import Progress
+
+        return (checks.go if command == "check-go" else checks.shell)(layout, Progress())
     if command == "clean":
         return _clean(layout, options.cache)
     if command == "env":
@@ -76,13 +84,15 @@ def stack_settings(layout: Layout, stack: str) -> dict[str, str]:
     path = layout.root / f"Pulumi.{stack}.yaml"
     if not path.exists():
         return {}
-    found = re.findall(r"^\s+reflector:(\w+):[ \t]+(\S.*?)[ \t]*(?:#.*)?$", path.read_text(encoding="utf-8"), re.M)
+    found = re.findall(
+        r"^\s+reflector:(\w+):[ \t]+(\S.*?)[ \t]*(?:#.*)?$", path.read_text(encoding="utf-8"), re.MULTILINE
+    )
     return {name: value.strip("\"'") for name, value in found}
 
 
-def _setup(layout: Layout, dev: bool, with_aws: bool, stack: str | None, *, images: bool = False) -> int:
+def _setup(layout: Layout, dev: bool, with_aws: bool, stack: str | None) -> int:
     settings = stack_settings(layout, stack) if stack else {}
-    images = images or settings.get("images") == "built"
+    images = settings.get("images") == "built"
     due = (
         not stamps.current(layout, "setup", stamps.setup_fingerprint(layout))
         or (dev and not stamps.current(layout, "dev", stamps.dev_fingerprint(layout)))
@@ -93,12 +103,21 @@ def _setup(layout: Layout, dev: bool, with_aws: bool, stack: str | None, *, imag
         from toolchain import setup as steps
         from toolchain.progress import Progress
 
-        steps.setup(layout, Progress(), dev=dev, with_aws=with_aws, images=images)
+        steps.setup(layout, Progress(), dev=dev, with_aws=with_aws, with_images=images)
     if stack and settings.get("docker_host", "unix:///var/run/docker.sock").startswith("unix://"):
         from toolchain import daemon
 
         path = Path(settings.get("docker_host", f"unix://{daemon.SOCKET}").removeprefix("unix://"))
         return _docker(layout, float(settings.get("minimum_free_disk_gib", daemon.FREE_DISK_GIB)), path, quiet=True)
+    return 0
+
+
+def _images(layout: Layout) -> int:
+    if not stamps.current(layout, "images", stamps.image_fingerprint(layout)):
+        from toolchain import setup as steps
+        from toolchain.progress import Progress
+
+        steps.setup(layout, Progress(), base=False, with_images=True)
     return 0
 
 

@@ -34,7 +34,7 @@ def ensure_go(pins: Pins, progress: Progress) -> None:
     if shutil.which("go") is None:
         if not system.is_root_on_debian():
             raise ToolchainError(
-                f"Go {least} or newer is needed to build from the registries, and none is on PATH. {_GO_REMEDY}"
+                f"To build from the registries Go {least} or newer is needed; none is on PATH. {_GO_REMEDY}"
             )
         system.apt_install(["golang-go", "ca-certificates"], "Go", progress)
     if system.version_tuple(go_version()) >= system.version_tuple(least):
@@ -69,7 +69,8 @@ def fetched_go(pins: Pins, progress: Progress) -> Path:
             answer = {"Error": done.stderr.strip()}
         if answer.get("Error") or "Dir" not in answer:
             raise ToolchainError(
-                f"Go {go_version() or 'on PATH'} is older than {pins.minimum('go')}, and Go {version} could not be fetched:"
+                f"Go {go_version() or 'on PATH'} is older than {pins.minimum('go')}, and Go {version} could not be"
+                " fetched:"
                 f" {answer.get('Error') or done.stderr.strip()}\n{_GO_REMEDY}"
             )
         install_go(Path(answer["Dir"]), root)
@@ -77,7 +78,7 @@ def fetched_go(pins: Pins, progress: Progress) -> Path:
 
 
 def install_go(module: Path, root: Path) -> None:
-    """Copy an unpacked `golang.org/toolchain` module to `root`, restoring the executable bits that modules do not carry."""
+    """Copy an unpacked `golang.org/toolchain` module to `root`, with the executable bits modules do not carry."""
     draft = root.with_name(f"{root.name}.{os.getpid()}")
     shutil.copytree(module, draft, copy_function=shutil.copyfile)
     for folder in (draft / "bin", draft / "pkg" / "tool"):
@@ -108,7 +109,7 @@ def ensure_rust(pins: Pins) -> None:
     version = found.group(1) if found else ""
     if shutil.which("cargo") is None or system.version_tuple(version) < system.version_tuple(least):
         raise ToolchainError(
-            f"Rust {least} or newer is needed to build Garage, and {f'{version} is on PATH' if version else 'none is on PATH'}."
+            f"To build Garage Rust {least} or newer is needed; on PATH is {version or 'none'}."
             " Debian's package is too old: install it with rustup (https://rustup.rs), or put a garage"
             f" {pins.version('garage')} on PATH."
         )

@@ -66,7 +66,8 @@ def facts(path: Path = SOCKET) -> Facts | None:
         version, info = _get(path, "/version"), _get(path, "/info")
     except PermissionError as error:
         raise ToolchainError(
-            f"{path} may not be opened by this user. Add it to the group docker (usermod -aG docker $USER), log in again."
+            f"{path} may not be opened by this user. Add it to the group docker (usermod -aG docker $USER) and log in"
+            " again."
         ) from error
     except (OSError, http.client.HTTPException, json.JSONDecodeError):
         return None
@@ -107,7 +108,7 @@ def problems(found: Facts, pins: Pins, free_gib: float = FREE_DISK_GIB) -> list[
 def ensure(
     layout: Layout, pins: Pins, progress: Progress, path: Path = SOCKET, free_gib: float = FREE_DISK_GIB
 ) -> Facts:
-    """Return the facts of a local daemon that is good enough; on Debian as root it is installed and started if need be."""
+    """Return the facts of a good enough local daemon; on Debian as root it is installed and started if need be."""
     found = facts(path)
     if found is None:
         if path != SOCKET or not system.is_root_on_debian():

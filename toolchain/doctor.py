@@ -1,9 +1,8 @@
 """`make doctor`: what is there, in which version, and where it came from."""
 
-import os
 from pathlib import Path
 
-from toolchain import daemon, setup
+from toolchain import daemon, recipes, setup
 from toolchain.layout import Layout, ToolchainError, cache_root
 from toolchain.parts import Obtained
 from toolchain.pins import Pins
@@ -45,7 +44,7 @@ def expected(pins: Pins) -> list[tuple[str, str, bool]]:
     rows = [("engine", pulumi, True), ("language", pulumi, True)]
     rows += [(name, pins.version(name), True) for name in setup.REQUIRED_PLUGINS]
     rows += [("aws", pins.version("aws"), False)]
-    rows += [(name, pins.version(name), False) for name in setup.PROGRAMS]
+    rows += [(name, pins.version(name) if name in setup.PROGRAMS else "", False) for name in recipes.RECIPES]
     return rows
 
 
@@ -57,7 +56,7 @@ def _shown(path: Path) -> str:
     """Return `path` below the cache, else below the home folder, else whole."""
     if path.is_relative_to(cache_root()) and path != cache_root():
         return str(path.relative_to(cache_root()))
-    home = Path(os.path.expanduser("~"))
+    home = Path.home()
     return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 
 

@@ -44,5 +44,5 @@ def cache_root() -> Path:
     moved = os.environ.get("TOOLCHAIN_CACHE")
     if moved:
         return Path(moved).expanduser().absolute()
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "reflector-pulumi"
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "reflector-pulumi"

@@ -1,8 +1,8 @@
 """Parts and how each is obtained: already installed, else an official release, else built from the package registries.
 
 A part is a folder of files in the cache, under a hash of what it is made from. It appears there whole, by one rename,
-or not at all: a run that is killed leaves only a work folder, which the next run removes. One lock a part keeps two runs
-from building the same thing; a build's own processes hold it too, so that what outlives a killed run is waited for.
+or not at all: a run that is killed leaves only a work folder, which the next run removes. One lock a part keeps two
+runs from building the same thing; a build's own processes hold it too, so what outlives a killed run is waited for.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ _RECORD = "part.json"
 
 
 def allowed_origins() -> tuple[str, ...]:
-    """Return the origins to try, in order; `TOOLCHAIN_ORIGINS` (of installed, release, registry) narrows or reorders them."""
+    """Return the origins to try, in order; `TOOLCHAIN_ORIGINS` narrows or reorders them."""
     text = os.environ.get("TOOLCHAIN_ORIGINS", "installed,release,registry")
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in _ORIGINS]
@@ -60,6 +60,11 @@ class Part:
     """Return a hash of what the registry build is made from."""
     shared: "Part | None" = None
     """Another part whose main file is this part's registry build: one plugin binary serves several providers."""
+
+    @property
+    def title(self) -> str:
+        """What people call it: name and version."""
+        return f"{self.name} {self.version}".strip()
 
     def release_key(self) -> str:
         """Return the cache key of the official release."""
@@ -140,15 +145,15 @@ class Workshop:
             refusals = []
             for origin in origins:
                 try:
-                    if origin == RELEASE:
+                    if origin == RELEASE and part.release is not None:
                         return self._from_release(part)
                     if origin == REGISTRY:
                         return self._from_registry(part, descriptor)
                 except releases.NotAvailable as reason:
                     refusals.append(str(reason))
-                    self.progress.say(f"{part.name} {part.version}: no official release here: {reason}")
+                    self.progress.say(f"{part.title}: no official release here: {reason}")
             raise ToolchainError(
-                f"{part.name} {part.version} could not be had from {' or '.join(origins)}."
+                f"{part.title} could not be had from {' or '.join(origins)}."
                 + "".join(f"\n  {reason}" for reason in refusals)
             )
 
@@ -192,8 +197,7 @@ class Workshop:
         )
 
     def _from_release(self, part: Part) -> Obtained:
-        if part.release is None:
-            raise releases.NotAvailable(f"{part.name} is not published as a release")
+        assert part.release is not None  # the caller has looked
         release = part.release()
         if release.url.endswith(".zst") and shutil.which("zstd") is None and system.is_root_on_debian():
             system.apt_install(["zstd"], f"to unpack {part.name}", self.progress)
@@ -212,8 +216,9 @@ class Workshop:
             return _through(part, inner)
         if part.build is None:
             raise ToolchainError(
-                f"{part.name} {part.version} cannot be built from the package registries, and its official release"
-                " is out of reach. Install it, or point TOOLCHAIN_RELEASE_MIRROR at a mirror (docs/mirrors-and-air-gap.md)."
+                f"{part.title} cannot be built from the package registries, and its official release"
+                " is out of reach. Install it, or point TOOLCHAIN_RELEASE_MIRROR at a mirror"
+                " (docs/mirrors-and-air-gap.md)."
             )
         key = part.registry_key()
         part.prepare_build(self.progress)
@@ -222,7 +227,7 @@ class Workshop:
             self.logs.mkdir(parents=True, exist_ok=True)
             log = self.logs / f"{part.name}.log"
         with self._work(part, key) as folder:
-            with self.progress.step(f"{part.name} {part.version}: building from the registries") as step:
+            with self.progress.step(f"{part.title}: building from the registries") as step:
                 system.run(part.build(folder), step=step, log=log, cwd=ROOT, pass_fds=[descriptor])
             self._finish(part, folder, REGISTRY, key, "")
         return self._complete(part, REGISTRY, key)
@@ -235,7 +240,7 @@ class Workshop:
     def _finish(self, part: Part, folder: Path, origin: str, key: str, proof: str) -> None:
         missing = [name for name in part.files if not (folder / name).exists()]
         if missing:
-            raise ToolchainError(f"{part.name} {part.version} ({origin}) came without {', '.join(missing)}.")
+            raise ToolchainError(f"{part.title} ({origin}) came without {', '.join(missing)}.")
         record = {
             "part": part.name,
             "version": part.version,
@@ -314,7 +319,7 @@ def _sha256(path: Path) -> str:
 
 
 def tree_hash(root: Path, files: Sequence[Path], *more: str) -> str:
-    """Return a hash over the paths (relative to `root`), executable bits and contents of `files`, and further strings."""
+    """Return a hash over the paths (relative to `root`), executable bits and contents of `files`, and more strings."""
     digest = hashlib.sha256()
     for extra in more:
         digest.update(extra.encode() + b"\0")

@@ -92,21 +92,25 @@ def disagreements(root: Path = ROOT) -> list[str]:
             problems.append(f"{name} does not agree with toolchain/versions.toml; run `make pin` to rewrite it")
     go_mod = root / "toolchain" / "go" / "go.mod"
     if go_mod.exists():
-        required = dict(re.findall(r"^\s*(?:require\s+)?(\S+)\s+(v\S+)", go_mod.read_text(encoding="utf-8"), re.M))
-        for module in _GO_MODULES:
-            if module in required and required[module] != f"v{pins.version('pulumi')}":
-                problems.append(
-                    f"toolchain/go/go.mod has {module} {required[module]}, versions.toml has pulumi"
-                    f" {pins.version('pulumi')}; run `make pin PART=pulumi VERSION={pins.version('pulumi')}`"
-                )
+        required = dict(
+            re.findall(r"^\s*(?:require\s+)?(\S+)\s+(v\S+)", go_mod.read_text(encoding="utf-8"), re.MULTILINE)
+        )
+        pulumi = pins.version("pulumi")
+        problems += [
+            f"toolchain/go/go.mod has {module} {required[module]}, versions.toml has pulumi {pulumi};"
+            f" run `make pin PART=pulumi VERSION={pulumi}`"
+            for module in _GO_MODULES
+            if required.get(module, f"v{pulumi}") != f"v{pulumi}"
+        ]
     probe = root / "images" / "probe" / "requirements.txt"
     if probe.exists():
         pinned = {_canonical(name): version for name, version in _requirement_lines(probe.read_text(encoding="utf-8"))}
         ours = {**pins.sdks(), **pins.data["python"]["runtime"], **pins.data["python"]["dev"]}
-        for name, version in ours.items():
-            other = pinned.get(_canonical(name))
-            if other is not None and other != version:
-                problems.append(f"{name} is {version} in versions.toml and {other} in images/probe/requirements.txt")
+        problems += [
+            f"{name} is {version} in versions.toml and {pinned[_canonical(name)]} in images/probe/requirements.txt"
+            for name, version in ours.items()
+            if pinned.get(_canonical(name), version) != version
+        ]
     for name, image in pins.data["images"].items():
         if image["tag"] in ("", "latest"):
             problems.append(f"images.{name} has tag {image['tag']!r}; pin an exact one")
@@ -118,10 +122,10 @@ def _canonical(name: str) -> str:
 
 
 def _requirement_lines(text: str) -> list[tuple[str, str]]:
-    return re.findall(r"^([A-Za-z0-9_.-]+)(?:\[[^\]]*\])?==(\S+)", text, re.M)
+    return re.findall(r"^([A-Za-z0-9_.-]+)(?:\[[^\]]*\])?==(\S+)", text, re.MULTILINE)
 
 
-# --- Moving a pin ------------------------------------------------------------------------------------------------------
+# --- Moving a pin ---------------------------------------------------------------------------------------------------
 
 
 def moved(pins: Pins, part: str, version: str) -> str:

@@ -1,6 +1,6 @@
 """Progress of long steps: what runs, for how long, and its last line of output.
 
-On a terminal one line is kept up to date; in a log a line appears every 15 seconds, so that a long step never looks hung.
+On a terminal one line is kept up to date; in a log a line appears every 15 seconds: a long step never looks hung.
 """
 
 import sys

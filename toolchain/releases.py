@@ -172,7 +172,7 @@ class Downloader:
             raise NotAvailable(f"{url}: {error}") from error
 
     def _transfer(self, url: str, partial: Path, step: Step) -> None:
-        for attempt in range(1, ATTEMPTS + 1):
+        for _ in range(ATTEMPTS):
             have = partial.stat().st_size if partial.exists() else 0
             try:
                 response = self._open(url, have)
@@ -248,9 +248,11 @@ def unpack(release: Release, archive: Path, target: Path) -> None:
         zstd = shutil.which("zstd")
         if zstd is None:
             raise NotAvailable(f"{archive.name} needs the program zstd, which is not installed")
-        with subprocess.Popen([zstd, "-dc", str(archive)], stdout=subprocess.PIPE) as process:
-            with tarfile.open(fileobj=process.stdout, mode="r|") as source:
-                _members(release, source, target)
+        with (
+            subprocess.Popen([zstd, "-dc", str(archive)], stdout=subprocess.PIPE) as process,
+            tarfile.open(fileobj=process.stdout, mode="r|") as source,
+        ):
+            _members(release, source, target)
     else:
         destination = target / next(iter(release.files.values()))
         destination.parent.mkdir(parents=True, exist_ok=True)

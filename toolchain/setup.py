@@ -2,14 +2,15 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from toolchain import compilers, environment, releases, stamps, system, venvs
+from toolchain import compilers, environment, images, recipes, releases, stamps, system, venvs
 from toolchain.layout import Layout, ToolchainError, cache_root
 from toolchain.parts import INSTALLED, Obtained, Part, Workshop, tree_hash
 from toolchain.pins import PLUGINS, Pins
@@ -26,7 +27,7 @@ def platform_name(platform: tuple[str, str]) -> str:
     return "-".join(platform)
 
 
-# --- The parts ---------------------------------------------------------------------------------------------------------
+# --- The parts ------------------------------------------------------------------------------------------------------
 
 
 class Catalogue:
@@ -95,6 +96,50 @@ class Catalogue:
             shared=shared if name in REQUIRED_PLUGINS else None,
         )
 
+    def image_part(self, name: str) -> Part:
+        """Return what one or more images are made from: a program, root file systems, or files from PyPI."""
+        recipe = recipes.RECIPES[name]
+        platform = platform_name(self.container)
+        program = name in PROGRAMS
+        version = self.pins.version(name) if program else ""
+        layouts = {
+            "caddy": {"caddy": "caddy"},
+            "garage": {"garage": "garage"},
+            # Its processor backends are libraries of their own in the release; those for GPUs stay in the archive.
+            "ollama": {"bin/ollama": "ollama", "lib/ollama/libggml-*": "lib/ollama/"},
+        }
+
+        def release() -> releases.Release:
+            return releases.describe(self.pins, name, None, self.container, layouts[name])
+
+        def prepare(progress: Progress) -> None:
+            recipes.prepare(name, progress)
+            if recipe.compiler == "go":
+                compilers.ensure_go(self.pins, progress)
+            elif recipe.compiler == "rust":
+                compilers.ensure_rust(self.pins)
+
+        return Part(
+            name=name,
+            version=version,
+            files=recipe.products,
+            platform=platform,
+            find_installed=(lambda: self._installed_program(name, version)) if program else lambda: None,
+            release=release if program else None,
+            build=lambda folder: [sys.executable, "-m", "toolchain.recipes", name, str(folder)],
+            prepare_build=prepare,
+            inputs=lambda: recipes.inputs(name),
+        )
+
+    def _installed_program(self, name: str, version: str) -> dict[str, Path] | None:
+        program = system.find_program(name, outside=[self.layout.home, cache_root()])
+        # What goes into an image must run on Linux, and an Ollama with libraries beside it cannot be taken apart.
+        if program is None or self.host != self.container or name == "ollama":
+            return None
+        said = system.output([str(program), "version" if name == "caddy" else "--version"])
+        found = re.search(r"v?(\d+\.\d+\.\d+)", said)
+        return {name: program} if found is not None and found.group(1) == version else None
+
     def _installed_pulumi(self, names: Sequence[str]) -> dict[str, Path] | None:
         program = system.find_program("pulumi", outside=[self.layout.home, cache_root()])
         if program is None or any(not (program.parent / name).exists() for name in names):
@@ -130,23 +175,30 @@ class Catalogue:
         return self._go_inputs[part]
 
 
-# --- Set-up ------------------------------------------------------------------------------------------------------------
+# --- Set-up ---------------------------------------------------------------------------------------------------------
 
 
 def setup(
-    layout: Layout, progress: Progress, *, dev: bool = False, with_aws: bool = False, images: bool = False
+    layout: Layout,
+    progress: Progress,
+    *,
+    base: bool = True,
+    dev: bool = False,
+    with_aws: bool = False,
+    with_images: bool = False,
 ) -> None:
     """Obtain the engine, the plugins and the Python environment, and put them into the checkout.
 
-    With `dev` also the environment for tests, with `with_aws` the aws plugin, with `images` the staged image contexts.
-    Everything that does not depend on each other runs side by side.
+    Without `base` only what else is asked for: with `dev` the environment for tests, with `with_aws` the aws plugin,
+    with `with_images` the image contexts. What does not depend on each other runs side by side.
     """
     pins = Pins.read(layout.root)
     shop = Workshop(progress, logs=layout.logs)
     catalogue = Catalogue(layout, pins)
     environment.prepare(layout)
+    image_fingerprint = stamps.image_fingerprint(layout)
     main_fingerprint, test_fingerprint = stamps.setup_fingerprint(layout), stamps.dev_fingerprint(layout)
-    main_due = not stamps.current(layout, "setup", main_fingerprint)
+    main_due = base and not stamps.current(layout, "setup", main_fingerprint)
     aws_due = with_aws and not _aws_plugin(layout, pins).exists()
     obtained: dict[str, Obtained] = {}
 
@@ -164,22 +216,31 @@ def setup(
         lanes[1].append(lambda: _ignore(venvs.ensure(layout, progress)))
     if aws_due:
         lanes[0].append(take(catalogue.plugin("aws")))
-    stage: Callable[[], None] | None = None
-    if images:
-        stage = _add_image_lanes(layout, progress, shop, catalogue, lanes)
+    images_due = with_images and not stamps.current(layout, "images", image_fingerprint)
+    if images_due:
+        lanes[0].append(take(*map(catalogue.image_part, ("caddy", "ollama"))))
+        lanes[1].append(take(*map(catalogue.image_part, ("rootfs", "model", "probe", "garage"))))
     if dev and not stamps.current(layout, "dev", test_fingerprint):
         lanes[1].append(lambda: _ignore(venvs.ensure(layout, progress, dev=True)))
     run_lanes(lanes, progress)
     if obtained:
-        products = install(layout, obtained.values())
+        install(layout, (part for part in obtained.values() if part.name in PROGRAMS))
+        products = install(layout, (part for part in obtained.values() if part.name not in recipes.RECIPES))
         record(layout, obtained.values())
         if main_due:
             python = layout.venv / "bin" / "python"
             stamps.write(layout, "setup", main_fingerprint, [*map(str, products), str(python), str(layout.passphrase)])
     if dev and layout.venv_dev.exists():
         stamps.write(layout, "dev", test_fingerprint, [str(layout.venv_dev / "bin" / "python")])
-    if stage is not None:
-        stage()
+    if images_due:
+        stage(layout, progress, {name: obtained[name] for name in recipes.RECIPES})
+        stamps.write(layout, "images", image_fingerprint, [str(layout.images / "manifest.json")])
+
+
+def stage(layout: Layout, progress: Progress, parts: Mapping[str, Obtained]) -> None:
+    """Lay out the build contexts of the development images."""
+    with progress.step("images: staging the build contexts"):
+        images.stage({name: part.files for name, part in parts.items()}, layout.images)
 
 
 def _ignore(value: object) -> None:
@@ -219,10 +280,8 @@ def install(layout: Layout, parts: Iterable[Obtained]) -> list[Path]:
     """Put obtained parts where the engine looks for them, and return every path that was put there."""
     placed = []
     for part in parts:
-        if part.name in PLUGINS:
-            folder = layout.plugins / f"resource-{part.name}-v{part.version}"
-        else:
-            folder = layout.bin
+        plugin = layout.plugins / f"resource-{part.name}-v{part.version}"
+        folder = plugin if part.name in PLUGINS else layout.bin
         for name, path in part.files.items():
             target = folder / Path(name).name
             # The engine looks for its language host beside its own real path, so what came from the cache must be here

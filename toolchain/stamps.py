@@ -7,6 +7,7 @@ size, time of every product). While both still hold, the step is over. Only modu
 import hashlib
 import json
 import os
+import stat
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -56,8 +57,7 @@ def _add(digest: "hashlib._Hash", root: Path, path: str) -> None:
         entries = sorted(os.scandir(path), key=lambda entry: entry.name)
     except NotADirectoryError:
         digest.update(path[len(str(root)) :].encode() + b"\0")
-        with open(path, "rb") as source:
-            digest.update(hashlib.sha256(source.read()).digest())
+        digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
         return
     except FileNotFoundError:
         return
@@ -69,8 +69,8 @@ def _add(digest: "hashlib._Hash", root: Path, path: str) -> None:
 def _products(paths: Iterable[str]) -> list[list[object]]:
     result: list[list[object]] = []
     for path in paths:
-        facts = os.stat(path)
-        folder = os.path.isdir(path)
+        facts = Path(path).stat()
+        folder = stat.S_ISDIR(facts.st_mode)
         result.append([path, 0 if folder else facts.st_size, 0 if folder else facts.st_mtime_ns])
     return result
 
@@ -78,8 +78,7 @@ def _products(paths: Iterable[str]) -> list[list[object]]:
 def current(layout: Layout, name: str, fingerprint: str) -> bool:
     """Tell whether the step `name` was finished from these inputs and its products are still as it left them."""
     try:
-        with open(layout.stamps / f"{name}.json", encoding="utf-8") as source:
-            stamp = json.load(source)
+        stamp = json.loads((layout.stamps / f"{name}.json").read_text(encoding="utf-8"))
         return bool(
             stamp["fingerprint"] == fingerprint
             and stamp["products"] == _products(path for path, _, _ in stamp["products"])

@@ -5,11 +5,14 @@ import platform
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from toolchain.layout import ToolchainError
 from toolchain.progress import Progress, Step
+
+_APT = threading.Lock()
 
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
@@ -19,7 +22,7 @@ def host_platform() -> tuple[str, str]:
     system, machine = platform.system().lower(), platform.machine().lower()
     if system not in ("linux", "darwin") or machine not in _ARCHITECTURES:
         raise ToolchainError(
-            f"This machine is {system}/{machine}; Linux and macOS on amd64 or arm64 are supported. On Windows use WSL 2."
+            f"This machine is {system}/{machine}; supported are Linux and macOS, amd64 and arm64. On Windows use WSL 2."
         )
     return system, _ARCHITECTURES[machine]
 
@@ -40,7 +43,9 @@ def apt_install(packages: Sequence[str], why: str, progress: Progress) -> None:
     title = f"apt-get install {' '.join(packages)} ({why})"
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
-    with progress.step(title) as step:
+    # dpkg takes one caller at a time; the lock's time-out is for those outside this process.
+    install[1:1] = ["-o", "DPkg::Lock::Timeout=300"]
+    with _APT, progress.step(title) as step:
         done = run(install, step=step, env=environment, check=False)
         if done != 0:
             # The package lists may never have been fetched, or name versions that are gone from the mirror.
@@ -57,10 +62,12 @@ def run(
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
     check: bool = True,
+    echo: bool = False,
 ) -> int:
     """Run a command, showing its latest line as the step's detail, and return its exit status.
 
-    The whole output goes to `log` if given. Raises ToolchainError with the last lines when it fails and `check` is set.
+    The whole output goes to `log` if given, and to this process's own with `echo`.
+    Raises ToolchainError with the last lines when it fails and `check` is set.
     """
     tail: list[str] = []
     sink = log.open("w", encoding="utf-8") if log is not None else None
@@ -83,6 +90,8 @@ def run(
                         sink.write(line)
                         sink.flush()
                     line = line.rstrip()
+                    if echo:
+                        print(line, flush=True)
                     if line:
                         tail = [*tail[-39:], line]
                         if step is not None:

@@ -1,7 +1,7 @@
 """The Python environments: a lean one the program runs in, and one with the tools for tests and checks.
 
-Each is built in a folder named by a hash of its requirements and then put in place by swapping one link, so a run that is
-killed never leaves half an environment behind the name that everything uses.
+Each is built in a folder named by a hash of its requirements and then put in place by swapping one link, so a run that
+is killed never leaves half an environment behind the name that everything uses.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ def requirement_files(layout: Layout, dev: bool) -> list[Path]:
 
 
 def ensure(layout: Layout, progress: Progress, *, dev: bool = False) -> Path:
-    """Return the link to the runtime environment (or the one for tests with `dev`), building it when it is not there."""
+    """Return the link to the runtime environment (with `dev`: the one for tests), building it when it is not there."""
     link = layout.venv_dev if dev else layout.venv
     files = requirement_files(layout, dev)
     for path in files:
@@ -84,10 +84,10 @@ def _build(folder: Path, files: list[Path], progress: Progress, title: str) -> N
 def quiet_aws(packages: Path) -> None:
     """Make an installed pulumi_aws ask for its plugin only when a program registers one of its resources.
 
-    A language host reports every installed package whose `pulumi-plugin.json` says `"resource": true` as required before
-    the program runs. The engine then fails, or reaches for the network, for a plugin of 700 MB that only stacks on AWS
-    need. With the flag off the package is not reported; registering an AWS resource names the plugin and its version all
-    the same (docs/decisions/0001-toolchain-fallback.md).
+    A language host reports every installed package whose `pulumi-plugin.json` says `"resource": true` as required
+    before the program runs. The engine then fails, or reaches for the network, for a plugin of 700 MB that only stacks
+    on AWS need. With the flag off the package is not reported; registering an AWS resource names the plugin and its
+    version all the same (docs/decisions/0001-toolchain-fallback.md).
     """
     marker = packages / "pulumi_aws" / "pulumi-plugin.json"
     if marker.exists():

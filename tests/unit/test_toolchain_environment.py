@@ -1,0 +1,146 @@
+"""The environment Pulumi runs in, and the commands that print and use it."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from toolchain import cli, environment
+from toolchain.layout import ROOT, Layout
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path / "a check'out $(touch pwned)")
+
+
+def test_it_points_into_the_checkout(layout: Layout) -> None:
+    found = environment.values(layout, {"PATH": "/usr/bin"})
+    assert found["PATH"] == f"{layout.bin}:/usr/bin"
+    assert found["PULUMI_HOME"] == str(layout.root / ".toolchain" / "pulumi")
+    assert found["PULUMI_BACKEND_URL"] == f"file://{layout.state}"
+    assert found["PULUMI_CONFIG_PASSPHRASE_FILE"] == str(layout.passphrase)
+    assert found["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] == "true"
+    assert found["PULUMI_SKIP_UPDATE_CHECK"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("own", "absent"),
+    [
+        ({"PULUMI_BACKEND_URL": "s3://bucket"}, "PULUMI_BACKEND_URL"),
+        ({"PULUMI_ACCESS_TOKEN": "pul-1"}, "PULUMI_BACKEND_URL"),
+        ({"PULUMI_CONFIG_PASSPHRASE": "x"}, "PULUMI_CONFIG_PASSPHRASE_FILE"),
+        ({"PULUMI_CONFIG_PASSPHRASE_FILE": "/x"}, "PULUMI_CONFIG_PASSPHRASE_FILE"),
+    ],
+)
+def test_what_the_caller_has_set_is_left_alone(layout: Layout, own: dict[str, str], absent: str) -> None:
+    assert absent not in environment.values(layout, own)
+
+
+def test_a_login_elsewhere_wins_over_the_local_state(layout: Layout) -> None:
+    layout.pulumi_home.mkdir(parents=True)
+    credentials = layout.pulumi_home / "credentials.json"
+    credentials.write_text(json.dumps({"current": "s3://bucket"}))
+    assert "PULUMI_BACKEND_URL" not in environment.values(layout, {})
+    # A shell that sourced env.sh before the login still has ours, which Pulumi would prefer to the login.
+    assert environment.values(layout, {"PULUMI_BACKEND_URL": f"file://{layout.state}"})["PULUMI_BACKEND_URL"] is None
+    credentials.write_text(json.dumps({"current": f"file://{layout.state}"}))
+    assert environment.values(layout, {})["PULUMI_BACKEND_URL"] == f"file://{layout.state}"
+
+
+def test_docker_variables_do_not_leak_into_providers(layout: Layout) -> None:
+    found = environment.applied(layout, {"DOCKER_CERT_PATH": "/x", "DOCKER_KEY_MATERIAL": "y", "DOCKER_HOST": "z"})
+    assert not set(environment.LEAKING) & set(found)
+    assert found["DOCKER_HOST"] == "z"
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_the_script_survives_any_path(layout: Layout, shell: str, tmp_path: Path) -> None:
+    text = environment.script(layout, environment.values(layout, {"DOCKER_CERT_PATH": "/x"}))
+    check = f'{text}\n{text}\nprintf "%s\\n" "$PULUMI_HOME" "$PATH" "${{DOCKER_CERT_PATH-unset}}"'
+    done = subprocess.run(
+        [shell, "-eu", "-c", check],
+        env={"PATH": "/usr/bin:/bin", "DOCKER_CERT_PATH": "/x"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [str(layout.pulumi_home), f"{layout.bin}:/usr/bin:/bin", "unset"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_env_sh_sets_the_same_from_any_folder(tmp_path: Path) -> None:
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHON": sys.executable}
+    done = subprocess.run(
+        ["bash", "-euc", f'. "{ROOT}/env.sh"; echo "$PULUMI_HOME"; echo "$PULUMI_BACKEND_URL"; pwd'],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    layout = Layout()
+    expected = environment.values(layout, environ)
+    assert done.stdout.splitlines() == [expected["PULUMI_HOME"], expected["PULUMI_BACKEND_URL"], str(tmp_path)]
+
+
+def test_the_passphrase_is_made_once_and_only_for_this_user(layout: Layout) -> None:
+    environment.prepare(layout)
+    first = layout.passphrase.read_text()
+    assert len(first.strip()) >= 43  # 32 bytes in base64
+    assert stat.S_IMODE(layout.passphrase.stat().st_mode) == 0o600
+    environment.prepare(layout)
+    assert layout.passphrase.read_text() == first
+    assert sorted(path.name for path in layout.home.iterdir()) == ["passphrase", "state"]
+
+
+def test_run_restores_the_interrupt_signal() -> None:
+    code = "import signal; print(signal.getsignal(signal.SIGINT) == signal.default_int_handler)"
+    done = subprocess.run(
+        [sys.executable, "-m", "toolchain", "run", "--", sys.executable, "-c", code],
+        cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "True"
+
+
+def test_run_passes_arguments_and_status() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "toolchain", "run", "--", "sh", "-c", 'echo "$1|$PULUMI_HOME"; exit 7', "x", "a b"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.returncode) == (f"a b|{Layout().pulumi_home}", 7)
+
+
+def test_a_missing_program_is_one_clear_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "toolchain", "run", "--", "no-such-program"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "error: no-such-program is not there; run `make setup` first.\n"
+
+
+def test_settings_of_a_stack_are_read_by_line(layout: Layout) -> None:
+    layout.root.mkdir()
+    (layout.root / "Pulumi.x.yaml").write_text(
+        "config:\n  reflector:images: built # made here\n  reflector:docker_host: 'ssh://a@b:22'\n"
+        '  reflector:https_port: "8443"\n  reflector:memory_mib:\n    postgres: 512\n  other:images: no\n'
+    )
+    assert cli.stack_settings(layout, "x") == {"images": "built", "docker_host": "ssh://a@b:22", "https_port": "8443"}
+    assert cli.stack_settings(layout, "missing") == {}

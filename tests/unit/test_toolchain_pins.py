@@ -1,0 +1,126 @@
+"""The pinned set: moving a pin, and what is derived from it."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from toolchain import pins
+from toolchain.layout import ROOT, ToolchainError
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout of nothing but the pinned set and what is derived from it."""
+    (tmp_path / "toolchain").mkdir()
+    shutil.copy(ROOT / "toolchain" / "versions.toml", tmp_path / "toolchain")
+    pins.pin(None, None, root=tmp_path)
+    return tmp_path
+
+
+def test_the_committed_files_agree_with_the_pinned_set() -> None:
+    assert pins.disagreements() == []
+
+
+def test_nothing_floats() -> None:
+    data = pins.Pins.read().data
+    for image in data["images"].values():
+        assert image["tag"] not in ("", "latest")
+        assert image["digest"] == "" or image["digest"].startswith("sha256:")
+    for text in pins.requirements(pins.Pins.read()).values():
+        for line in text.splitlines():
+            assert line.startswith(("#", "-r ")) or line.count("==") == 1, line
+
+
+def test_moving_a_plugin_moves_its_python_package_too_and_shows_both(checkout: Path) -> None:
+    difference = pins.pin("docker", "v9.9.9", root=checkout, resolve=False)
+    assert '-version = "5.2.0"\n+version = "9.9.9"' in difference
+    assert "-pulumi-docker==5.2.0\n+pulumi-docker==9.9.9" in difference
+    assert pins.Pins.read(checkout).version("docker") == "9.9.9"
+    assert "pulumi-docker==9.9.9\n" in (checkout / "requirements.txt").read_text()
+    assert pins.disagreements(checkout) == []
+
+
+def test_only_the_one_pin_and_no_comment_changes(checkout: Path) -> None:
+    before = (checkout / "toolchain" / "versions.toml").read_text().splitlines()
+    pins.pin("garage", "2.6.1", root=checkout)
+    after = (checkout / "toolchain" / "versions.toml").read_text().splitlines()
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert changed == [('version = "2.5.0"', 'version = "2.6.1"')]
+
+
+def test_sums_of_the_old_version_are_dropped(checkout: Path) -> None:
+    path = checkout / "toolchain" / "versions.toml"
+    sums = f'\n[sha256.caddy]\nlinux-amd64 = "{"a" * 64}"\n\n[sha256.tls]\nlinux-amd64 = "b"\n'
+    path.write_text(path.read_text() + sums)
+    assert pins.Pins.read(checkout).sha256("caddy", "linux-amd64") == "a" * 64
+    pins.pin("caddy", "2.99.0", root=checkout)
+    assert pins.Pins.read(checkout).sha256("caddy", "linux-amd64") is None
+    assert pins.Pins.read(checkout).sha256("tls", "linux-amd64") == "b"
+
+
+def test_an_image_moves_with_its_digest(checkout: Path) -> None:
+    digest = "sha256:" + "1" * 64
+    pins.pin("images.redis", f"7.2.99-alpine@{digest}", root=checkout)
+    assert pins.Pins.read(checkout).data["images"]["redis"] == {
+        "repository": "redis",
+        "tag": "7.2.99-alpine",
+        "digest": digest,
+    }
+    pins.pin("images.redis", "7.4.1", root=checkout)
+    assert pins.Pins.read(checkout).data["images"]["redis"]["digest"] == ""
+
+
+def test_a_python_package_moves(checkout: Path) -> None:
+    pins.pin("semver", "3.9.9", root=checkout)
+    assert "semver==3.9.9\n" in (checkout / "requirements.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("part", "version", "message"),
+    [
+        ("dokcer", "1.0.0", "Pinned are: pulumi, caddy"),
+        ("docker", "latest", "exact version"),
+        ("docker", ">=5", "exact version"),
+        ("images.redis", "latest", "exact image tag"),
+        ("images.redis", "7.2@sha256:12", "exact image tag"),
+        ("images.radis", "7.2", "No pin named"),
+        ("docker", None, "Give the version"),
+    ],
+)
+def test_bad_pins_are_refused_and_nothing_is_written(
+    checkout: Path, part: str, version: str | None, message: str
+) -> None:
+    before = (checkout / "toolchain" / "versions.toml").read_text()
+    with pytest.raises(ToolchainError, match=message):
+        pins.pin(part, version, root=checkout)
+    assert (checkout / "toolchain" / "versions.toml").read_text() == before
+
+
+def test_every_kind_of_disagreement_is_found(checkout: Path) -> None:
+    (checkout / "requirements.txt").write_text("pulumi\n")
+    (checkout / "requirements-dev.txt").unlink()
+    (checkout / "toolchain" / "go").mkdir()
+    (checkout / "toolchain" / "go" / "go.mod").write_text("require (\n\tgithub.com/pulumi/pulumi/sdk/v3 v3.1.0\n)\n")
+    (checkout / "images" / "probe").mkdir(parents=True)
+    (checkout / "images" / "probe" / "requirements.txt").write_text("typing_extensions==1.0\n")
+    found = "\n".join(pins.disagreements(checkout))
+    assert "requirements.txt does not agree" in found
+    assert "requirements-dev.txt is missing" in found
+    assert "sdk/v3 v3.1.0" in found
+    assert "typing-extensions is" in found
+    assert len(found.splitlines()) == 4
+
+
+def test_new_transitive_packages_enter_and_old_ones_leave(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {**pins.Pins.read(checkout).data["python"]["runtime"], "brand-new": "1.0"}
+    del found["parver"]
+    monkeypatch.setattr(pins, "_resolve", lambda wanted, current: {**found, "pulumi": "3.999.0"})
+    difference = pins.pin("pulumi", "3.999.0", root=checkout)
+    runtime = pins.Pins.read(checkout).data["python"]["runtime"]
+    assert runtime["brand-new"] == "1.0"
+    assert "parver" not in runtime
+    assert "pulumi" not in runtime
+    assert "+brand-new==1.0" in difference
+    assert "-parver==" in difference
+    assert pins.disagreements(checkout) == []

@@ -1,0 +1,67 @@
+"""The checks of `make check` that need more than one call: the Go modules and the shell scripts."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolchain import compilers, system
+from toolchain.layout import Layout, ToolchainError
+from toolchain.pins import Pins
+from toolchain.progress import Progress
+
+
+def go(layout: Layout, progress: Progress) -> int:
+    """Check format, vet and run the tests of every Go module below `toolchain/go`; return 1 when one has findings."""
+    compilers.ensure_go(Pins.read(layout.root), progress)
+    top = layout.root / "toolchain" / "go"
+    failed = []
+    unformatted = system.output(["gofmt", "-l", str(top)]).split()
+    if unformatted:
+        print("not formatted (gofmt -w):\n" + "\n".join(unformatted))
+        failed.append("gofmt")
+    for module in go_modules(top):
+        name = str(module.relative_to(layout.root))
+        for action in (["vet"], ["test"]):
+            environment = {**os.environ, "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -mod=readonly".strip()}
+            # Compiling a bridge takes minutes on a cold cache: the step says that it is still at it.
+            with progress.step(f"go {action[0]} {name}") as step:
+                if system.run(["go", *action, "./..."], step=step, cwd=module, env=environment, check=False, echo=True):
+                    failed.append(f"go {action[0]} {name}")
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def go_modules(top: Path) -> list[Path]:
+    """Return the folders of all Go modules below `top`, in a stable order."""
+    return sorted(path.parent for path in top.rglob("go.mod") if "testdata" not in path.parts)
+
+
+def shell(layout: Layout, progress: Progress) -> int:
+    """Run shellcheck on every shell script of the repository; return its exit status."""
+    if shutil.which("shellcheck") is None:
+        if not system.is_root_on_debian():
+            raise ToolchainError("shellcheck is not on PATH: install it (package shellcheck) and run this again.")
+        system.apt_install(["shellcheck"], "to check the shell scripts", progress)
+    scripts = shell_scripts(layout.root)
+    status = subprocess.run(["shellcheck", *scripts], cwd=layout.root, check=False).returncode
+    if status == 0:
+        print(f"shellcheck: {len(scripts)} scripts, no findings")
+    return status
+
+
+def shell_scripts(root: Path) -> Sequence[str]:
+    """Return every shell script git knows of or would add: by its ending, or by its first line."""
+    listed = system.output(["git", "-C", str(root), "ls-files", "--cached", "--others", "--exclude-standard"])
+    scripts = []
+    for name in sorted(set(listed.split("\n"))):
+        path = root / name
+        if not path.is_file():
+            continue
+        with path.open("rb") as source:
+            first = source.readline(100)
+        if name.endswith(".sh") or (first.startswith(b"#!") and first.split(b"/")[-1].split()[-1] in (b"sh", b"bash")):
+            scripts.append(name)
+    return scripts
