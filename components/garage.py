@@ -54,7 +54,7 @@ class Garage(pulumi.ComponentResource):
 
         def secret_file(path: str, content: pulumi.Output[str]) -> File:
             # Garage refuses secrets that others can read.
-            return File(path=path, content=content, mode="0400", uid=UID, gid=UID)
+            return File(path=path, content=content, mode="0400")
 
         container = service(
             f"{name}-container",

@@ -56,8 +56,6 @@ class Postgres(pulumi.ComponentResource):
                 port=PORT,
                 command=[*args.command, "postgres", "-c", "max_connections=200"],
                 environment={
-                    # A folder of its own in the volume: initdb refuses one that holds anything else.
-                    "PGDATA": f"{DATA_DIRECTORY}/pgdata",
                     # The image insists on one; it is worth nothing once the databases are set up.
                     "POSTGRES_PASSWORD": superuser_password,
                 },

@@ -78,13 +78,14 @@ class Port:
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """A file put into the container before it starts; a changed file means a new container."""
+    """A file put into the container before it starts, owned by root; a changed file means a new container.
+
+    The provider could name another owner, but the daemon then looks the container's user up in its own passwd file.
+    """
 
     path: str
     content: pulumi.Input[str] = field(repr=False)
     mode: str = "0444"
-    uid: int = 0
-    gid: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,9 +198,6 @@ def service(name: str, args: ServiceArgs, parent: pulumi.Resource) -> docker.Con
                 file=file.path,
                 content=file.content,
                 permissions=file.mode,
-                # Numeric: a name would be looked up on the machine that runs the program.
-                owner=str(file.uid),
-                group=str(file.gid),
             )
             for file in sorted(args.files, key=lambda file: file.path)
         ]
