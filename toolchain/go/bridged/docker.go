@@ -25,6 +25,7 @@ func Docker(version string) tfbridge.ProviderInfo {
 				MarkAsOptional: tfbridge.True(),
 				Default:        &tfbridge.DefaultInfo{EnvVars: []string{"DOCKER_HOST"}},
 			},
+			"registry_auth": {Name: "registryAuth"},
 		},
 		Resources: map[string]*tfbridge.ResourceInfo{
 			"docker_config": {Tok: "docker:index/serviceConfig:ServiceConfig"},
