@@ -7,6 +7,7 @@ import math
 import sys
 import wave
 from dataclasses import dataclass
+from functools import cache
 
 RATE = 16_000
 """Samples a second of the sound the probe makes: what Whisper works on."""
@@ -33,6 +34,7 @@ class Sound:
         return len(self.samples) / self.channels / self.rate
 
 
+@cache
 def tone(seconds: float, hertz: float) -> bytes:
     """A WAV file of a sine, 16 kHz, 16 bit, mono."""
     count = int(seconds * RATE)

@@ -1,18 +1,17 @@
 """What every backend role depends on, checked by using it the way Reflector does."""
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from probe import database, redis_client, speech, trust
-from probe.edge import get_through_edge
+from probe import database, redis_client, speech
+from probe.edge import default_context, get_through_edge, http_client
 from probe.engine import check_engine
 from probe.environment import (
     DEFAULT_SECRET_KEY,
@@ -22,11 +21,13 @@ from probe.environment import (
     LanguageModel,
     Redis,
     Storage,
+    check_of,
     parse_url,
     speech_service,
 )
 from probe.passwords import MalformedHashError, parse_hash
 from probe.storage import ObjectStorage
+from probe.trust import bundle_check
 from probe.wiring import Check, WiringError
 
 DEFAULT_DATABASE_URL = "postgresql+asyncpg://reflector:reflector@localhost:5432/reflector"
@@ -56,41 +57,42 @@ def data_directory(env: Environment) -> Path:
     return Path(env.required("DATA_DIR", "./data"))
 
 
-def bind(
-    env: Environment, name: str, check: Callable[[Environment], Awaitable[Mapping[str, Any]]], **more: Any
-) -> Check:
-    """A check of this environment."""
-    return Check(name=name, run=partial(check, env), **more)
-
-
 def checks(role: str, env: Environment) -> list[Check]:
     """The checks of a backend role that processes recordings; beat has fewer, see ``beat_checks``."""
     speech_checks = [
-        bind(env, name, speech.CHECKS[name], seconds=speech.CHECK_SECONDS)
+        check_of(env, name, speech.CHECKS[name], seconds=speech.CHECK_SECONDS)
         for name in SPEECH_BACKENDS
         if _is_remote(env, name)
     ]
     return [
         *beat_checks(role, env),
-        bind(env, "redis", check_redis),
-        bind(env, "cache", check_cache),
-        bind(env, "data", partial(check_data, role=role)),
-        bind(env, "storage", check_storage, seconds=STORAGE_SECONDS),
-        bind(env, "llm", check_llm, seconds=LLM_SECONDS),
+        check_of(env, "redis", check_redis),
+        check_of(env, "cache", check_cache),
+        check_of(env, "data", partial(check_data, role=role)),
+        check_of(env, "storage", check_storage, seconds=STORAGE_SECONDS),
+        check_of(env, "llm", check_llm, seconds=LLM_SECONDS),
         *speech_checks,
-        bind(env, "hatchet", check_engine),
-        bind(env, "urls", check_urls),
-        bind(env, "auth", partial(check_auth, role=role)),
+        check_of(env, "hatchet", check_engine),
+        check_of(env, "urls", check_urls),
+        check_of(env, "auth", partial(check_auth, role=role)),
     ]
 
 
 def beat_checks(role: str, env: Environment) -> list[Check]:
     """The checks every backend role shares, and all that beat has."""
     return [
-        bind(env, "database", partial(check_database, role=role)),
-        bind(env, "broker", check_broker),
-        bind(env, "trust", check_trust),
+        check_of(env, "database", partial(check_database, role=role)),
+        check_of(env, "broker", check_broker),
+        bundle_check(env),
     ]
+
+
+async def warm(env: Environment) -> None:
+    """Make what checks share, so that a cold start is not counted as a dependency's slowness."""
+    default_context()
+    # A wrong setting is for the check to report.
+    with suppress(WiringError):
+        await ObjectStorage(Storage.from_environment(env)).warm()
 
 
 async def check_database(env: Environment, role: str) -> dict[str, Any]:
@@ -121,11 +123,6 @@ async def check_broker(env: Environment) -> dict[str, Any]:
     return {"database": urlsplit(broker).path.lstrip("/") or "0", **detail}
 
 
-async def check_trust(env: Environment) -> dict[str, Any]:
-    """The private roots in the bundle of this very process."""
-    return trust.check_bundle(env.values)
-
-
 async def check_data(env: Environment, role: str) -> dict[str, Any]:
     """Write in the data folder, and find the server's marker there: the volume must be the same one."""
     folder = data_directory(env)
@@ -151,7 +148,7 @@ async def check_storage(env: Environment) -> dict[str, Any]:
         if await store.get(key) != content:
             raise WiringError("storage: an object reads back different from what was written")
         url = await store.presign(key)
-        async with httpx.AsyncClient(timeout=STORAGE_SECONDS) as client:
+        async with http_client(STORAGE_SECONDS) as client:
             response = await client.get(url)
         if response.status_code != 200 or response.content != content:
             raise WiringError(f"storage: the presigned URL answered {response.status_code}: {response.text[:200]}")
@@ -163,7 +160,7 @@ async def check_llm(env: Environment) -> dict[str, Any]:
     model = LanguageModel.from_environment(env)
     seconds = min(LLM_SECONDS - 1, env.number("LLM_REQUEST_TIMEOUT", 300.0))
     window = env.number("LLM_CONTEXT_WINDOW", 16_000)
-    async with httpx.AsyncClient(timeout=seconds) as client:
+    async with http_client(seconds) as client:
         response = await client.post(
             f"{model.url}/chat/completions",
             headers={"Authorization": f"Bearer {model.api_key}"},

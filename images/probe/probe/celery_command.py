@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import redis.exceptions
 
+from probe.celery_node import NODE_KEY, PING_LIST
 from probe.redis_client import RedisClient, connection
 from probe.wiring import Scrubber, describe
-from probe.worker import NODE_KEY, PING_LIST
 
 APPLICATIONS = ("reflector.worker.app", "reflector.worker", "reflector.worker.app:app")
 """What -A may name: the module upstream starts its worker with, and its equals."""

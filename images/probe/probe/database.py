@@ -93,12 +93,16 @@ async def require_schema(dsn: str) -> int:
     """The schema's version, which must be this one; raises WiringError where the server has not migrated yet."""
     connection = await connect(dsn)
     try:
-        try:
-            version = await connection.fetchval("SELECT max(version) FROM schema_version")
-        except asyncpg.UndefinedTableError:
-            version = None
+        return await _schema_version(connection)
     finally:
         await connection.close()
+
+
+async def _schema_version(connection: Any) -> int:
+    try:
+        version = await connection.fetchval("SELECT max(version) FROM schema_version")
+    except asyncpg.UndefinedTableError:
+        version = None
     if version != SCHEMA_VERSION:
         raise WiringError(
             f"the database schema is at version {version or 0}, {SCHEMA_VERSION} is needed: "
@@ -161,10 +165,10 @@ async def list_notes(dsn: str) -> list[Note]:
 
 async def exercise(dsn: str, role: str) -> dict[str, Any]:
     """Write a row and read the same value back; returns schema version and server version."""
-    version = await require_schema(dsn)
     nonce = secrets.token_hex(8)
     connection = await connect(dsn)
     try:
+        version = await _schema_version(connection)
         await connection.execute(
             "INSERT INTO wiring VALUES ($1, $2, now()) "
             "ON CONFLICT (role) DO UPDATE SET nonce = excluded.nonce, written_at = excluded.written_at",

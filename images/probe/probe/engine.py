@@ -15,8 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
+from probe.edge import http_client
 from probe.environment import Environment
 from probe.wiring import WiringError
 
@@ -88,7 +87,7 @@ class EngineClient:
     async def list_workers(self) -> int:
         """Call the REST API with the token; returns how many workers it lists."""
         url = f"{self.server_url}/api/v1/tenants/{self.tenant_id}/worker"
-        async with httpx.AsyncClient(timeout=CONNECT_SECONDS) as client:
+        async with http_client(CONNECT_SECONDS) as client:
             response = await client.get(url, headers={"Authorization": f"Bearer {self.token}"})
         if response.status_code != 200:
             raise WiringError(f"HATCHET_CLIENT_SERVER_URL: GET {url} answered {response.status_code}, expected 200")

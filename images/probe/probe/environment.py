@@ -1,11 +1,12 @@
 """Read the variables the real software reads, with its names, defaults and forms."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from probe.wiring import WiringError
+from probe.wiring import CHECK_SECONDS, Check, WiringError
 
 Number = TypeVar("Number", int, float)
 
@@ -78,6 +79,16 @@ def parse_url(name: str, value: str, schemes: tuple[str, ...] = ("http", "https"
     if parts.scheme not in schemes or not parts.hostname or port == 0:
         raise WiringError(f"{name} must be a URL like {schemes[0]}://host[:port], got scheme {parts.scheme!r}")
     return parts
+
+
+def check_of(
+    env: Environment,
+    name: str,
+    run: Callable[[Environment], Awaitable[Mapping[str, Any]]],
+    seconds: float = CHECK_SECONDS,
+) -> Check:
+    """A check of this environment."""
+    return Check(name=name, run=partial(run, env), seconds=seconds)
 
 
 @dataclass(frozen=True, kw_only=True)

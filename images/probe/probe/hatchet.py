@@ -34,9 +34,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from probe import backend
 from probe.engine import LINE_BYTES
-from probe.environment import Environment
+from probe.environment import Environment, check_of
 from probe.http import bearer_token, http_error, json_object
 from probe.passwords import hash_password, verify_password
 from probe.serving import Listener, Role, StartupError
@@ -442,10 +441,10 @@ def role(env: Environment) -> Role:
     """Assemble the role."""
     engine = Engine(Settings.from_environment(env))
     checks = [
-        backend.bind(env, "database", lambda _: engine.check_database()),
-        backend.bind(env, "keys", lambda _: engine.check_keys()),
-        backend.bind(env, "seed", lambda _: engine.check_seed()),
-        backend.bind(env, "grpc", lambda _: engine.check_doors()),
+        check_of(env, "database", lambda _: engine.check_database()),
+        check_of(env, "keys", lambda _: engine.check_keys()),
+        check_of(env, "seed", lambda _: engine.check_seed()),
+        check_of(env, "grpc", lambda _: engine.check_doors()),
     ]
     listeners = [Listener(app=application(engine), port=engine.settings.http_port)]
     return Role(name="hatchet", checks=checks, listeners=listeners, prepare=engine.prepare)

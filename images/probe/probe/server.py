@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import jwt
@@ -47,6 +48,7 @@ def role(env: Environment) -> Role:
         checks=backend.checks("server", env),
         listeners=[Listener(app=application(env), port=PORT)],
         prepare=Startup(env).run,
+        warm=partial(backend.warm, env),
     )
 
 

@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import uvicorn
 from starlette.applications import Starlette
@@ -38,13 +38,17 @@ class Listener:
 
 @dataclass(frozen=True, kw_only=True)
 class Role:
-    """What a role does: ``prepare`` before it listens, ``tasks`` as long as it lives, ``checks`` for /wiring."""
+    """What a role does: ``prepare`` before it listens, ``tasks`` as long as it lives, ``checks`` for /wiring.
+
+    ``warm`` runs before the checks and is not timed.
+    """
 
     name: str
     checks: Sequence[Check]
     listeners: Sequence[Listener] = ()
     prepare: Callable[[], Awaitable[None]] | None = None
-    tasks: Sequence[Callable[[], Awaitable[None]]] = field(default=())
+    tasks: Sequence[Callable[[], Awaitable[None]]] = ()
+    warm: Callable[[], Awaitable[None]] | None = None
 
 
 class _Server(uvicorn.Server):
@@ -64,6 +68,8 @@ def wiring_app(role: Role) -> Starlette:
         if not checks:
             names = ", ".join(check.name for check in role.checks)
             return JSONResponse({"detail": f"role {role.name} has no check {only!r}; it has {names}"}, status_code=404)
+        if role.warm is not None:
+            await role.warm()
         result = await run_checks(role.name, checks)
         return JSONResponse(result, status_code=200 if result["ok"] else 503)
 

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from probe import audio
+from probe.edge import http_client
 from probe.environment import Environment, SpeechService, Storage, speech_service
 from probe.storage import ObjectStorage
 from probe.wiring import WiringError
@@ -25,7 +26,7 @@ async def check_transcript(env: Environment) -> dict[str, Any]:
     if service is None:
         return {"backend": "in process"}
     sound = audio.tone(1.5, 440)
-    async with httpx.AsyncClient(timeout=HTTP_SECONDS) as client:
+    async with http_client(HTTP_SECONDS) as client:
         response = await client.post(
             f"{service.url}/v1/audio/transcriptions",
             headers=service.headers,
@@ -147,7 +148,7 @@ async def _rendered(
 
 
 async def _post(variable: str, service: SpeechService, path: str, **request: Any) -> dict[str, Any]:
-    async with httpx.AsyncClient(timeout=HTTP_SECONDS) as client:
+    async with http_client(HTTP_SECONDS) as client:
         response = await client.post(service.url + path, headers=service.headers, **request)
     return _require_ok(variable, response)
 

@@ -1,14 +1,11 @@
 """Objects in S3, with the client settings of Reflector's AwsStorage."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cached_property
+from functools import cache
 from typing import Any
-
-# botocore ships no type information; everything that crosses this module's border is typed here.
-import botocore.session  # type: ignore[import-untyped]  # see above
-from botocore.config import Config  # type: ignore[import-untyped]  # see above
 
 from probe.environment import Storage
 
@@ -18,6 +15,29 @@ PRESIGNED_SECONDS = 3600
 SOCKET_SECONDS = 4
 """Longest silence of the store before a call fails, below the time a check has."""
 
+_making_client = threading.Lock()
+
+
+@cache
+def _client(settings: Storage) -> Any:
+    """The one client of a store: it costs a third of a second of CPU and 20 MB, so checks share it."""
+    # Imported here for the same reason: only a process that stores something pays for it. botocore ships no type
+    # information; everything that crosses this module's border is typed here.
+    import botocore.session  # type: ignore[import-untyped]  # see above
+    from botocore.config import Config  # type: ignore[import-untyped]  # see above
+
+    options: dict[str, Any] = {"retries": {"max_attempts": 3, "mode": "adaptive"}}
+    if settings.endpoint_url is not None:
+        options["s3"] = {"addressing_style": "path"}
+    return botocore.session.get_session().create_client(
+        "s3",
+        region_name=settings.region,
+        endpoint_url=settings.endpoint_url,
+        aws_access_key_id=settings.access_key_id,
+        aws_secret_access_key=settings.secret_access_key,
+        config=Config(connect_timeout=SOCKET_SECONDS, read_timeout=SOCKET_SECONDS, **options),
+    )
+
 
 class ObjectStorage:
     """Put, get, delete and presign; calls run in a thread, botocore is synchronous."""
@@ -26,19 +46,15 @@ class ObjectStorage:
         """Keep the settings; the client is made at first use."""
         self.settings = settings
 
-    @cached_property
+    async def warm(self) -> None:
+        """Make the client now, so that its cost is not taken for the store's."""
+        await asyncio.to_thread(lambda: self._client)
+
+    @property
     def _client(self) -> Any:
-        options: dict[str, Any] = {"retries": {"max_attempts": 3, "mode": "adaptive"}}
-        if self.settings.endpoint_url is not None:
-            options["s3"] = {"addressing_style": "path"}
-        return botocore.session.get_session().create_client(
-            "s3",
-            region_name=self.settings.region,
-            endpoint_url=self.settings.endpoint_url,
-            aws_access_key_id=self.settings.access_key_id,
-            aws_secret_access_key=self.settings.secret_access_key,
-            config=Config(connect_timeout=SOCKET_SECONDS, read_timeout=SOCKET_SECONDS, **options),
-        )
+        # Threads that ask at the same time wait for the first one instead of making a client each.
+        with _making_client:
+            return _client(self.settings)
 
     def _where(self, key: str) -> dict[str, str]:
         prefix = self.settings.prefix

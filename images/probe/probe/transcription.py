@@ -2,6 +2,8 @@
 
 import hmac
 import html
+import ssl
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from probe import audio, backend, trust
+from probe import audio, trust
 from probe.environment import Environment
 from probe.http import bearer_token, http_error, json_object
 from probe.serving import Listener, Role
@@ -43,7 +45,7 @@ def role(env: Environment) -> Role:
     """Assemble the role."""
     app = application(env)
     checks = [
-        backend.bind(env, "trust", backend.check_trust),
+        trust.bundle_check(env),
         Check(name="routes", run=lambda: _check_routes(app, env)),
     ]
     return Role(name="transcription", checks=checks, listeners=[Listener(app=app, port=PORT)])
@@ -88,6 +90,10 @@ def application(env: Environment) -> Starlette:
 class _Service:
     def __init__(self, env: Environment) -> None:
         self.env = env
+
+    @cached_property
+    def _trust(self) -> ssl.SSLContext:
+        return trust.requests_context(self.env.values)
 
     async def docs(self, request: Request) -> Response:
         rows = "".join(f"<li><code>{html.escape(path)}</code></li>" for path in sorted(_paths(request.app)))
@@ -170,9 +176,7 @@ class _Service:
             raise HTTPException(401, "Invalid API key", {"WWW-Authenticate": "Bearer"})
 
     def _client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            verify=trust.requests_context(self.env.values), timeout=FETCH_SECONDS, follow_redirects=True
-        )
+        return httpx.AsyncClient(verify=self._trust, timeout=FETCH_SECONDS, follow_redirects=True)
 
     async def _fetch(self, url: str, check_format: bool = False) -> bytes:
         async with self._client() as client:

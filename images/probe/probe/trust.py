@@ -9,7 +9,8 @@ from typing import Any
 
 import certifi
 
-from probe.wiring import WiringError
+from probe.environment import Environment, check_of
+from probe.wiring import Check, WiringError
 
 CUSTOM_CA = Path("/usr/local/share/ca-certificates/custom-ca.crt")
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -68,6 +69,15 @@ def check_bundle(env: Mapping[str, str], custom_ca: Path = CUSTOM_CA) -> dict[st
             raise WiringError(f"{name}={env[name]} lacks {len(private - found)} of the {len(private)} private roots")
         sizes[name] = len(found)
     return {"private_roots": len(private), "variables": list(BUNDLE_VARIABLES), "certificates": sizes["SSL_CERT_FILE"]}
+
+
+def bundle_check(env: Environment) -> Check:
+    """The private roots in the bundle of this very process, as a check."""
+
+    async def run(given: Environment) -> dict[str, Any]:
+        return check_bundle(given.values)
+
+    return check_of(env, "trust", run)
 
 
 def _require_roots(name: str, bundle: Path) -> set[bytes]:

@@ -7,16 +7,15 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 import redis.exceptions
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from probe import backend, redis_client, trust
-from probe.edge import HTTP_SECONDS, get_through_edge
-from probe.environment import Environment, parse_url
+from probe import redis_client, trust
+from probe.edge import get_through_edge, http_client
+from probe.environment import Environment, check_of, parse_url
 from probe.serving import Listener, Role
 from probe.wiring import Check, WiringError, describe
 
@@ -47,12 +46,12 @@ def role(env: Environment) -> Role:
 def checks(env: Environment) -> list[Check]:
     """What the front end depends on."""
     return [
-        backend.bind(env, "server", check_server),
-        backend.bind(env, "redis", check_redis),
-        backend.bind(env, "trust", check_trust),
-        backend.bind(env, "edge", check_edge),
-        backend.bind(env, "urls", check_urls),
-        backend.bind(env, "session", check_session),
+        check_of(env, "server", check_server),
+        check_of(env, "redis", check_redis),
+        check_of(env, "trust", check_trust),
+        check_of(env, "edge", check_edge),
+        check_of(env, "urls", check_urls),
+        check_of(env, "session", check_session),
     ]
 
 
@@ -73,7 +72,7 @@ async def check_server(env: Environment) -> dict[str, Any]:
     base = env.required("SERVER_API_URL")
     env.url("SERVER_API_URL")
     passwords = features(env)["FEATURE_REQUIRE_LOGIN"] and env.text("AUTH_PROVIDER") == "credentials"
-    async with httpx.AsyncClient(verify=trust.node_context(env.values), timeout=HTTP_SECONDS) as client:
+    async with http_client(verify=trust.node_context(env.values)) as client:
         response = await client.get(f"{base}/health")
         if response.status_code != 200:
             raise WiringError(f"SERVER_API_URL: GET {base}/health answered {response.status_code}, expected 200")
@@ -118,7 +117,7 @@ async def check_urls(env: Environment) -> dict[str, Any]:
     internal = env.text("NEXTAUTH_URL_INTERNAL") or env.required("NEXTAUTH_URL")
     if env.text("NEXTAUTH_URL_INTERNAL"):
         env.url("NEXTAUTH_URL_INTERNAL")
-        async with httpx.AsyncClient(timeout=HTTP_SECONDS) as client:
+        async with http_client() as client:
             response = await client.get(f"{internal.rstrip('/')}/api/health")
         if response.status_code != 200:
             raise WiringError(f"NEXTAUTH_URL_INTERNAL: {internal}/api/health answered {response.status_code}")

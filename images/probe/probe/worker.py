@@ -3,35 +3,24 @@
 import asyncio
 import json
 import logging
-import socket
 import time
+from functools import partial
 from pathlib import Path
 
-import redis.exceptions
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from probe import backend, database
+from probe.celery_node import PingResponder, node_name
 from probe.engine import EngineClient
 from probe.environment import Environment
-from probe.redis_client import connection
 from probe.serving import Listener, Role, StartupError
 from probe.wiring import WiringError, describe
 
-PING_LIST = "probe:celery:ping:{node}"
-NODE_KEY = "probe:celery:node:{node}"
-"""Redis keys between the worker and the ``celery`` command: its requests, and its heartbeat."""
-
-NODE_SECONDS = 30
-"""Life of a worker's heartbeat; it is renewed each time the worker comes round its loop."""
-
-WAIT_SECONDS = 2.0
-"""How long the worker waits for a request before it renews its heartbeat."""
-
 RETRY_SECONDS = 2.0
-"""Pause after a lost connection, to Redis or to Hatchet."""
+"""Pause after a lost connection to Hatchet."""
 
 SCHEDULE_FILE = "celerybeat-schedule"
 SYNC_SECONDS = 180
@@ -46,16 +35,12 @@ HEALTH_PORT = 8001
 log = logging.getLogger("probe.worker")
 
 
-def node_name() -> str:
-    """The name Celery gives a worker by default."""
-    return f"celery@{socket.gethostname()}"
-
-
 def worker_role(env: Environment) -> Role:
     """The Celery worker."""
     return Role(
         name="worker",
         checks=backend.checks("worker", env),
+        warm=partial(backend.warm, env),
         prepare=_Schema(env).run,
         tasks=[PingResponder(env.required("CELERY_BROKER_URL", backend.DEFAULT_BROKER_URL), node_name()).run],
     )
@@ -89,6 +74,7 @@ def hatchet_worker_role(name: str, env: Environment) -> Role:
     return Role(
         name=name,
         checks=backend.checks(name, env),
+        warm=partial(backend.warm, env),
         listeners=listeners,
         prepare=_Schema(env).run,
         tasks=[heart.beat],
@@ -127,36 +113,6 @@ class Schedule:
         while True:
             await asyncio.sleep(SYNC_SECONDS)
             self.write()
-
-
-class PingResponder:
-    """Answers ``celery inspect ping`` through the broker, as a living worker does."""
-
-    def __init__(self, broker_url: str, node: str) -> None:
-        """Answer for one node on one broker."""
-        self.broker_url = broker_url
-        self.node = node
-
-    async def run(self) -> None:
-        """Answer for ever; a lost broker is logged and tried again, as Celery does."""
-        while True:
-            try:
-                await self._answer()
-            except (redis.exceptions.RedisError, OSError) as problem:
-                log.warning("broker: %s; trying again in %g s", describe(problem), RETRY_SECONDS)
-            await asyncio.sleep(RETRY_SECONDS)
-
-    async def _answer(self) -> None:
-        requests = PING_LIST.format(node=self.node)
-        async with connection(self.broker_url) as client:
-            log.info("%s ready.", self.node)
-            while True:
-                await client.set(NODE_KEY.format(node=self.node), "alive", ex=NODE_SECONDS)
-                item = await client.blpop([requests], timeout=WAIT_SECONDS)
-                if item is not None:
-                    reply_to = item[1]
-                    await client.rpush(reply_to, "pong")
-                    await client.expire(reply_to, NODE_SECONDS)
 
 
 class Heart:
