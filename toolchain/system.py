@@ -42,9 +42,9 @@ def apt_install(packages: Sequence[str], why: str, progress: Progress) -> None:
     """Install Debian packages; the caller has checked `is_root_on_debian`."""
     title = f"apt-get install {' '.join(packages)} ({why})"
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
     # dpkg takes one caller at a time; the lock's time-out is for those outside this process.
-    install[1:1] = ["-o", "DPkg::Lock::Timeout=300"]
+    options = ["-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"]
+    install = ["apt-get", "install", *options, *packages]
     with _APT, progress.step(title) as step:
         done = run(install, step=step, env=environment, check=False)
         if done != 0:

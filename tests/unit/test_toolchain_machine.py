@@ -1,0 +1,345 @@
+"""What is asked of the machine: Docker, Go, Rust, packages; and how long steps are shown."""
+
+import http.server
+import io
+import json
+import os
+import pwd
+import socketserver
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolchain import checks, compilers, daemon, system
+from toolchain.layout import Layout, ToolchainError
+from toolchain.pins import Pins
+from toolchain.progress import Progress, duration, size
+
+GOOD: dict[str, Any] = {
+    "/version": {"Version": "20.10.24+dfsg1", "ApiVersion": "1.41"},
+    "/info": {"CgroupVersion": "1", "Driver": "overlay2", "OperatingSystem": "Debian", "DockerRootDir": "/"},
+}
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+
+def answer(path: Path, answers: dict[str, Any]) -> _Server:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(answers[self.path]).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def address_string(self) -> str:
+            return "unix"
+
+        def log_message(self, *args: object) -> None:
+            """Keep the test's output quiet."""
+
+    server = _Server(str(path), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    return server
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    path, answers = tmp_path / "docker.sock", json.loads(json.dumps(GOOD))
+    server = answer(path, answers)
+    yield path, answers
+    server.shutdown()
+    server.server_close()
+
+
+def quiet() -> Progress:
+    return Progress(io.StringIO())
+
+
+def test_a_good_daemon_is_accepted(docker: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    found = daemon.ensure(Layout(tmp_path), Pins.read(), quiet(), docker[0], free_gib=0.001)
+    assert (found.version, found.api, found.cgroup_version) == ("20.10.24+dfsg1", "1.41", "1")
+    assert "Docker 20.10.24+dfsg1, API 1.41, cgroups v1" in daemon.describe(found)[0]
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "value", "message"),
+    [
+        ("/version", "Version", "19.03.1", "engine is 19.03.1; at least 20.10"),
+        ("/version", "ApiVersion", "1.40", "API is 1.40; at least 1.41"),
+        ("/info", "CgroupVersion", "", "no cgroups"),
+    ],
+)
+def test_a_daemon_that_will_not_do_is_refused(
+    docker: tuple[Path, dict[str, Any]], tmp_path: Path, path: str, key: str, value: str, message: str
+) -> None:
+    docker[1][path][key] = value
+    with pytest.raises(ToolchainError, match=message):
+        daemon.ensure(Layout(tmp_path), Pins.read(), quiet(), docker[0], free_gib=0.001)
+
+
+def test_too_little_disk_is_refused(docker: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    with pytest.raises(ToolchainError, match=r"GiB free; at least 1e\+06 GiB"):
+        daemon.ensure(Layout(tmp_path), Pins.read(), quiet(), docker[0], free_gib=1e6)
+
+
+def test_versions_are_compared_by_number(docker: tuple[Path, dict[str, Any]]) -> None:
+    docker[1]["/version"] = {"Version": "28.2.2", "ApiVersion": "1.100"}
+    found = daemon.facts(docker[0])
+    assert found is not None
+    assert daemon.problems(found, Pins.read(), 0.001) == []
+
+
+def test_no_daemon_and_no_right_to_install_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "is_root_on_debian", lambda: False)
+    with pytest.raises(ToolchainError, match=r"No Docker daemon answers on .*docker_host"):
+        daemon.ensure(Layout(tmp_path), Pins.read(), quiet(), tmp_path / "docker.sock")
+
+
+FAKE_DOCKERD = """#!{python}
+import http.server, json, os, signal, socketserver, sys, threading
+ANSWERS = {answers!r}
+if os.environ.get("FAKE") == "broken":
+    print("failed to start: no iptables", flush=True)
+    sys.exit(1)
+assert os.getsid(0) == os.getpid(), "not in a session of its own"
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps(ANSWERS[self.path]).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def address_string(self):
+        return "unix"
+class Server(socketserver.UnixStreamServer):
+    pass
+signal.alarm(20)  # never outlives the test
+server = Server({socket!r}, Handler)
+open({pid!r}, "w").write(str(os.getpid()))
+server.serve_forever()
+"""
+
+
+@pytest.fixture
+def fake_dockerd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Root on a Debian machine without systemd, with a `dockerd` on PATH that answers like a good one."""
+    path, pid = tmp_path / "docker.sock", tmp_path / "pid"
+    program = tmp_path / "bin" / "dockerd"
+    program.parent.mkdir()
+    program.write_text(FAKE_DOCKERD.format(python=sys.executable, answers=GOOD, socket=str(path), pid=str(pid)))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(daemon, "SOCKET", path)
+    monkeypatch.setattr(system, "is_root_on_debian", lambda: True)
+    if Path("/run/systemd/system").is_dir():
+        pytest.fail("this test starts a daemon by hand and needs a machine without systemd, as CI's containers are")
+    yield path
+    if pid.exists():
+        os.kill(int(pid.read_text()), 9)
+
+
+def test_a_missing_daemon_is_started(fake_dockerd: Path, tmp_path: Path) -> None:
+    log = io.StringIO()
+    found = daemon.ensure(Layout(tmp_path), Pins.read(), Progress(log), fake_dockerd, free_gib=0.001)
+    assert found.version == "20.10.24+dfsg1"
+    assert "installing and starting one" in log.getvalue()
+
+
+def test_a_daemon_that_dies_is_reported_with_its_last_lines(
+    fake_dockerd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE", "broken")
+    started = time.monotonic()
+    with pytest.raises(ToolchainError, match="no iptables"):
+        daemon.ensure(Layout(tmp_path), Pins.read(), quiet(), fake_dockerd)
+    assert time.monotonic() - started < daemon.START_SECONDS / 2
+
+
+# --- Go and Rust ------------------------------------------------------------------------------------------------------
+
+
+def program(folder: Path, name: str, body: str) -> None:
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{textwrap.dedent(body)}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine whose PATH holds only what the test puts there; nobody's root."""
+    folder = tmp_path / "machine"
+    folder.mkdir()
+    (folder / "sh").symlink_to("/bin/sh")
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setenv("TOOLCHAIN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("GOTOOLCHAIN", "auto")
+    monkeypatch.setattr(system, "is_root_on_debian", lambda: False)
+    return folder
+
+
+def test_a_new_enough_go_is_used_as_it_is(bare: Path) -> None:
+    program(bare, "go", f"echo go version go{Pins.read().minimum('go')}.0 linux/amd64")
+    compilers.ensure_go(Pins.read(), quiet())
+    assert os.environ["PATH"] == str(bare)
+
+
+def test_without_go_there_is_one_clear_line(bare: Path) -> None:
+    with pytest.raises(ToolchainError, match=r"none is on PATH. Install it \(https://go.dev"):
+        compilers.ensure_go(Pins.read(), quiet())
+
+
+def module(folder: Path, version: str) -> Path:
+    """A `golang.org/toolchain` module as the proxy gives it: no file may be executed."""
+    for name in ("bin/go", "bin/gofmt", "pkg/tool/linux_amd64/compile", "src/fmt/print.go"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\necho go version go{version} linux/amd64\n")
+        path.chmod(0o444)
+    return folder
+
+
+def test_an_old_go_fetches_the_pinned_one_as_a_module(bare: Path, tmp_path: Path) -> None:
+    pins = Pins.read()
+    source = module(tmp_path / "module", pins.version("go"))
+    program(
+        bare,
+        "go",
+        f"""\
+        [ "$1" = version ] && echo go version go1.19.8 linux/amd64 && exit
+        echo "$@" "$GOTOOLCHAIN" "$GOFLAGS" >> {tmp_path}/asked
+        echo '{{"Dir": "{source}"}}'""",
+    )
+    for _ in range(2):
+        os.environ["PATH"] = str(bare)
+        compilers.ensure_go(pins, quiet())
+        assert compilers.go_version() == pins.version("go")
+    system_name, arch = system.host_platform()
+    asked = (tmp_path / "asked").read_text().splitlines()
+    version = f"golang.org/toolchain@v0.0.1-go{pins.version('go')}.{system_name}-{arch}"
+    assert asked == [f"mod download -json {version} local -mod=mod"], "fetched once, then kept"
+    root = Path(os.environ["PATH"].split(os.pathsep)[0]).parent
+    assert os.access(root / "pkg" / "tool" / "linux_amd64" / "compile", os.X_OK)
+    assert not os.access(root / "src" / "fmt" / "print.go", os.X_OK) or os.geteuid() == 0
+    assert (root / "src" / "fmt" / "print.go").stat().st_mode & 0o111 == 0
+
+
+def test_a_compiler_that_cannot_be_fetched_is_one_clear_line(bare: Path) -> None:
+    body = '[ "$1" = version ] && echo go version go1.19.8 linux/amd64 && exit\necho \'{"Error": "no proxy"}\'; exit 1'
+    program(bare, "go", body)
+    with pytest.raises(ToolchainError, match=r"(?s)Go 1\.19\.8 is older than .* no proxy"):
+        compilers.ensure_go(Pins.read(), quiet())
+
+
+@pytest.mark.parametrize(("version", "good"), [("99.0.0", True), ("1.63.0", False), (None, False)])
+def test_rust_must_be_new_enough(
+    bare: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str | None, good: bool
+) -> None:
+    monkeypatch.setenv("RUSTUP_HOME", str(tmp_path))
+    monkeypatch.setenv("CARGO_HOME", str(tmp_path))
+
+    class Nobody:
+        pw_dir = str(tmp_path)
+
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: Nobody)
+    if version is not None:
+        program(bare, "cargo", "exit 0")
+        program(bare, "rustc", f"echo 'rustc {version} (abc 2026-01-01)'")
+    if good:
+        compilers.ensure_rust(Pins.read())
+    else:
+        with pytest.raises(ToolchainError, match=f"on PATH is {version or 'none'}. .*rustup"):
+            compilers.ensure_rust(Pins.read())
+
+
+def test_a_fresh_home_still_finds_the_users_rust(bare: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    (real / ".rustup").mkdir(parents=True)
+    program(bare, "rustc", "echo 'rustc 99.0.0'")
+    (real / ".cargo").mkdir()
+    program(real / ".cargo" / "bin", "cargo", "exit 0")
+
+    class User:
+        pw_dir = str(real)
+
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: User)
+    monkeypatch.setenv("HOME", str(tmp_path / "fresh"))
+    for name in ("RUSTUP_HOME", "CARGO_HOME"):
+        monkeypatch.setenv(name, "x")
+        monkeypatch.delenv(name)
+    compilers.ensure_rust(Pins.read())
+    assert os.environ["RUSTUP_HOME"] == str(real / ".rustup")
+    assert str(real / ".cargo" / "bin") in os.environ["PATH"]
+
+
+# --- Packages, progress, checks ---------------------------------------------------------------------------------------
+
+
+def test_missing_package_lists_are_fetched_once_needed(bare: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    program(
+        bare,
+        "apt-get",
+        f"""\
+        echo "$1 $DEBIAN_FRONTEND" >> {log}
+        [ "$1" = update ] && : > {tmp_path}/lists && exit
+        [ -e {tmp_path}/lists ]""",
+    )
+    system.apt_install(["x"], "a test", quiet())
+    system.apt_install(["y"], "a test", quiet())
+    assert [line.split() for line in log.read_text().splitlines()] == [
+        ["install", "noninteractive"],
+        ["update", "noninteractive"],
+        ["install", "noninteractive"],
+        ["install", "noninteractive"],
+    ]
+
+
+def test_a_failing_command_is_told_with_its_last_lines() -> None:
+    with pytest.raises(ToolchainError, match="status 4") as caught:
+        system.run(["sh", "-c", "seq 100; echo the reason >&2; exit 4"])
+    assert "the reason" in str(caught.value)
+    assert "\n50\n" not in str(caught.value)
+
+
+def test_a_long_step_is_mentioned_in_a_log_with_its_time_and_last_line() -> None:
+    log = io.StringIO()
+    with Progress(log, interval=0.1).step("engine") as step:
+        system.run(["sh", "-c", "echo compiling; sleep 0.5"], step=step)
+    lines = log.getvalue().splitlines()
+    assert lines[0] == "engine …"
+    assert any("engine, 0." in line and line.endswith(": compiling") for line in lines[1:-1])
+    assert lines[-1].startswith("engine: done in 0.")
+
+
+def test_a_failed_step_says_so() -> None:
+    log = io.StringIO()
+    with pytest.raises(ToolchainError), Progress(log).step("engine"):
+        raise ToolchainError("x")
+    assert log.getvalue().splitlines()[-1].startswith("engine: failed after")
+
+
+def test_times_and_sizes_are_written_for_people() -> None:
+    assert [duration(t) for t in (0.04, 9.94, 12.4, 59.6, 125)] == [
+        "0.0 s",
+        "9.9 s",
+        "12 s",
+        "1 min 00 s",
+        "2 min 05 s",
+    ]
+    assert [size(n) for n in (900, 115_000_000)] == ["0.9 kB", "115.0 MB"]
+
+
+def test_shell_scripts_are_found_by_ending_and_by_first_line() -> None:
+    found = checks.shell_scripts(Layout().root)
+    assert {"env.sh", ".ci/run"} <= set(found)
+    assert not any(name.endswith(".py") for name in found)
