@@ -46,8 +46,8 @@ MEMORY_MIB: Final[Mapping[str, int]] = {
 }
 MEMORY_FLOOR_MIB: Final = 64  # below this the services are killed while they start
 
-# A key that only means something in one mode; given in another, two modes were asked for at once.
-_ONLY_WITH: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
+ONLY_WITH: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
+    # Key → selecting key and its values. Given with another value, two modes were asked for at once.
     "transcription_url": ("transcription", frozenset({"hosted"})),
     "transcription_api_key": ("transcription", frozenset({"hosted"})),
     "transcription_gpus": ("transcription", frozenset({"container"})),
@@ -204,7 +204,7 @@ class _Reader:
         storage_mode = self._choice("storage", tuple(mode.value for mode in StorageMode))
         images = self._images({"transcription": speech_mode, "llm": llm_mode, "storage": storage_mode})
         host = self._host()
-        for name, (selector, modes) in _ONLY_WITH.items():
+        for name, (selector, modes) in ONLY_WITH.items():
             selected = self._text(selector)
             if modes and name in self._given and selected not in modes:
                 self._problem(
