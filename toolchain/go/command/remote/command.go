@@ -165,7 +165,8 @@ func (out *CommandOutputs) setEnvironment(ctx context.Context, session *ssh.Sess
 }
 
 // execute runs the command until it has ended. When the context ends first, the command is told to end and, if it
-// takes too long, the connection is closed.
+// takes too long, the connection is closed. OpenSSH passes the signal on for every user but root; root's command goes on
+// until it next writes to the closed connection, for which SSH has no remedy.
 func execute(ctx context.Context, client *ssh.Client, session *ssh.Session, command, stdin string) error {
 	in, err := session.StdinPipe()
 	if err != nil {
