@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes the Debian root file systems of our images as tar archives, from Debian packages alone.
 #
+#   sh rootfs.sh --sources [/etc/apt]    prints the apt sources it takes
 #   sh rootfs.sh OUT    writes OUT/base.tar (a whole root) and OUT/postgres.tar, OUT/redis.tar (layers to put on it)
 #
 # Needs root on Debian (or a Debian container), apt-get update done, and the packages mmdebstrap and debian-archive-keyring.
@@ -14,7 +15,55 @@ set -eu
 # The release whose Python (3.11), PostgreSQL (15) and Redis (7.0) the images are written for.
 suite=bookworm
 
-out=${1:?usage: rootfs.sh OUT}
+# Prints the sources below $1 (the folder /etc/apt) for release $2, whichever mirror they name: exactly the Debian archive's
+# suites, main only. Other repositories that may be configured (Docker's, PostgreSQL's own) are left out by their suites.
+sources_for() {
+	cat "$1/sources.list" "$1"/sources.list.d/*.list 2> /dev/null |
+		grep -E "^[[:space:]]*deb[[:space:]].*[[:space:]]$2(-updates|-security)?[[:space:]]+main([[:space:]]|\$)" || true
+	for file in "$1"/sources.list.d/*.sources; do
+		[ -e "$file" ] || continue
+		# deb822 stanzas: one line for every pair of URI and suite.
+		awk -v suite="$2" '
+			function flush(   i, j, uris, suites, option) {
+				if (types ~ /(^| )deb( |$)/ && components ~ /(^| )main( |$)/ && enabled != "no") {
+					# A key that stands in the file itself is the mirror of a repository of its own.
+					option = signed ~ /^\// ? "[signed-by=" signed "] " : ""
+					for (i = 1; i <= split(uri, uris, " "); i++) for (j = 1; j <= split(names, suites, " "); j++)
+						if (suites[j] == suite || suites[j] == suite "-updates" || suites[j] == suite "-security")
+							print "deb " option uris[i] " " suites[j] " main"
+				}
+				types = uri = names = components = signed = ""; enabled = "yes"
+			}
+			BEGIN { enabled = "yes" }
+			/^[[:space:]]*$/ { flush(); next }
+			/^#/ { next }
+			{ key = tolower($1); value = $0; sub(/^[^:]*:[[:space:]]*/, "", value) }
+			key == "types:" { types = value }
+			key == "uris:" { uri = value }
+			key == "suites:" { names = value }
+			key == "components:" { components = value }
+			key == "signed-by:" { signed = value }
+			key == "enabled:" { enabled = tolower(value) }
+			END { flush() }
+		' "$file"
+	done
+}
+
+# Prints the sources to use: those for our suite, else those of the machine's own Debian release, whose mirror has ours too.
+sources() {
+	found=$(sources_for "$1" "$suite")
+	if [ -z "$found" ] && release=$(sed -n 's/^VERSION_CODENAME=//p' "$1/../os-release") && [ -n "$release" ]; then
+		found=$(sources_for "$1" "$release" | sed "s/ $release\([ -]\)/ $suite\1/")
+	fi
+	[ -z "$found" ] || printf '%s\n' "$found"
+}
+
+if [ "${1:-}" = --sources ]; then
+	sources "${2:-/etc/apt}"
+	exit
+fi
+
+out=${1:?usage: rootfs.sh OUT | --sources [/etc/apt]}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 work=$(mktemp -d "$out/.rootfs.XXXXXX")
@@ -25,9 +74,9 @@ trap 'exit 130' INT TERM
 root=$work/root
 say() { printf 'rootfs: %s\n' "$*"; }
 
-# Nothing of these is read at run time. llvmjit: without it PostgreSQL compiles no queries; with it but without LLVM it fails. gconv: only names of character sets other than UTF-8 and the C locale's.
-# perl-base and dpkg's own tools are only for maintainer scripts, all of which have run by then; the package database
-# itself stays, because scanners read it.
+# Nothing of these is read at run time. perl-base and dpkg's own tools are for maintainer scripts, all of which have run by
+# then; the package database itself stays, because scanners read it. gconv: character sets other than UTF-8. llvmjit:
+# without it PostgreSQL compiles no queries, with it but without LLVM it fails.
 cat > "$work/unused" <<'EOF'
 ./boot
 ./dev/*
@@ -37,6 +86,7 @@ cat > "$work/unused" <<'EOF'
 ./tmp/*
 ./etc/apt
 ./etc/debconf.conf
+./etc/dpkg/dpkg.cfg.d
 ./etc/hostname
 ./etc/resolv.conf
 ./usr/bin/dpkg*
@@ -77,41 +127,12 @@ pack() {
 	say "${2##*/}: $(du -m "$2" | cut -f1) MB"
 }
 
-# The machine's own sources for this suite, whichever mirror that is: exactly the Debian archive's suites, main only.
-# Other repositories that may be configured (Docker's, PostgreSQL's own) are left out by their suite names.
-sources=$work/sources.list
-cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
-	grep -E "^[[:space:]]*deb[[:space:]].*[[:space:]]$suite(-updates|-security)?[[:space:]]+main([[:space:]]|\$)" > "$sources" || true
-for file in /etc/apt/sources.list.d/*.sources; do
-	[ -e "$file" ] || continue
-	# deb822 stanzas: one entry a line for every (URI, suite) pair.
-	awk -v suite="$suite" '
-		function flush(   i, j, nu, ns, uris, suites, options) {
-			if (types ~ /(^| )deb( |$)/ && components ~ /(^| )main( |$)/ && enabled != "no") {
-				options = signed == "" || signed ~ /BEGIN/ ? "" : "[signed-by=" signed "] "
-				nu = split(uri, uris, " "); ns = split(names, suites, " ")
-				for (i = 1; i <= nu; i++) for (j = 1; j <= ns; j++)
-					if (suites[j] == suite || suites[j] == suite "-updates" || suites[j] == suite "-security")
-						print "deb " options uris[i] " " suites[j] " main"
-			}
-			types = uri = names = components = signed = ""; enabled = "yes"
-		}
-		BEGIN { enabled = "yes" }
-		/^[[:space:]]*$/ { flush(); next }
-		/^#/ { next }
-		{ key = tolower($1); value = $0; sub(/^[^:]*:[[:space:]]*/, "", value) }
-		key == "types:" { types = value }
-		key == "uris:" { uri = value }
-		key == "suites:" { names = value }
-		key == "components:" { components = value }
-		key == "signed-by:" { signed = value }
-		key == "enabled:" { enabled = tolower(value) }
-		END { flush() }
-	' "$file" >> "$sources"
-done
-if [ ! -s "$sources" ]; then
+sources /etc/apt > "$work/sources.list"
+if [ ! -s "$work/sources.list" ]; then
 	say "no apt source of this machine names $suite: taking mmdebstrap's default mirror for it"
 fi
+# apt in the new root reads none of this machine's configuration; its proxies are needed there all the same.
+apt-config dump | grep -E '^Acquire::https?::Proxy' > "$work/proxies" || true
 
 # The tools write to standard error for the most part; all of it is progress here.
 exec 2>&1
@@ -153,11 +174,11 @@ say "base: Debian $suite with Python, OpenSSL and busybox"
 set -- --variant=essential --skip=cleanup/apt/lists --format=directory \
 	--include=ca-certificates,openssl,python3,busybox,libstdc++6 \
 	--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
-	--customize-hook="$work/layers" \
+	--customize-hook="$work/layers" --aptopt='APT::Sandbox::User "root"' --dpkgopt=force-unsafe-io \
 	--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
 	--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
-	"$suite" "$root"
-[ ! -s "$sources" ] || set -- "$@" "$sources"
+	--aptopt="$work/proxies" "$suite" "$root"
+[ ! -s "$work/sources.list" ] || set -- "$@" "$work/sources.list"
 mmdebstrap "$@"
 
 # What the archive says its own date is: later than every file in its packages, and the same for the same packages.

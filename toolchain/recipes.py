@@ -88,13 +88,21 @@ GARAGE_FEATURES = ("bundled-libs", "lmdb")
 """What a single node with S3 needs; the defaults add a second database engine, a key-value API and metrics."""
 
 GARAGE_PROFILE = {
-    "LTO": "off",
-    "CODEGEN_UNITS": "16",
-    "OPT_LEVEL": "1",
-    "DEBUG": "0",
-    "STRIP": "symbols",
+    "lto": '"off"',
+    "debug": "false",
+    "strip": '"symbols"',
+    "opt-level": "1",
+    # Garage's own crates are where the time goes, thousands of instances of generic code, and not where the work is
+    # done: hashing and the database are in others. Unoptimised, 40 MB/s still go through on two busy cores.
+    **{
+        f"package.{name}.opt-level": "0"
+        for name in (
+            *("clap", "garage", "garage_api_admin", "garage_api_common", "garage_api_s3", "garage_block", "garage_db"),
+            *("garage_model", "garage_net", "garage_rpc", "garage_table", "garage_util", "garage_web"),
+        )
+    },
 }
-"""Cargo's release profile for a short build: the hashing and the database keep enough speed for a development stack."""
+"""Cargo's release profile (key → TOML value) for a short build: 4 min 30 s of processor time instead of 13 min."""
 
 
 def build_garage(out: Path) -> None:
@@ -102,19 +110,17 @@ def build_garage(out: Path) -> None:
     _only_on_linux("Garage")
     version = Pins.read().version("garage")
     target = cache_root() / "build" / f"garage-{version}"
-    environment = {f"CARGO_PROFILE_RELEASE_{name}": value for name, value in GARAGE_PROFILE.items()}
+    environment = {}
     sodium = Path(f"/usr/lib/{platform.machine()}-linux-gnu/libsodium.a")
     if sodium.exists():
-        # Debian's static library saves compiling the bundled copy, which takes longer than most of Garage.
+        # Debian's static library saves compiling the bundled copy.
         environment["SODIUM_LIB_DIR"] = str(sodium.parent)
     _run(
         [
-            "cargo",
-            "install",
-            "garage",
-            *("--version", version, "--locked"),
+            *("cargo", "install", "garage", "--version", version, "--locked"),
             *("--no-default-features", "--features", ",".join(GARAGE_FEATURES)),
             *("--root", str(out), "--no-track", "--target-dir", str(target)),
+            *(f"--config=profile.release.{key}={value}" for key, value in GARAGE_PROFILE.items()),
         ],
         environment=environment,
     )
