@@ -5,6 +5,8 @@ asserted on, raw request included. Assertions come after `run` returns: only the
 """
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -12,20 +14,21 @@ from typing import Any, Final, TypeVar
 import pulumi
 from pulumi.runtime import mocks, rpc, settings
 from pulumi.runtime.proto import resource_pb2
+from pulumi.runtime.stack import Stack
 
 T = TypeVar("T")
 
 PROJECT: Final = "reflector"
 STACK: Final = "test"
 
+TOKEN: Final = "eyJzZWNyZXQ.token"
+"""What every command prints: it has the shape of a Hatchet token, and counts as a secret."""
+
 _FAKE_OUTPUTS: Final[Mapping[str, Mapping[str, Any]]] = {
     # Computed outputs by type token. Values are recognisable and of the right shape; secrets are marked as such.
     "docker:index/remoteImage:RemoteImage": {"imageId": f"sha256:{'1' * 64}", "repoDigest": ""},
     "docker:index/container:Container": {"containerLogs": "", "exitCode": 0},
-    "random:index/randomPassword:RandomPassword": {"result": "Secret0Password1"},
-    "random:index/randomBytes:RandomBytes": {"hex": "5ec2e7" * 8, "base64": "c2VjcmV0"},
     "tls:index/privateKey:PrivateKey": {
-        "privateKeyPem": "-----BEGIN EC PRIVATE KEY-----\nSecretKey\n-----END EC PRIVATE KEY-----\n",
         "publicKeyPem": "-----BEGIN PUBLIC KEY-----\nPublicKey\n-----END PUBLIC KEY-----\n",
     },
     "tls:index/selfSignedCert:SelfSignedCert": {
@@ -37,17 +40,32 @@ _FAKE_OUTPUTS: Final[Mapping[str, Mapping[str, Any]]] = {
         "certPem": "-----BEGIN CERTIFICATE-----\nLeaf\n-----END CERTIFICATE-----\n",
         "validityEndTime": "2026-04-01T00:00:00Z",
     },
-    "command:local:Command": {"stdout": "eyJzZWNyZXQ.token", "stderr": ""},
-    "aws:iam/accessKey:AccessKey": {"secret": "SecretAccessKey0"},
+    "command:local:Command": {"stdout": TOKEN, "stderr": ""},
     "aws:s3/bucket:Bucket": {"arn": "arn:aws:s3:::bucket"},
 }
 SECRET_OUTPUTS: Final[Mapping[str, frozenset[str]]] = {
     # What the real providers mark as secret, so that secretness travels as it does in production.
-    "random:index/randomPassword:RandomPassword": frozenset({"result", "bcryptHash"}),
-    "random:index/randomBytes:RandomBytes": frozenset({"hex", "base64"}),
+    "random:index/randomPassword:RandomPassword": frozenset({"result"}),
+    "random:index/randomBytes:RandomBytes": frozenset({"hex"}),
     "tls:index/privateKey:PrivateKey": frozenset({"privateKeyPem"}),
     "aws:iam/accessKey:AccessKey": frozenset({"secret"}),
 }
+
+
+def fake_secret(type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, str]:
+    """Return the secret outputs of the resource called `name`: different for each, and of the shape of the real ones."""
+    digest = hashlib.sha256(f"{type_} {name}".encode()).hexdigest()
+    match type_:
+        case "random:index/randomPassword:RandomPassword":
+            return {"result": f"Pw{digest}"[: int(inputs["length"])]}
+        case "random:index/randomBytes:RandomBytes":
+            return {"hex": digest[: 2 * int(inputs["length"])]}
+        case "tls:index/privateKey:PrivateKey":
+            return {"privateKeyPem": f"-----BEGIN EC PRIVATE KEY-----\n{digest}\n-----END EC PRIVATE KEY-----\n"}
+        case "aws:iam/accessKey:AccessKey":
+            return {"secret": f"Aws{digest}"}
+        case _:
+            return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +89,10 @@ class Registered:
         """Return the input `key` with any secret wrapping removed."""
         return _unwrapped(self.inputs[key])
 
+    def open_text(self) -> str:
+        """Return every input that travels in the open, as one text to search in."""
+        return json.dumps(_open(self.inputs))
+
 
 def _unwrapped(value: Any) -> Any:
     if rpc.is_rpc_secret(value):
@@ -82,9 +104,24 @@ def _unwrapped(value: Any) -> Any:
     return value
 
 
+def _open(value: Any) -> Any:
+    if rpc.is_rpc_secret(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _open(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_open(item) for item in value]
+    return value
+
+
 class _Mocks(mocks.Mocks):
+    def __init__(self) -> None:
+        self.secrets: dict[str, str] = {}
+
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        outputs = {**_unwrapped(args.inputs), **_FAKE_OUTPUTS.get(args.typ, {})}
+        made = fake_secret(args.typ, args.name, _unwrapped(args.inputs))
+        self.secrets |= {f"{args.name}.{key}": value for key, value in made.items()}
+        outputs = {**_unwrapped(args.inputs), **_FAKE_OUTPUTS.get(args.typ, {}), **made}
         secret = SECRET_OUTPUTS.get(args.typ, frozenset())
         return f"{args.name}-id", {
             key: pulumi.Output.secret(value) if key in secret else value for key, value in outputs.items()
@@ -95,8 +132,8 @@ class _Mocks(mocks.Mocks):
 
 
 class _Monitor(mocks.MockMonitor):
-    def __init__(self) -> None:
-        super().__init__(_Mocks())
+    def __init__(self, answers: _Mocks) -> None:
+        super().__init__(answers)
         self.registered: list[Registered] = []
         self.outputs: dict[str, Mapping[str, Any]] = {}
 
@@ -135,12 +172,18 @@ class Engine:
     """Runs programs and remembers what they asked for."""
 
     def __init__(self) -> None:
-        self._monitor = _Monitor()
+        self._mocks = _Mocks()
+        self._monitor = _Monitor(self._mocks)
         self._callbacks = _Callbacks()
+        self.exports: dict[str, Any] = {}
+        """Stack outputs, resolved."""
+        self.secret_exports: frozenset[str] = frozenset()
+        """Names of the stack outputs that are secret."""
 
     def run(self, build: Callable[[], T]) -> T:
         """Run `build` as a program, wait until all it registered is drained, and return its result."""
-        mocks.set_mocks(_Mocks(), project=PROJECT, stack=STACK, preview=False, monitor=self._monitor)
+        settings.ROOT.set(None)  # a stack of its own: an earlier engine's would still hold that one's outputs
+        mocks.set_mocks(self._mocks, project=PROJECT, stack=STACK, preview=False, monitor=self._monitor)
         settings.SETTINGS.callbacks = self._callbacks
         results: list[T] = []
 
@@ -149,7 +192,17 @@ class Engine:
             results.append(build())
 
         program()
+        stack = settings.get_root_resource()
+        assert isinstance(stack, Stack)
+        exported = {name: pulumi.Output.from_input(value) for name, value in stack.outputs.items()}
+        self.exports = {name: value_of(value) for name, value in exported.items()}
+        self.secret_exports = frozenset(name for name, value in exported.items() if is_secret(value))
         return results[0]
+
+    @property
+    def secrets(self) -> Mapping[str, str]:
+        """Every secret a resource produced, by `<resource>.<output>`, and what commands printed."""
+        return {**self._mocks.secrets, "command.stdout": TOKEN}
 
     @property
     def resources(self) -> list[Registered]:
