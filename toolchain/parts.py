@@ -122,6 +122,7 @@ class Workshop:
     cache: Path = field(default_factory=cache_root)
     logs: Path | None = None
     downloader: releases.Downloader = field(init=False)
+    _archives: set[Path] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.downloader = releases.Downloader(self.progress)
@@ -156,6 +157,12 @@ class Workshop:
                 f"{part.title} could not be had from {' or '.join(origins)}."
                 + "".join(f"\n  {reason}" for reason in refusals)
             )
+
+    def tidy(self) -> None:
+        """Remove the archives this run has unpacked."""
+        for archive in self._archives:
+            shutil.rmtree(archive.parent, ignore_errors=True)
+        self._archives.clear()
 
     def _installed(self, part: Part) -> Obtained | None:
         files = part.find_installed()
@@ -201,11 +208,12 @@ class Workshop:
         release = part.release()
         if release.url.endswith(".zst") and shutil.which("zstd") is None and system.is_root_on_debian():
             system.apt_install(["zstd"], f"to unpack {part.name}", self.progress)
-        archive, proof = self.downloader.fetch(release, self.cache / "downloads" / f"{part.name}-{part.release_key()}")
+        # By URL and not by part: the engine and its language host come in one archive.
+        archive, proof = self.downloader.fetch(release, self.cache / "downloads" / _key(release.url))
+        self._archives.add(archive)
         with self._work(part, part.release_key()) as folder:
             releases.unpack(release, archive, folder)
             self._finish(part, folder, RELEASE, part.release_key(), proof)
-        shutil.rmtree(archive.parent)
         return self._complete(part, RELEASE, part.release_key())
 
     def _from_registry(self, part: Part, descriptor: int) -> Obtained:
@@ -266,9 +274,9 @@ class Workshop:
         """Yield an empty folder to make the part in; what an interrupted run left is removed first."""
         works = self.cache / "work"
         works.mkdir(parents=True, exist_ok=True)
+        for leftover in works.glob(f"{part.name}-[0-9a-f]*"):
+            remove(leftover)
         folder = works / f"{part.name}-{key}"
-        if folder.exists():
-            remove(folder)
         folder.mkdir()
         yield folder
         if folder.exists():

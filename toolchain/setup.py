@@ -149,13 +149,15 @@ class Catalogue:
         return {name: program.parent / name for name in names}
 
     def _installed_plugin(self, name: str, version: str) -> dict[str, Path] | None:
-        home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
-        folder = home / "plugins" / f"resource-{name}-v{version}"
-        program = folder / f"pulumi-resource-{name}"
-        # Pulumi marks a plugin it has not finished installing by a file beside the folder.
-        if home.resolve() == self.layout.pulumi_home.resolve() or folder.with_name(f"{folder.name}.partial").exists():
-            return None
-        return {program.name: program} if program.exists() else None
+        # A shell that has sourced env.sh has our own folder in PULUMI_HOME; what lies there is not the user's.
+        homes = {Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi"), Path.home() / ".pulumi"}
+        for home in sorted(homes - {self.layout.pulumi_home}):
+            folder = home / "plugins" / f"resource-{name}-v{version}"
+            program = folder / f"pulumi-resource-{name}"
+            # Pulumi marks a plugin it has not finished installing by a file beside the folder.
+            if program.exists() and not folder.with_name(f"{folder.name}.partial").exists():
+                return {program.name: program}
+        return None
 
     def _go(self, progress: Progress) -> None:
         compilers.ensure_go(self.pins, progress)
@@ -223,6 +225,7 @@ def setup(
     if dev and not stamps.current(layout, "dev", test_fingerprint):
         lanes[1].append(lambda: _ignore(venvs.ensure(layout, progress, dev=True)))
     run_lanes(lanes, progress)
+    shop.tidy()
     if obtained:
         install(layout, (part for part in obtained.values() if part.name in PROGRAMS))
         products = install(layout, (part for part in obtained.values() if part.name not in recipes.RECIPES))

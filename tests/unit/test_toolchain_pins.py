@@ -124,3 +124,37 @@ def test_new_transitive_packages_enter_and_old_ones_leave(checkout: Path, monkey
     assert "+brand-new==1.0" in difference
     assert "-parver==" in difference
     assert pins.disagreements(checkout) == []
+
+
+def go(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    program = folder / "bin" / "go"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{body}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+
+
+def test_moving_pulumi_moves_the_go_modules_too(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_mod = checkout / "toolchain" / "go" / "go.mod"
+    go_mod.parent.mkdir()
+    go_mod.write_text("require github.com/pulumi/pulumi/sdk/v3 v3.259.0\n")
+    go(checkout, monkeypatch, '[ "$1" = get ] && sed -i "s/v3.259.0/${3##*@}/" go.mod; echo "$@" >> ../asked')
+    difference = pins.pin("pulumi", "3.260.0", root=checkout, resolve=False)
+    assert "+require github.com/pulumi/pulumi/sdk/v3 v3.260.0" in difference
+    assert "+pulumi==3.260.0" in difference
+    assert (checkout / "toolchain" / "asked").read_text().splitlines() == [
+        "get github.com/pulumi/pulumi/pkg/v3@v3.260.0 github.com/pulumi/pulumi/sdk/v3@v3.260.0",
+        "mod tidy",
+    ]
+    assert pins.disagreements(checkout) == []
+
+
+def test_a_version_the_module_proxy_lacks_changes_nothing(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_mod = checkout / "toolchain" / "go" / "go.mod"
+    go_mod.parent.mkdir()
+    go_mod.write_text("require github.com/pulumi/pulumi/sdk/v3 v3.259.0\n")
+    go(checkout, monkeypatch, "echo broken > go.mod; echo unknown revision >&2; exit 1")
+    with pytest.raises(ToolchainError, match="unknown revision"):
+        pins.pin("pulumi", "3.999.0", root=checkout, resolve=False)
+    assert go_mod.read_text() == "require github.com/pulumi/pulumi/sdk/v3 v3.259.0\n"
+    assert pins.disagreements(checkout) == []

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import releases
-from toolchain.layout import ToolchainError
+from toolchain import parts, releases, setup
+from toolchain.layout import Layout, ToolchainError
 from toolchain.pins import Pins
 from toolchain.progress import Progress
 
@@ -270,6 +270,52 @@ def test_zstandard_archives_are_unpacked_with_patterns_and_links(tmp_path: Path)
 def _ollama() -> releases.Release:
     files = {"bin/ollama": "bin/ollama", "lib/ollama/libggml-*": "lib/ollama/"}
     return releases.Release("ollama", "x", (), None, files)
+
+
+def test_every_part_comes_from_a_mirror_of_the_release_sites(
+    site: Site, tmp_path: Path, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way, with each publisher's own names, folders and kinds of sums."""
+    monkeypatch.setenv("TOOLCHAIN_RELEASE_MIRROR", site.base)
+    monkeypatch.setenv("TOOLCHAIN_ORIGINS", "release")
+    pins = Pins.read()
+    catalogue = setup.Catalogue(Layout(tmp_path), pins)
+    catalogue.host = catalogue.container = ("linux", "amd64")
+    pulumi, caddy = pins.version("pulumi"), pins.version("caddy")
+    names = ("pulumi", "pulumi-language-python", "pulumi-language-python-exec", "pulumi-resource-pulumi-python")
+    sdk = tar({f"pulumi/{name}": name.encode() for name in names})
+    site.files[f"/get.pulumi.com/releases/sdk/pulumi-v{pulumi}-linux-x64.tar.gz"] = sdk
+    sums = f"{hashlib.sha256(sdk).hexdigest()}  pulumi-v{pulumi}-linux-x64.tar.gz\n"
+    site.files[f"/get.pulumi.com/releases/sdk/pulumi-{pulumi}-checksums.txt"] = sums.encode()
+    for name in setup.REQUIRED_PLUGINS:
+        version, content = pins.version(name), tar({f"pulumi-resource-{name}": name.encode(), "LICENSE": b""})
+        archive = f"pulumi-resource-{name}-v{version}-linux-amd64.tar.gz"
+        site.files[f"/get.pulumi.com/releases/plugins/{archive}"] = content
+        sums = f"{hashlib.sha1(content).hexdigest()}  ./{archive}\n"
+        folder = f"/github.com/pulumi/pulumi-{name}/releases/download/v{version}"
+        site.files[f"{folder}/pulumi-{name}_{version}_checksums.txt"] = sums.encode()
+    content = tar({"caddy": b"caddy", "README.md": b""})
+    folder = f"/github.com/caddyserver/caddy/releases/download/v{caddy}"
+    site.files[f"{folder}/caddy_{caddy}_linux_amd64.tar.gz"] = content
+    sums = f"{hashlib.sha512(content).hexdigest()}  caddy_{caddy}_linux_amd64.tar.gz\n"
+    site.files[f"{folder}/caddy_{caddy}_checksums.txt"] = sums.encode()
+
+    shop = parts.Workshop(Progress(log), cache=tmp_path / "cache")
+    wanted = [catalogue.engine(), catalogue.language(), *map(catalogue.plugin, setup.REQUIRED_PLUGINS)]
+    found = [shop.obtain(part) for part in (*wanted, catalogue.image_part("caddy"))]
+    shop.tidy()
+    assert {part.origin for part in found} == {parts.RELEASE}
+    assert [part.proof.split()[0] for part in found] == ["sha256"] * 2 + ["sha1"] * 4 + ["sha512"]
+    assert [part.main.read_text() for part in found] == [
+        *("pulumi", "pulumi-language-python"),
+        *setup.REQUIRED_PLUGINS,
+        "caddy",
+    ]
+    asked = [path for path, _ in site.requests if path.endswith(".tar.gz")]
+    assert len(asked) == len(set(asked)) == 6, "the engine and the language host come in one download"
+    assert list((tmp_path / "cache" / "downloads").iterdir()) == []
+    with pytest.raises(ToolchainError, match="no checksum of garage"):
+        shop.obtain(catalogue.image_part("garage"))
 
 
 def test_urls_of_the_official_releases(monkeypatch: pytest.MonkeyPatch) -> None:
