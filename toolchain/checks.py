@@ -1,8 +1,8 @@
 """The checks of `make check` that need more than one call: the Go modules and the shell scripts."""
 
-import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from toolchain.progress import Progress
 
 
 def go(layout: Layout, progress: Progress) -> int:
-    """Check format, vet and run the tests of every Go module below `toolchain/go`; return 1 when one has findings."""
+    """Check format, vet and run the tests of all Go code below `toolchain/go`; return 1 when there are findings."""
     compilers.ensure_go(Pins.read(layout.root), progress)
     top = layout.root / "toolchain" / "go"
     failed = []
@@ -21,22 +21,14 @@ def go(layout: Layout, progress: Progress) -> int:
     if unformatted:
         print("not formatted (gofmt -w):\n" + "\n".join(unformatted))
         failed.append("gofmt")
-    for module in go_modules(top):
-        name = str(module.relative_to(layout.root))
-        for action in (["vet"], ["test"]):
-            environment = {**os.environ, "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -mod=readonly".strip()}
-            # Compiling a bridge takes minutes on a cold cache: the step says that it is still at it.
-            with progress.step(f"go {action[0]} {name}") as step:
-                if system.run(["go", *action, "./..."], step=step, cwd=module, env=environment, check=False, echo=True):
-                    failed.append(f"go {action[0]} {name}")
+    # Compiling the bridges takes minutes on a cold cache: the step says that it is still at it.
+    with progress.step("go vet and go test") as step:
+        command = [sys.executable, str(top / "build.py"), "--check"]
+        if system.run(command, step=step, cwd=layout.root, check=False, echo=True):
+            failed.append("go vet or go test")
     if failed:
         print(f"failed: {', '.join(failed)}")
     return 1 if failed else 0
-
-
-def go_modules(top: Path) -> list[Path]:
-    """Return the folders of all Go modules below `top`, in a stable order."""
-    return sorted(path.parent for path in top.rglob("go.mod") if "testdata" not in path.parts)
 
 
 def shell(layout: Layout, progress: Progress) -> int:

@@ -172,8 +172,12 @@ class Catalogue:
             listed = system.output([sys.executable, str(script), "--inputs", part])
             if not listed:
                 raise ToolchainError(f"`{sys.executable} {script} --inputs {part}` lists no input files.")
+            versions = self.layout.root / "toolchain" / "versions.toml"
             files = [self.layout.root / line for line in listed.split("\n") if line]
-            self._go_inputs[part] = tree_hash(self.layout.root, files, part)
+            # Of the pinned set only the plugins' own versions get into a binary; moving any other pin builds nothing.
+            stamped = [self.pins.version(name) for name in REQUIRED_PLUGINS] if versions in files else []
+            wanted = [path for path in files if path != versions]
+            self._go_inputs[part] = tree_hash(self.layout.root, wanted, part, *stamped)
         return self._go_inputs[part]
 
 

@@ -173,12 +173,16 @@ print("ANSWER", found.main.read_text())
 SLOW = """
 import pathlib, sys, time
 folder = pathlib.Path(sys.argv[1])
-with (folder.parent.parent / "builds").open("a") as log:
+cache = folder.parent.parent
+with (cache / "builds").open("a") as log:
     log.write("begun\\n")
 (folder / "tool").write_text("half")
-time.sleep(float(sys.argv[2]) if len(sys.argv) > 2 else 0.8)
+deadline = time.monotonic() + 20
+while not (cache / "go-on").exists() and time.monotonic() < deadline:
+    time.sleep(0.02)
 (folder / "tool").write_text("whole")
 """
+"""A build that has begun and written half its result, and ends when the test says so."""
 
 
 def start(cache: Path, code: str) -> subprocess.Popen[str]:
@@ -195,25 +199,40 @@ def wait_for(path: Path) -> None:
         time.sleep(0.02)
 
 
+def read_until(run: subprocess.Popen[str], words: str) -> None:
+    assert run.stdout is not None
+    for line in run.stdout:
+        if words in line:
+            return
+    pytest.fail(f"the run ended without saying {words!r}")
+
+
 def test_a_killed_run_leaves_no_half_part_and_the_next_one_finishes(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     first = start(cache, SLOW)
     wait_for(cache / "builds")
     first.send_signal(signal.SIGKILL)
     first.wait()
-    assert not list((cache / "parts").glob("*")) if (cache / "parts").exists() else True
+    assert not (cache / "parts").exists()
     second = start(cache, SLOW)
+    # The killed run's own build lives on and holds the lock, so the two never write to one folder at once.
+    read_until(second, "waiting for another set-up")
+    assert (cache / "builds").read_text() == "begun\n"
+    (cache / "go-on").touch()
     answer, _ = second.communicate(timeout=30)
     assert "ANSWER whole" in answer
-    # The killed run's own build lived on and held the lock, so the two never wrote to one folder at once.
-    assert "waiting for another set-up" in answer
     assert (cache / "builds").read_text() == "begun\nbegun\n"
+    assert list((cache / "work").iterdir()) == []
 
 
 def test_two_runs_at_once_build_once(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    runs = [start(cache, SLOW), start(cache, SLOW)]
-    answers = [run.communicate(timeout=30)[0] for run in runs]
+    first = start(cache, SLOW)
+    wait_for(cache / "builds")
+    second = start(cache, SLOW)
+    read_until(second, "waiting for another set-up")
+    (cache / "go-on").touch()
+    answers = [run.communicate(timeout=30)[0] for run in (first, second)]
     assert all("ANSWER whole" in answer for answer in answers)
     assert (cache / "builds").read_text() == "begun\n"
 
