@@ -108,10 +108,8 @@ class Caddy(pulumi.ComponentResource):
                     **({"storage": ()} if args.s3_name else {}),
                 },
                 health=HealthCheck(
-                    test=(
-                        "CMD", "wget", "-q", "-T", "5", "-O", "/dev/null",
-                        f"http://127.0.0.1:{caddyfile.HEALTH_PORT}/healthy",
-                    ),
+                    # No -T: Debian's busybox crashes on it, and Docker has a time-out of its own.
+                    test=("CMD", "wget", "-q", "-O", "/dev/null", f"http://127.0.0.1:{caddyfile.HEALTH_PORT}/healthy"),
                     timeout_seconds=6,
                     start_period_seconds=30,
                 ),
@@ -120,7 +118,7 @@ class Caddy(pulumi.ComponentResource):
                 depends_on=args.ready,
             ),
             self,
-        )  # fmt: skip
+        )
         release = pulumi.Output.all(
             certificate_pem=args.certificate.certificate_pem, private_key_pem=args.certificate.private_key_pem
         ).apply(

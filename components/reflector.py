@@ -54,8 +54,8 @@ _HATCHET_WORKER_HEALTH: Final = HealthCheck(
     start_period_seconds=180,
 )  # fmt: skip
 _WEB_HEALTH: Final = HealthCheck(
-    # busybox's wget is all the image has.
-    test=("CMD", "wget", "-q", "-T", "5", "-O", "/dev/null", f"http://127.0.0.1:{environment.WEB_PORT}/api/health"),
+    # busybox's wget is all the image has; Debian's crashes on -T, and Docker has a time-out of its own.
+    test=("CMD", "wget", "-q", "-O", "/dev/null", f"http://127.0.0.1:{environment.WEB_PORT}/api/health"),
     timeout_seconds=6,
     start_period_seconds=60,
 )

@@ -45,7 +45,12 @@ def speech(url: str, api_key: T | None, whisper_model: str, hf_token: T | None) 
         "MIXDOWN_URL": url,
     }
     if api_key is None:
-        return environment | {"TRANSLATION_BACKEND": "modal", "TRANSLATE_URL": url}
+        return environment | {
+            "TRANSLATION_BACKEND": "modal",
+            "TRANSLATE_URL": url,
+            # The live path goes through the OpenAI client, which refuses to start without a key.
+            "TRANSCRIPT_MODAL_API_KEY": "not-needed",
+        }
     # The translation client looks for its key under a name no setting declares, so it never sends one; against a
     # service that wants a key it could only fail.
     return environment | {
