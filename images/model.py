@@ -1,32 +1,32 @@
 #!/usr/bin/env python3
 """Writes the stand-in language model of the development image: `model.py OUT.gguf`.
 
-A one-layer Llama with random weights, 0.2 MB. It speaks nonsense, but by the same path a real model does: Ollama loads it,
-makes its prompt from the chat template, samples tokens and answers on `/v1/chat/completions`. Needs `gguf` and `numpy`.
-The same file comes out every time.
+A one-layer Llama with random weights, 0.3 MB. It speaks nonsense, but by the same path a real model does: Ollama loads
+it, makes its prompt from the chat template, samples tokens and answers on `/v1/chat/completions`. Needs `gguf` and
+`numpy`. The same file comes out every time.
 """
 
 import sys
 
-import gguf
-import numpy as np
+import gguf  # type: ignore[import-not-found]  # only the recipe that runs this has it
+import numpy as np  # type: ignore[import-not-found]  # only the recipe that runs this has it
 
 WORDS = (
     "the a we and to of in it is that for with on this meeting team plan notes action item decision next week agreed"
     " review budget customer release schedule question answer topic summary speaker discussed follow up today"
-).split()
+)
 MARK = "\u2581"  # SentencePiece writes a blank as this character
 EMBEDDING, HEADS, FEED_FORWARD, CONTEXT = 64, 4, 128, 32768
 SEED = 20260424
 
 
 def vocabulary() -> tuple[list[str], list[int]]:
-    """Return tokens and their types: the three control tokens, every byte (so that any text can be read), then words."""
+    """Return tokens and their types: three control tokens, every byte (so that any text can be read), then words."""
     tokens = ["<unk>", "<s>", "</s>"]
     types = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL]
     tokens += [f"<0x{byte:02X}>" for byte in range(256)]
     types += [gguf.TokenType.BYTE] * 256
-    words = [MARK + word for word in dict.fromkeys(WORDS)] + [MARK]
+    words = [MARK + word for word in dict.fromkeys(WORDS.split())] + [MARK]
     tokens += words
     types += [gguf.TokenType.NORMAL] * len(words)
     return tokens, [int(kind) for kind in types]

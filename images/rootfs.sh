@@ -52,7 +52,8 @@ sources_for() {
 # Prints the sources to use: those for our suite, else those of the machine's own Debian release, whose mirror has ours too.
 sources() {
 	found=$(sources_for "$1" "$suite")
-	if [ -z "$found" ] && release=$(sed -n 's/^VERSION_CODENAME=//p' "$1/../os-release") && [ -n "$release" ]; then
+	if [ -z "$found" ] && grep -q '^ID=debian$' "$1/../os-release"; then
+		release=$(sed -n 's/^VERSION_CODENAME=//p' "$1/../os-release")
 		found=$(sources_for "$1" "$release" | sed "s/ $release\([ -]\)/ $suite\1/")
 	fi
 	[ -z "$found" ] || printf '%s\n' "$found"

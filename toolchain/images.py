@@ -194,7 +194,7 @@ def _write(folder: Path, files: Mapping[str, _File]) -> None:
         _place(file, target)
     # COPY takes a folder's mode over, and the one who runs this may keep new folders to themselves.
     for directory, _, _ in os.walk(draft):
-        os.chmod(directory, 0o755)
+        Path(directory).chmod(0o755)
     if folder.exists():
         folder.rename(old)
     draft.rename(folder)

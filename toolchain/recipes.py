@@ -44,7 +44,7 @@ GLIBC_VERSION = (2, 36)
 """C library of Debian 12."""
 
 
-# --- Programs ------------------------------------------------------------------------------------------------------------
+# --- Programs ---------------------------------------------------------------------------------------------------------
 
 
 def build_caddy(out: Path) -> None:
@@ -129,11 +129,11 @@ def build_garage(out: Path) -> None:
     shutil.rmtree(target)
 
 
-# --- Root file systems -----------------------------------------------------------------------------------------------------
+# --- Root file systems ------------------------------------------------------------------------------------------------
 
 
 def build_rootfs(out: Path) -> None:
-    """Make `base.tar` and the layers `postgres.tar` and `redis.tar`: here as root on Debian, else in a Debian container."""
+    """Make `base.tar` and its layers `postgres.tar` and `redis.tar`: as root on Debian here, else in a container."""
     if system.is_root_on_debian():
         _run(["sh", str(IMAGES / "rootfs.sh"), str(out)])
         return
@@ -143,7 +143,7 @@ def build_rootfs(out: Path) -> None:
     if done.returncode != 0:
         raise ToolchainError(
             f"Debian's packages could not be put together in a container (docker ended with status {done.returncode})."
-            " This machine is not Debian run by root, so `docker run` with a Debian image is needed: see the lines above."
+            " This machine is not Debian run by root, so `docker run` with a Debian image is needed: see above."
         )
     with tarfile.open(archive) as source:
         source.extractall(out, filter="data")
@@ -158,10 +158,20 @@ def container_command(pins: Pins) -> list[str]:
     )
     # mmdebstrap mounts /proc in the root it makes.
     rights = ["--cap-add", "SYS_ADMIN", "--security-opt", "apparmor=unconfined"]
-    return ["docker", "run", "--rm", "--interactive", *rights, str(pins.data["recipes"]["debian_image"]), "sh", "-c", script]
+    return [
+        "docker",
+        "run",
+        "--rm",
+        "--interactive",
+        *rights,
+        str(pins.data["recipes"]["debian_image"]),
+        "sh",
+        "-c",
+        script,
+    ]
 
 
-# --- From PyPI -------------------------------------------------------------------------------------------------------------
+# --- From PyPI --------------------------------------------------------------------------------------------------------
 
 
 def build_model(out: Path) -> None:
@@ -211,7 +221,7 @@ def _pip_install(work: Path, arguments: Sequence[str]) -> None:
     _run([python, "-m", "pip", "install", *options, *arguments], environment={"PIP_ROOT_USER_ACTION": "ignore"})
 
 
-# --- Shared steps ----------------------------------------------------------------------------------------------------------
+# --- Shared steps -----------------------------------------------------------------------------------------------------
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
@@ -221,7 +231,9 @@ def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -
     except FileNotFoundError:
         raise ToolchainError(f"{command[0]} is not on PATH: install it and try again.") from None
     if done.returncode != 0:
-        raise ToolchainError(f"`{' '.join(command)}` ended with status {done.returncode}; its reason is in the lines above.")
+        raise ToolchainError(
+            f"`{' '.join(command)}` ended with status {done.returncode}; its reason is in the lines above."
+        )
 
 
 def _go_module(module: str) -> Path:
@@ -259,12 +271,12 @@ def _go_build(
 def _only_on_linux(name: str) -> None:
     if sys.platform != "linux":
         raise ToolchainError(
-            f"{name} can be built from the registries on Linux only. Let set-up reach its official release, or stage the"
-            " images on a Linux machine of the same architecture and copy .toolchain/images."
+            f"{name} can be built from the registries on Linux only. Let set-up reach its official release, or stage"
+            " the images on a Linux machine of the same architecture and copy .toolchain/images."
         )
 
 
-# --- The catalogue ---------------------------------------------------------------------------------------------------------
+# --- The catalogue ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -350,7 +362,7 @@ RECIPES = {
 
 
 def inputs(part: str) -> str:
-    """Return a hash (64 hex digits) of all that decides what the recipe of `part` makes: its code, pins, files, platform.
+    """Return a hash (64 hex digits) of all that decides what a recipe makes: its code, pins, files and platform.
 
     The part's own version is not in it; the installer adds that, as for every part.
     """
@@ -386,8 +398,8 @@ def prepare(part: str, progress: Progress) -> None:
     missing = [need.package for need in needs if not need.met()]
     if missing and not system.is_root_on_debian():
         raise ToolchainError(
-            f"{part} needs {', '.join(dict.fromkeys(missing))} (names of Debian packages) to be built from the registries:"
-            " install them, or let set-up reach the official release."
+            f"{part} needs {', '.join(dict.fromkeys(missing))} (names of Debian packages) to be built from the"
+            " registries: install them, or let set-up reach the official release."
         )
     if system.is_root_on_debian():
         missing += [need.package for need in recipe.wants if not need.met()]
