@@ -31,6 +31,7 @@ host = components.Host(
         networks=frozenset({"application", "database", "cache"})
         | ({"storage"} if settings.storage.mode is StorageMode.GARAGE else set()),
         health_interval_seconds=settings.health_interval_seconds,
+        startup_limit_seconds=settings.startup_limit_seconds,
         memory_mib=settings.memory_mib,
     ),
     opts=on_host,

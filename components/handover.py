@@ -27,6 +27,8 @@ class DockerHost:
     hooks: pulumi.ResourceHookBinding
     """What every container made there is guarded by."""
     health_interval_seconds: int
+    startup_limit_seconds: int
+    """The longest any service may take until its failed health checks count."""
     memory_mib: Mapping[str, int]
     """Memory limit by service."""
 

@@ -43,6 +43,7 @@ class HostArgs:
     networks: frozenset[str]
     """The roles of NETWORKS this stack has a use for."""
     health_interval_seconds: int
+    startup_limit_seconds: int
     memory_mib: Mapping[str, int]
 
     def __post_init__(self) -> None:
@@ -86,6 +87,7 @@ class Host(pulumi.ComponentResource):
                 on_error=[_last_words(name, args)],
             ),
             health_interval_seconds=args.health_interval_seconds,
+            startup_limit_seconds=args.startup_limit_seconds,
             memory_mib=args.memory_mib,
         )
         self.register_outputs({})

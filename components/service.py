@@ -54,16 +54,15 @@ class HealthCheck:
     timeout_seconds: int = 5
     retries: int = 5
     start_period_seconds: int = 60
-    """Failures in this time do not count; a success ends it early."""
+    """Failures in this time do not count; a success ends it early. The host may cut it shorter."""
 
     def __post_init__(self) -> None:
         if len(self.test) < 2 or self.test[0] not in {"CMD", "CMD-SHELL"}:
             raise ValueError(f"health test must be CMD or CMD-SHELL with a command, not {self.test!r}")
 
-    def wait_seconds(self, interval_seconds: int) -> int:
+    def wait_seconds(self, interval_seconds: int, start_period_seconds: int) -> int:
         """Return how long to wait for the first success before the service counts as failed."""
-        checks = self.retries * (interval_seconds * self.interval_factor + self.timeout_seconds)
-        return self.start_period_seconds + checks + _WAIT_SLACK_SECONDS
+        return start_period_seconds + self.retries * (interval_seconds + self.timeout_seconds) + _WAIT_SLACK_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +156,8 @@ def service(name: str, args: ServiceArgs, parent: pulumi.Resource) -> docker.Con
     """
     host = args.host
     interval_seconds = host.health_interval_seconds * args.health.interval_factor
-    wait_seconds = args.health.wait_seconds(host.health_interval_seconds)
+    start_period_seconds = min(args.health.start_period_seconds, host.startup_limit_seconds)
+    wait_seconds = args.health.wait_seconds(interval_seconds, start_period_seconds)
     memory_mib = host.memory_mib[args.service]
     container_args = docker.ContainerArgs(
         name=host.container_name(args.service),
@@ -220,7 +220,7 @@ def service(name: str, args: ServiceArgs, parent: pulumi.Resource) -> docker.Con
             tests=list(args.health.test),
             interval=go_duration(interval_seconds),
             timeout=go_duration(args.health.timeout_seconds),
-            start_period=go_duration(args.health.start_period_seconds),
+            start_period=go_duration(start_period_seconds),
             retries=args.health.retries,
         ),
         wait=True,

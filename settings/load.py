@@ -270,6 +270,7 @@ class _Reader:
                 secret_access_key=secret_if_given("s3_secret_access_key"),
             ),
             health_interval_seconds=self._at_least("health_interval_seconds", 1, "seconds"),
+            startup_limit_seconds=self._at_least("startup_limit_seconds", 10, "seconds"),
             memory_mib=self._memory(),
         )
 

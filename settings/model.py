@@ -136,6 +136,7 @@ class Settings:
     language_model: LanguageModelSettings
     storage: Storage
     health_interval_seconds: int
+    startup_limit_seconds: int
     memory_mib: Mapping[str, int]
     """Service → memory limit in MiB; every service of the stack is in it."""
 
