@@ -124,6 +124,11 @@ def test_a_bundle_that_is_not_there_is_caught_even_without_private_roots(tmp_pat
         trust.check_bundle(variables(tmp_path / "missing.crt"), tmp_path / "custom-ca.crt")
 
 
+def test_an_empty_variable_would_switch_verification_off(tmp_path: Path) -> None:
+    with pytest.raises(WiringError, match="REQUESTS_CA_BUNDLE set but empty"):
+        trust.check_bundle({"REQUESTS_CA_BUNDLE": ""}, tmp_path / "custom-ca.crt")
+
+
 def test_grpc_roots_must_stay_unset(tmp_path: Path) -> None:
     with pytest.raises(WiringError, match="GRPC_DEFAULT_SSL_ROOTS_FILE_PATH is set"):
         trust.check_bundle({"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": "/x"}, tmp_path / "custom-ca.crt")

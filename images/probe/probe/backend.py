@@ -43,6 +43,9 @@ JWT_KEYS = Path("/app/reflector/auth/jwt/keys")
 LLM_SECONDS = 30.0
 """Longest wait for a completion: the first one loads the model into memory, on a busy machine without a GPU."""
 
+ENGINE_SECONDS = 10.0
+"""Longest the engine's check may take: three round trips, each of which asks the engine's own database."""
+
 STORAGE_SECONDS = 10.0
 """Longest the storage check may take: five round trips, with the client's own retries in between."""
 
@@ -72,7 +75,7 @@ def checks(role: str, env: Environment) -> list[Check]:
         check_of(env, "storage", check_storage, seconds=STORAGE_SECONDS),
         check_of(env, "llm", check_llm, seconds=LLM_SECONDS),
         *speech_checks,
-        check_of(env, "hatchet", check_engine),
+        check_of(env, "hatchet", check_engine, seconds=ENGINE_SECONDS),
         check_of(env, "urls", check_urls),
         check_of(env, "auth", partial(check_auth, role=role)),
     ]

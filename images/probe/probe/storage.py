@@ -82,10 +82,10 @@ class ObjectStorage:
 
     @asynccontextmanager
     async def temporary(self, key: str, data: bytes | None = None) -> AsyncIterator[str]:
-        """Use a key, stored first when data is given; it is deleted afterwards in every case."""
+        """Use a key, stored first when data is given; it is deleted afterwards whatever happens in between."""
+        if data is not None:
+            await self.put(key, data)
         try:
-            if data is not None:
-                await self.put(key, data)
             yield key
         finally:
             await self.delete(key)

@@ -53,6 +53,9 @@ def check_bundle(env: Mapping[str, str], custom_ca: Path = CUSTOM_CA) -> dict[st
     """Prove that a backend process sees a bundle in all three variables, with every private root inside it."""
     if env.get(GRPC_VARIABLE):
         raise WiringError(f"{GRPC_VARIABLE} is set: gRPC would then try TLS on the plain connection to Hatchet")
+    empty = [name for name in BUNDLE_VARIABLES if env.get(name) == ""]
+    if empty:
+        raise WiringError(f"{', '.join(empty)} set but empty: botocore, for one, then verifies nothing at all")
     private = certificates(custom_ca) if custom_ca.is_file() and custom_ca.stat().st_size > 0 else set()
     missing = [name for name in BUNDLE_VARIABLES if not env.get(name)]
     if not private:
