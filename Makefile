@@ -13,7 +13,7 @@ PYTEST = $(RUN) $(DEV)/python -m pytest
 PYTHON_SOURCES = $(wildcard __main__.py components operations pki policy rendering settings tests toolchain images/probe)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up preview down test check check-python check-go check-shell unit program e2e images doctor pin pin-check clean
+.PHONY: help setup setup-dev up preview down test check check-python check-go check-shell unit program e2e images doctor pin pin-check clean docs docs-check
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -50,7 +50,7 @@ e2e: ## run the tests against the real engine and Docker
 	@$(TOOLCHAIN) setup --dev --stack dev
 	@$(PYTEST) tests/e2e $(ARGS)
 
-check: check-python check-go check-shell pin-check ## check format, lint and types
+check: check-python check-go check-shell pin-check docs-check ## check format, lint and types
 
 check-python: setup-dev
 	@$(DEV)/ruff format --check $(PYTHON_SOURCES)
@@ -77,3 +77,9 @@ pin-check:
 
 clean: ## remove what set-up made; keeps state, passphrase and the cache of parts
 	@$(TOOLCHAIN) clean $(ARGS)
+
+docs: setup-dev ## make the generated parts of the documentation anew
+	@$(DEV)/python -m operations.documentation
+
+docs-check: setup-dev
+	@$(DEV)/python -m operations.documentation --check
