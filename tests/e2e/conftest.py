@@ -1,0 +1,113 @@
+"""The deployment the tests share, and what they need of the machine."""
+
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.docker_host import DockerHost, Events
+from tests.e2e.stack import DOMAIN, Checkout, Stack
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker of tests that need a Docker daemon."""
+    config.addinivalue_line("markers", "docker: needs a Docker daemon on this machine")
+
+
+@pytest.fixture(scope="session")
+def host() -> Iterator[DockerHost]:
+    """The Docker daemon of this machine, for this test run alone."""
+    found = DockerHost()
+    try:
+        subprocess.run(
+            ["docker", "--host", found.address, "version"], capture_output=True, text=True, timeout=60, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as problem:
+        reason = f"no Docker daemon answers on {found.address}: {getattr(problem, 'stderr', None) or problem}"
+        if os.environ.get("CI"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    # Names are fixed, so that what a killed test run has left is found and removed by the next.
+    with (Path(tempfile.gettempdir()) / "reflector-e2e.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.fail("another run of tests/e2e is under way on this machine", pytrace=False)
+        yield found
+
+
+@pytest.fixture(scope="session")
+def checkout(host: DockerHost) -> Iterator[Checkout]:
+    """A copy of this checkout."""
+    root = Path(tempfile.mkdtemp(prefix="reflector-e2e-"))
+    yield Checkout(root)
+    shutil.rmtree(root)
+
+
+def free_port() -> int:
+    """Return a port that is free for TCP and UDP, and below the range of outgoing connections."""
+    for port in range(20000, 32000, 7):
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            try:
+                tcp.bind(("0.0.0.0", port))
+                udp.bind(("0.0.0.0", port))
+            except OSError:
+                continue
+        if port not in _taken:
+            _taken.add(port)
+            return port
+    raise AssertionError("no free port")
+
+
+_taken: set[int] = set()
+
+
+@pytest.fixture(scope="session")
+def history() -> list[str]:
+    """The actions Docker reports of the shared deployment's containers, from its first breath."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def _deployment(host: DockerHost, checkout: Checkout, history: list[str]) -> Iterator[Stack]:
+    stack = Stack(checkout=checkout, name="e2e", host=host)
+    host.erase(stack.prefix)
+    checkout.add_stack(
+        stack.name,
+        {
+            "domain": DOMAIN,
+            "https_port": str(free_port()),
+            "http_port": str(free_port()),
+            "health_interval_seconds": "2",
+            "extra_names": ["DNS:meet.reflector.test"],
+        },
+    )
+    with host.events(stack.prefix) as events:
+        events.actions = history
+        try:
+            stack.up()
+            stack.git_after_first_up = checkout.git_status()
+            yield stack
+            stack.run("down").succeeded()
+        finally:
+            host.erase(stack.prefix)
+
+
+@pytest.fixture
+def deployment(_deployment: Stack) -> Stack:
+    """The stack most tests share: up, healthy, and as its file says."""
+    _deployment.settle()
+    return _deployment
+
+
+@pytest.fixture
+def events(deployment: Stack) -> Iterator[Events]:
+    """What happens to the containers of the shared deployment from now on."""
+    with deployment.host.events(deployment.prefix) as watched:
+        yield watched

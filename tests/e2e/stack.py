@@ -1,0 +1,322 @@
+"""A copy of the checkout, and stacks deployed from it the way `make` does."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from tests.e2e.docker_host import DockerHost
+from tests.e2e.edge import Edge
+from tests.e2e.processes import Finished, Run
+from toolchain import environment
+from toolchain.layout import ROOT, Layout
+
+DOMAIN: Final = "reflector.test"
+"""RFC 6761 reserves the top-level domain: nobody answers for it."""
+WIRED: Final = ("server", "worker", "beat", "hatchet-worker-llm", "web", "hatchet", "transcription")
+"""Services the probe plays, which can say whether all they depend on works."""
+
+_UP_SECONDS: Final = 1500  # the first one builds the images
+_QUICK_SECONDS: Final = 180  # a run of the engine that deploys nothing
+
+
+class Checkout:
+    """The checkout's files in another folder, with its toolchain, and with state and passphrase of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.layout = Layout(root)
+        tracked = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.split("\0")
+        for name in filter(None, tracked):
+            # What is deleted but not yet committed is gone all the same.
+            if (ROOT / name).is_file():
+                target = root / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, target, follow_symlinks=False)
+        source = Layout()
+        self.layout.home.mkdir()
+        for part in (source.bin, source.pulumi_home, source.venv, source.images):
+            assert part.exists(), f"{part} is missing; run: make setup images"
+            (self.layout.home / part.name).symlink_to(part.resolve())
+        environment.prepare(self.layout)
+        self._git("init", "--quiet")
+        self._git("add", "--all")
+        self._commit("Everything")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What commands of this checkout start from: nothing of the engine or the daemon this test run itself uses."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "DOCKER_"))}
+        return kept | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+
+    def _git(self, *arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments],
+            cwd=self.layout.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout
+
+    def _commit(self, subject: str) -> None:
+        identity = ("-c", "user.name=tests", "-c", "user.email=tests@reflector.test")
+        self._git(*identity, "commit", "--quiet", "--message", subject)
+
+    def git_status(self) -> str:
+        """Return what git says has changed; empty if nothing has."""
+        return self._git("status", "--porcelain")
+
+    def add_stack(self, name: str, settings: Mapping[str, object], without: Iterable[str] = ()) -> None:
+        """Commit the stack file of a stack that is the dev stack but for some settings."""
+        file = self.stack_file(name)
+        file.write_text(self.layout.root.joinpath("Pulumi.dev.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+        self.configure(name, settings, without)
+        # Ignored like any stack file of a user's own, but a tracked one is what shows whether the engine dirties it.
+        self._git("add", "--force", file.name)
+        self._commit(f"Configure {name}")
+
+    def stack_file(self, name: str) -> Path:
+        """Return the path of a stack's file."""
+        return self.layout.root / f"Pulumi.{name}.yaml"
+
+    def configure(self, name: str, settings: Mapping[str, object], without: Iterable[str] = ()) -> None:
+        """Change settings in a stack's file, by text as a person would: all else in it stays as it is."""
+        gone = tuple(f"  reflector:{key}:" for key in (*settings, *without))
+        lines: list[str] = []
+        dropping = False
+        for line in self.stack_file(name).read_text(encoding="utf-8").splitlines():
+            dropping = line.startswith(gone) or (dropping and line.startswith(("   ", "  -")))
+            if not dropping:
+                lines.append(line)
+        end = next((i for i, line in enumerate(lines) if line.startswith("encryptionsalt:")), len(lines))
+        # JSON is YAML, and fits on a line.
+        lines[end:end] = [f"  reflector:{key}: {json.dumps(value)}" for key, value in settings.items()]
+        self.stack_file(name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def start(self, *command: str, environment: Mapping[str, str] | None = None) -> Run:
+        """Start a command the way the Makefile does."""
+        return Run(
+            [sys.executable, "-m", "toolchain", "run", "--", *command],
+            cwd=self.layout.root,
+            environment={**self.environment, **(environment or {})},
+        )
+
+
+@dataclass(kw_only=True)
+class Stack:
+    """A stack of a checkout."""
+
+    checkout: Checkout
+    name: str
+    host: DockerHost = field(default_factory=DockerHost)
+    address: str = "127.0.0.1"
+    """Where this test reaches the edge."""
+    environment: dict[str, str] = field(default_factory=dict)
+    console: list[str] = field(default_factory=list)
+    """What every run so far has printed."""
+    git_after_first_up: str = ""
+    """What git said had changed once it was up."""
+    settled: bool = False
+    """Whether the last `up` succeeded and nothing was changed or broken on purpose since."""
+
+    @property
+    def prefix(self) -> str:
+        """What its names start with."""
+        return f"reflector-{self.name}"
+
+    def settings(self) -> dict[str, Any]:
+        """Return what its file says."""
+        content = yaml.safe_load(self.checkout.stack_file(self.name).read_text(encoding="utf-8"))
+        return {key.removeprefix("reflector:"): value for key, value in content["config"].items()}
+
+    def configure(self, **settings: object) -> None:
+        """Change settings; the next `up` applies them."""
+        self.settled = False
+        self.checkout.configure(self.name, settings)
+
+    def start(self, command: str, *flags: str) -> Run:
+        """Start one of the commands behind `make`: up, preview or down."""
+        python = str(self.checkout.layout.venv / "bin" / "python")
+        self.settled = False
+        return self.checkout.start(
+            python, "-m", "operations", command, "--stack", self.name, *flags, environment=self.environment
+        )
+
+    def run(self, command: str, *flags: str, timeout_seconds: float = _UP_SECONDS) -> Finished:
+        """Run one of the commands behind `make` to its end."""
+        finished = self.start(command, *flags).finish(timeout_seconds)
+        self.console.append(finished.output)
+        return finished
+
+    def up(self, *flags: str) -> str:
+        """Bring it up and return what that printed."""
+        output = self.run("up", *flags).succeeded().output
+        self.settled = True
+        return output
+
+    def settle(self) -> None:
+        """Bring it back to what its file says, if a test has left it otherwise."""
+        if not self.settled:
+            self.up("--refresh")
+            self.wait_until_healthy()
+
+    def pulumi(self, *arguments: str, timeout_seconds: float = _QUICK_SECONDS) -> Finished:
+        """Run the engine itself on it."""
+        run = self.checkout.start("pulumi", *arguments, "--stack", self.name, environment=self.environment)
+        return run.finish(timeout_seconds)
+
+    def _json(self, *arguments: str) -> Any:
+        output = self.pulumi(*arguments).succeeded().output
+        # Warnings, if any, come before.
+        return json.loads(output[min(i for i in (output.find("{"), output.find("[")) if i >= 0) :])
+
+    def outputs(self) -> dict[str, Any]:
+        """Return its outputs, secrets in the clear."""
+        outputs: dict[str, Any] = self._json("stack", "output", "--json", "--show-secrets")
+        return outputs
+
+    def resources(self, *, show_secrets: bool = False) -> list[dict[str, Any]]:
+        """Return the resources in its state."""
+        flags = ("--show-secrets",) if show_secrets else ()
+        found: list[dict[str, Any]] = self._json("stack", "export", *flags)["deployment"]["resources"]
+        return found
+
+    def urn(self, name: str) -> str:
+        """Return the URN of the one resource called `name`."""
+        (urn,) = (resource["urn"] for resource in self.resources() if resource["urn"].endswith(f"::{name}"))
+        return str(urn)
+
+    def last_changes(self) -> dict[str, int]:
+        """Return how many resources the last update treated how."""
+        changes: dict[str, int] = self._json("stack", "history", "--json", "--page-size", "1")[0]["resourceChanges"]
+        return changes
+
+    def planned(self, *, refresh: bool = False) -> dict[str, str]:
+        """Return what a preview would do, by resource name; empty if nothing."""
+        steps = self._json("preview", "--json", *(("--refresh",) if refresh else ()))["steps"]
+        idle = {"same", "read", "refresh"}
+        return {step["urn"].rpartition("::")[2]: step["op"] for step in steps if step["op"] not in idle}
+
+    def containers(self) -> dict[str, dict[str, Any]]:
+        """Return what Docker knows of its containers, by service."""
+        return self.host.containers(self.prefix)
+
+    def ids(self) -> dict[str, str]:
+        """Return the ids of its containers, by service."""
+        return {service: container["Id"] for service, container in self.containers().items()}
+
+    def inside(self, service: str, *command: str, stdin: str | None = None) -> str:
+        """Run a command in the container of a service and return what it prints."""
+        return self.host.docker("exec", "--interactive", f"{self.prefix}-{service}", *command, stdin=stdin)
+
+    def wait_until_healthy(self, timeout_seconds: float = 180) -> None:
+        """Wait until every container is healthy; those of others may suffer while one is away."""
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            health = {service: state["State"]["Health"]["Status"] for service, state in self.containers().items()}
+            if health and set(health.values()) == {"healthy"}:
+                return
+            assert time.monotonic() < deadline, f"not healthy within {timeout_seconds:g} s: {health}"
+            time.sleep(0.5)
+
+    def wiring(self, service: str) -> dict[str, Any]:
+        """Return what the probe in the container of a service says of each thing it depends on."""
+        name = f"{self.prefix}-{service}"
+        done = subprocess.run(
+            ["docker", "--host", self.host.address, "exec", name, "probe", "wiring"],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.stdout.startswith("{"), f"{name} cannot tell its wiring: {done.stderr}"
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def broken_wires(self) -> dict[str, dict[str, Any]]:
+        """Return what does not work, by service and dependency; empty if everything does."""
+        broken: dict[str, dict[str, Any]] = {}
+        for service in WIRED:
+            if service in self.services:
+                answer = self.wiring(service)
+                bad = {name: entry for name, entry in answer.items() if isinstance(entry, dict) and not entry["ok"]}
+                if bad or not answer["ok"]:
+                    broken[service] = bad
+        return broken
+
+    @property
+    def services(self) -> set[str]:
+        """The services its settings ask for."""
+        settings = self.settings()
+        services = {"postgres", "redis", "hatchet", "server", "worker", "beat", "hatchet-worker-llm", "web", "caddy"}
+        if settings.get("transcription") == "container":
+            services.add("transcription")
+        if settings.get("llm", "ollama") == "ollama":
+            services.add("ollama")
+        if settings.get("storage", "garage") == "garage":
+            services.add("garage")
+        return services
+
+    @cached_property
+    def edge(self) -> Edge:
+        """A client of its edge that trusts what the outputs say must be trusted."""
+        settings = self.settings()
+        return Edge(
+            address=self.address,
+            domain=settings["domain"],
+            https_port=int(settings["https_port"]),
+            http_port=int(settings["http_port"]),
+            ca_pem=self.outputs()["ca_certificate"],
+        )
+
+    def log_in(self) -> dict[str, str]:
+        """Log in as the administrator and return the headers that prove it."""
+        outputs = self.outputs()
+        answer = self.edge.log_in(outputs["admin_email"], outputs["admin_password"])
+        assert answer.status == 200, answer
+        return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+    def leave_traces(self) -> "Traces":
+        """Write a row and an object through the application."""
+        return Traces.leave(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traces:
+    """A row and an object of somebody who uses the stack."""
+
+    note: str
+    key: str
+    content: bytes
+
+    @staticmethod
+    def leave(stack: Stack) -> "Traces":
+        """Write them."""
+        identity = os.urandom(8).hex()
+        traces = Traces(note=f"note {identity}", key=f"e2e/{identity}.bin", content=os.urandom(64 * 1024))
+        user = stack.log_in()
+        body = json.dumps({"body": traces.note}).encode()
+        answer = stack.edge.ask("POST", "/v1/notes", body, {**user, "Content-Type": "application/json"})
+        assert answer.status == 201, answer
+        answer = stack.edge.ask("PUT", f"/v1/objects/{traces.key}", traces.content, user)
+        assert answer.status == 201, answer
+        return traces
+
+    def are_found_in(self, stack: Stack) -> bool:
+        """Return whether both are there, unchanged, for the same user."""
+        user = stack.log_in()
+        notes = stack.edge.ask("GET", "/v1/notes", headers=user).json()["items"]
+        url = stack.edge.ask("GET", f"/v1/objects/{self.key}", headers=user).json()["url"]
+        return self.note in {note["body"] for note in notes} and stack.edge.fetch(url).body == self.content

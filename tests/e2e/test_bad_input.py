@@ -1,0 +1,107 @@
+"""What is wrong is said before anything is made, all of it at once."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.conftest import free_port
+from tests.e2e.stack import Checkout, Stack
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+def misconfigured(checkout: Checkout, deployment: Stack) -> Iterator[Stack]:
+    """A stack that has never been up."""
+    stack = Stack(checkout=checkout, name="e2e-bad", host=deployment.host)
+    stack.host.erase(stack.prefix)
+    if not checkout.stack_file(stack.name).exists():
+        checkout.add_stack(stack.name, {"https_port": str(free_port()), "http_port": str(free_port())})
+    kept = checkout.stack_file(stack.name).read_bytes()
+    yield stack
+    checkout.stack_file(stack.name).write_bytes(kept)
+    stack.host.erase(stack.prefix)
+
+
+def made_nothing(stack: Stack) -> bool:
+    """Return whether neither the Docker host nor the state shows a trace of the stack."""
+    checkpoint = stack.checkout.layout.state / ".pulumi" / "stacks" / "reflector" / f"{stack.name}.json"
+    traces = [kind for kind in ("container", "network", "volume") if stack.host.ids(kind, stack.prefix)]
+    return not traces and not checkpoint.exists()
+
+
+@pytest.mark.parametrize("command", ["preview", "up"])
+def test_every_problem_is_listed_at_once_and_nothing_is_made(misconfigured: Stack, command: str) -> None:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        misconfigured.configure(
+            http_prot="80",  # an unknown key
+            garage_capacity_gib="plenty",  # a wrong type
+            extra_names=["DNS:fine.reflector.test", "DNS:under_score.test", "reflector.test"],  # bad names
+            llm_url="https://llm.test/v1",  # a second mode of the language model
+            https_port=str(port),  # somebody else's
+        )
+        output = misconfigured.run(command).failed().output
+    lines = [line for line in output.splitlines() if line.startswith("  - ")]
+    expected = ("http_prot", "garage_capacity_gib", "extra_names[1]", "extra_names[2]", "llm_url", "https_port")
+    assert len(lines) == len(expected), output
+    for setting in expected:
+        (line,) = (line for line in lines if line.startswith(f"  - {setting}: "))
+        assert "; allowed: " in line
+    assert "6 problems in the configuration, nothing was created" in output
+    assert "did you mean http_port?" in output
+    assert f"{port}/tcp is in use by another program" in output
+    assert "two modes at once" in output
+    assert "Traceback" not in output
+    assert made_nothing(misconfigured)
+
+
+def test_plain_pulumi_lists_the_same_problems(misconfigured: Stack) -> None:
+    misconfigured.pulumi("stack", "init").succeeded()
+    try:
+        misconfigured.configure(http_prot="80", extra_names=["under_score.test"])
+        output = misconfigured.pulumi("preview").failed().output
+        assert "2 problems in the configuration, nothing was created" in output
+        assert "http_prot: unknown setting" in output
+        assert "extra_names[0]" in output
+        assert misconfigured.host.ids("container", misconfigured.prefix) == []
+    finally:
+        misconfigured.pulumi("stack", "rm", "--yes", "--preserve-config").succeeded()
+
+
+def test_a_container_of_somebody_else_is_named_and_left_alone(misconfigured: Stack, deployment: Stack) -> None:
+    name = f"{misconfigured.prefix}-web"
+    image = deployment.containers()["redis"]["Image"]
+    foreign = misconfigured.host.docker("create", "--name", name, image).strip()
+    try:
+        output = misconfigured.run("up").failed().output
+        assert f"the container {name} on {misconfigured.host.address} is not this stack's" in output
+        assert f"docker rm {name}" in output
+        assert made_nothing(misconfigured)
+    finally:
+        misconfigured.host.docker("rm", foreign)
+
+
+def test_the_ports_of_another_stack_are_named_by_their_holder(misconfigured: Stack, deployment: Stack) -> None:
+    taken = deployment.settings()["https_port"]
+    misconfigured.configure(https_port=taken)
+    output = misconfigured.run("preview").failed().output
+    assert f"{taken}/tcp is in use by the container {deployment.prefix}-caddy" in output
+    assert made_nothing(misconfigured)
+
+
+def test_a_stack_without_a_file_is_a_clear_error(checkout: Checkout, deployment: Stack) -> None:
+    output = Stack(checkout=checkout, name="nowhere", host=deployment.host).run("up").failed().output
+    assert "'nowhere', but there is no Pulumi.nowhere.yaml" in output
+    assert "Traceback" not in output
+
+
+def test_a_daemon_that_does_not_answer_is_a_clear_error(misconfigured: Stack) -> None:
+    misconfigured.configure(docker_host="unix:///nowhere/docker.sock")
+    output = misconfigured.run("up").failed().output
+    assert "docker_host: unix:///nowhere/docker.sock" in output
+    assert "Traceback" not in output
+    assert made_nothing(misconfigured)

@@ -1,0 +1,76 @@
+"""A changed setting touches what it must and nothing else."""
+
+import json
+
+import pytest
+
+from tests.e2e.stack import Stack
+
+pytestmark = pytest.mark.docker
+
+BACKEND = {"server", "worker", "beat", "hatchet-worker-llm"}
+
+
+def replaced(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    """Return the services whose container is another one."""
+    assert before.keys() == after.keys()
+    return {service for service in before if before[service] != after[service]}
+
+
+def test_another_language_model_replaces_the_backend_only(deployment: Stack) -> None:
+    before = deployment.ids()
+    model = "tiny-next" if deployment.settings()["llm_model"] == "tiny" else "tiny"
+    deployment.configure(llm_model=model)
+    planned = deployment.planned()
+    assert planned.keys() == {"ollama-model", *(f"reflector-{role}" for role in BACKEND)}
+    deployment.up()
+    assert replaced(before, deployment.ids()) == BACKEND
+    deployment.wait_until_healthy()
+    assert deployment.wiring("server")["llm"]["detail"]["model"] == model
+    assert deployment.outputs()["llm"]["model"] == model
+    assert f"{model}:latest" in deployment.inside("ollama", "ollama", "list")
+
+
+def test_another_name_of_the_edge_reaches_the_certificate_and_the_routes_only(deployment: Stack) -> None:
+    before = deployment.containers()
+    serial = served_serial(deployment)
+    name = "extra.reflector.test"
+    deployment.configure(extra_names=[*deployment.settings()["extra_names"], f"DNS:{name}", "IP:192.0.2.7"])
+    planned = deployment.planned()
+    assert planned.keys() == {"edge-certificate-request", "edge-certificate-certificate", "caddy-release"}
+    assert planned["caddy-release"] == "update"
+    deployment.up()
+    after = deployment.containers()
+    assert {s: (c["Id"], c["State"]["StartedAt"]) for s, c in after.items()} == {
+        s: (c["Id"], c["State"]["StartedAt"]) for s, c in before.items()
+    }
+    assert served_serial(deployment) != serial
+    for added in (name, "192.0.2.7"):
+        assert deployment.edge.ask("GET", "/health", name=added).status == 200
+    (entry,) = (entry for entry in deployment.outputs()["pki_inventory"] if entry["kind"] == "server")
+    assert {f"DNS:{name}", "IP:192.0.2.7"} <= set(entry["names"])
+
+
+def test_another_memory_limit_replaces_that_container_only(deployment: Stack) -> None:
+    before = deployment.ids()
+    limits = {**deployment.settings()["memory_mib"], "web": 300}
+    deployment.configure(memory_mib=limits)
+    deployment.up()
+    assert replaced(before, deployment.ids()) == {"web"}
+    assert deployment.containers()["web"]["HostConfig"]["Memory"] == 300 * 1024 * 1024
+
+
+def test_an_unchanged_image_is_not_built_again(deployment: Stack) -> None:
+    ids = [entry["image"] for entry in deployment.outputs()["services"].values()]
+    before = [image["Created"] for image in json.loads(deployment.host.docker("image", "inspect", *ids))]
+    deployment.up()
+    assert [image["Created"] for image in json.loads(deployment.host.docker("image", "inspect", *ids))] == before
+
+
+def served_serial(stack: Stack) -> str:
+    """Return the serial number of the certificate the edge shows."""
+    connection = stack.edge.connect()
+    try:
+        return str(connection.certificate["serialNumber"])
+    finally:
+        connection.close()

@@ -1,0 +1,40 @@
+"""Taking it down keeps what cannot be made again."""
+
+import pytest
+
+from tests.e2e.docker_host import Events
+from tests.e2e.stack import Stack
+
+pytestmark = pytest.mark.docker
+
+
+def test_down_keeps_the_data_and_a_killed_and_repeated_up_brings_all_of_it_back(
+    deployment: Stack, events: Events
+) -> None:
+    traces = deployment.leave_traces()
+    before = deployment.outputs()
+    volumes = sorted(deployment.host.ids("volume", deployment.prefix))
+    assert volumes
+    deployment.settled = False
+
+    output = deployment.run("down").succeeded().output
+    assert "Data, keys and passwords are kept" in output
+    assert deployment.host.ids("container", deployment.prefix) == []
+    assert deployment.host.ids("network", deployment.prefix) == []
+    assert sorted(deployment.host.ids("volume", deployment.prefix)) == volumes
+    deployment.run("down").succeeded()
+
+    # The worst moment for the way back, too: networks and data services half made.
+    run = deployment.start("up")
+    events.wait_for("create", "postgres", timeout_seconds=180)
+    run.kill()
+
+    deployment.up()
+    deployment.wait_until_healthy()
+    after = deployment.outputs()
+    for name in ("ca_certificate", "trust_bundle", "admin_email", "admin_password", "url", "storage"):
+        assert after[name] == before[name], name
+    assert sorted(deployment.host.ids("volume", deployment.prefix)) == volumes
+    assert traces.are_found_in(deployment)
+    assert deployment.broken_wires() == {}
+    assert deployment.planned(refresh=True) == {}

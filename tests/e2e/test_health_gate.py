@@ -1,0 +1,35 @@
+"""A service that does not become healthy stops `up`, which says why."""
+
+import pytest
+
+from tests.e2e.stack import Stack
+
+pytestmark = pytest.mark.docker
+
+MANIFEST = "/data/appendonlydir/appendonly.aof.manifest"
+
+
+def test_a_service_that_never_gets_healthy_fails_up_with_its_last_words_and_is_retried(deployment: Stack) -> None:
+    # Redis has the shortest start period, which is what there is to wait for here. It refuses a damaged manifest.
+    traces = deployment.leave_traces()
+    image = deployment.containers()["redis"]["Image"]
+    limits = deployment.settings()["memory_mib"]
+    deployment.settled = False
+    deployment.inside("redis", "sh", "-c", f"cp {MANIFEST} /data/manifest.kept && echo damaged > {MANIFEST}")
+    deployment.configure(memory_mib={**limits, "redis": 160})
+
+    output = deployment.run("up").failed().output
+    assert f"{deployment.prefix}-redis did not become healthy" in output
+    assert "log lines" in output
+    assert "AOF manifest" in output, output  # Redis' own words
+    failed = deployment.ids()["redis"]
+
+    mend = f"mv /data/manifest.kept {MANIFEST}"
+    volume = f"{deployment.prefix}-redis:/data"
+    deployment.host.docker("run", "--rm", "--user", "999", "--volume", volume, "--entrypoint", "sh", image, "-c", mend)
+    deployment.up()
+    assert deployment.ids()["redis"] != failed
+    deployment.wait_until_healthy()
+    assert deployment.broken_wires() == {}
+    assert traces.are_found_in(deployment)
+    assert deployment.planned(refresh=True) == {}

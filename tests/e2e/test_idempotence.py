@@ -1,0 +1,35 @@
+"""Doing it again does nothing."""
+
+import pytest
+
+from tests.e2e.stack import Stack
+
+pytestmark = pytest.mark.docker
+
+
+def test_a_second_up_changes_nothing(deployment: Stack) -> None:
+    before = deployment.containers()
+    deployment.up()
+    assert deployment.last_changes().keys() == {"same"}
+    after = deployment.containers()
+    assert {s: (c["Id"], c["State"]["StartedAt"]) for s, c in after.items()} == {
+        s: (c["Id"], c["State"]["StartedAt"]) for s, c in before.items()
+    }
+
+
+def test_what_is_there_is_what_was_asked_for(deployment: Stack) -> None:
+    finished = deployment.pulumi("preview", "--refresh", "--expect-no-changes", "--diff").succeeded()
+    assert "warning" not in finished.output.lower(), finished.output
+
+
+def test_a_preview_prints_no_warning_and_changes_no_file(deployment: Stack) -> None:
+    before = deployment.checkout.stack_file(deployment.name).read_bytes()
+    output = deployment.run("preview").succeeded().output
+    assert "warning" not in output.lower(), output
+    assert deployment.checkout.stack_file(deployment.name).read_bytes() == before
+
+
+def test_git_sees_nothing_of_all_this(deployment: Stack) -> None:
+    # The engine has written the salt of this machine's passphrase into the stack file, which is tracked here.
+    assert "encryptionsalt:" in deployment.checkout.stack_file(deployment.name).read_text(encoding="utf-8")
+    assert deployment.git_after_first_up == ""

@@ -1,0 +1,74 @@
+"""A certificate is renewed while people use the edge, and they do not notice."""
+
+import hashlib
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.e2e.edge import Visitor
+from tests.e2e.stack import Stack
+
+pytestmark = pytest.mark.docker
+
+
+def test_no_request_is_lost_while_the_certificate_is_renewed(
+    deployment: Stack, record_property: Callable[[str, object], None]
+) -> None:
+    caddy = deployment.containers()["caddy"]
+    page = "/v1/config"
+    digest = hashlib.sha256(deployment.edge.ask("GET", page).body).hexdigest()
+    visitors = [Visitor(deployment.edge, page, digest, keep_alive=number % 2 == 0) for number in range(4)]
+    for visitor in visitors:
+        visitor.start()
+    leaf = deployment.urn("edge-certificate-certificate")
+    deployment.settled = False
+    for _ in range(2):
+        seen = [len(visitor.traffic.serials) for visitor in visitors]
+        download = SlowDownload(deployment)
+        deployment.pulumi("up", "--yes", "--skip-preview", "--replace", leaf).succeeded()
+        assert download.finish() == download.expected
+        # Everybody has to meet the new certificate, those who keep their connection as well.
+        deadline = time.monotonic() + 60
+        while any(len(v.traffic.serials) == count for v, count in zip(visitors, seen, strict=True)):
+            assert time.monotonic() < deadline, "the renewed certificate is not served to everybody"
+            assert all(visitor.is_alive() for visitor in visitors)
+            time.sleep(0.05)
+    traffic = [visitor.stop() for visitor in visitors]
+    deployment.settled = True
+    requests = sum(one.requests for one in traffic)
+    record_property("requests", requests)
+    record_property("reconnected", sum(one.reconnected for one in traffic))
+    failures = [failure for one in traffic for failure in one.failures]
+    assert failures == [], f"{len(failures)} of {requests} requests failed"
+    assert requests > 200
+    assert all(len(one.serials) == 3 for one in traffic)
+    now = deployment.containers()["caddy"]
+    assert (now["Id"], now["State"]["StartedAt"]) == (caddy["Id"], caddy["State"]["StartedAt"])
+    assert deployment.planned() == {}
+
+
+class SlowDownload:
+    """A large object, fetched by a presigned URL, that is still under way when the edge takes a new certificate."""
+
+    SIZE = 16 * 1024 * 1024  # more than fits into all the buffers on the way
+
+    def __init__(self, stack: Stack) -> None:
+        content = hashlib.shake_256(b"slow").digest(self.SIZE)
+        self.expected = hashlib.sha256(content).hexdigest()
+        user = stack.log_in()
+        assert stack.edge.ask("PUT", "/v1/objects/e2e/slow.bin", content, user).status == 201
+        url = stack.edge.ask("GET", "/v1/objects/e2e/slow.bin", headers=user).json()["url"]
+        host, _, target = url.removeprefix("https://").partition("/")
+        self._connection = stack.edge.connect(name=host.partition(":")[0])
+        self._connection.request("GET", f"/{target}")
+        self._answer = self._connection.getresponse()
+        assert self._answer.status == 200
+        self._hash = hashlib.sha256(self._answer.read(1024))
+
+    def finish(self) -> str:
+        """Read the rest and return the hash of all."""
+        while piece := self._answer.read(64 * 1024):
+            self._hash.update(piece)
+        self._connection.close()
+        return self._hash.hexdigest()

@@ -1,0 +1,131 @@
+"""No secret is where it does not belong."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.e2e.stack import Stack
+
+pytestmark = pytest.mark.docker
+
+_SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|API_KEY|PRIVATE")
+_PLACEHOLDER = "not-needed"
+"""Where a client insists on a key and the service asks for none."""
+
+
+def secrets_of(stack: Stack) -> dict[str, str]:
+    """Return every secret of a stack, by the place it was found in."""
+    found: dict[str, str] = {}
+    for resource in stack.resources(show_secrets=True):
+        name = resource["urn"].rpartition("::")[2]
+        outputs = {key: plain(value) for key, value in resource.get("outputs", {}).items()}
+        if resource["type"] == "random:index/randomPassword:RandomPassword":
+            found[name] = outputs["result"]
+        elif resource["type"] == "random:index/randomBytes:RandomBytes" and not name.endswith("-key-id"):
+            # (The id of an access key is its user name: it is part of every presigned URL.)
+            found[name] = outputs["hex"]
+            found[f"{name} (base64)"] = outputs["base64"]
+        elif resource["type"] == "tls:index/privateKey:PrivateKey":
+            found[name] = pem_line(outputs["privateKeyPem"])
+            found[f"{name} (pkcs8)"] = pem_line(outputs["privateKeyPemPkcs8"])
+        elif name == "hatchet-token":
+            found[name] = outputs["stdout"]
+    for service, container in stack.containers().items():
+        for variable in container["Config"]["Env"]:
+            key, _, value = variable.partition("=")
+            if _SECRET_NAME.search(key) and value != _PLACEHOLDER:
+                found[f"{service} {key}"] = value
+            elif "://" in value and urlsplit(value).password:
+                found[f"{service} {key}"] = str(urlsplit(value).password)
+    assert all(len(secret) >= 16 for secret in found.values()), found.keys()
+    return found
+
+
+def plain(value: Any) -> Any:
+    """Return what an exported value is, whether it is a secret or not."""
+    return json.loads(value["plaintext"]) if isinstance(value, dict) and "plaintext" in value else value
+
+
+def pem_line(pem: str) -> str:
+    """Return the first line of a key: no encoding of line ends can hide it."""
+    return str(pem.splitlines()[1])
+
+
+def leaks(secrets: dict[str, str], text: str) -> list[str]:
+    """Return which secrets stand in a text."""
+    return [place for place, secret in secrets.items() if secret in text]
+
+
+@pytest.fixture
+def secrets(deployment: Stack) -> dict[str, str]:
+    """Every secret of the shared deployment."""
+    found = secrets_of(deployment)
+    kinds = ("authority-key", "edge-certificate-key", "hatchet-token", "reflector-admin", "garage-key-secret")
+    assert set(kinds) <= found.keys(), "the search itself has lost sight of them"
+    assert "server DATABASE_URL" in found
+    return found
+
+
+def test_the_state_holds_no_secret_in_plain_text(deployment: Stack, secrets: dict[str, str]) -> None:
+    exported = deployment.pulumi("stack", "export").succeeded().output
+    assert leaks(secrets, exported) == []
+    assert "PRIVATE KEY" not in exported
+    # The search works: with the secrets shown it finds them.
+    shown = deployment.pulumi("stack", "export", "--show-secrets").succeeded().output
+    assert {"reflector-admin", "authority-key", "hatchet-token"} <= set(leaks(secrets, shown))
+
+
+def files_of(stack: Stack) -> Iterator[tuple[str, str]]:
+    """Yield every file the engine keeps about a stack, its backups and history among them."""
+    layout = stack.checkout.layout
+    for file in (stack.checkout.stack_file(stack.name), *layout.state.rglob("*")):
+        if file.is_file():
+            yield str(file.relative_to(layout.root)), file.read_text(encoding="utf-8", errors="replace")
+
+
+def test_no_file_of_the_engine_holds_a_secret_in_plain_text(deployment: Stack, secrets: dict[str, str]) -> None:
+    found = {name: leaked for name, text in files_of(deployment) if (leaked := leaks(secrets, text))}
+    assert found == {}
+
+
+def test_no_run_has_printed_a_secret(deployment: Stack, secrets: dict[str, str]) -> None:
+    deployment.run("preview", "--refresh").succeeded()
+    found = [leaked for text in deployment.console if (leaked := leaks(secrets, text))]
+    assert found == []
+
+
+def test_no_container_has_logged_a_secret(deployment: Stack, secrets: dict[str, str]) -> None:
+    logs = {service: deployment.host.logs(container) for service, container in deployment.ids().items()}
+    assert logs["postgres"], "the search would be in vain"
+    assert {service: leaked for service, text in logs.items() if (leaked := leaks(secrets, text))} == {}
+
+
+def test_no_command_line_holds_a_secret(deployment: Stack, secrets: dict[str, str], history: list[str]) -> None:
+    lines = {
+        service: json.dumps([container["Path"], container["Args"], container["Config"]["Cmd"]])
+        for service, container in deployment.containers().items()
+    }
+    assert {service: leaked for service, line in lines.items() if (leaked := leaks(secrets, line))} == {}
+    # Commands run in the containers, steps of the program and health checks alike, with their whole command lines.
+    executed = [action for action in history if action.startswith("exec_create")]
+    assert any("hatchet-admin token create" in action for action in executed)
+    assert any("psql" in action for action in executed)
+    assert leaks(secrets, "\n".join(executed)) == []
+
+
+def test_a_secret_is_not_in_an_image(deployment: Stack, secrets: dict[str, str]) -> None:
+    images = sorted({container["Image"] for container in deployment.containers().values()})
+    history = "".join(deployment.host.docker("history", "--no-trunc", image) for image in images)
+    assert leaks(secrets, deployment.host.docker("image", "inspect", *images) + history) == []
+
+
+def test_the_passphrase_is_nobody_elses(deployment: Stack) -> None:
+    layout = deployment.checkout.layout
+    assert layout.passphrase.stat().st_mode & 0o077 == 0
+    passphrase = layout.passphrase.read_text(encoding="ascii").strip()
+    assert not [name for name, text in files_of(deployment) if passphrase in text]
+    assert not [text for text in deployment.console if passphrase in text]
