@@ -1,0 +1,104 @@
+"""The Docker host may be another machine: everything works over `ssh://`, and nothing lands on this one."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.conftest import free_port
+from tests.e2e.docker_host import DockerHost
+from tests.e2e.processes import run
+from tests.e2e.remote_host import RemoteHost, install_programs
+from tests.e2e.stack import DOMAIN, Checkout, Stack
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture(scope="module")
+def remote() -> Iterator[RemoteHost]:
+    """Another Docker host."""
+    if os.geteuid() != 0:
+        reason = "making a second Docker host takes root: sudo make e2e"
+        if os.environ.get("CI"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    install_programs()
+    with RemoteHost() as host:
+        yield host
+
+
+@pytest.fixture(scope="module")
+def stack(checkout: Checkout, remote: RemoteHost) -> Stack:
+    """A small stack on it: no model, no speech service."""
+    stack = Stack(
+        checkout=checkout, name="e2e-remote", host=remote.near, address=remote.address, environment=remote.environment
+    )
+    checkout.add_stack(
+        stack.name,
+        {
+            "docker_host": remote.docker_host,
+            "domain": DOMAIN,
+            "https_port": str(free_port()),
+            "http_port": str(free_port()),
+            "bind_addresses": ["0.0.0.0"],
+            "health_interval_seconds": "2",
+            "llm": "none",
+        },
+        without=["transcription", "llm_model"],
+    )
+    stack.up()
+    return stack
+
+
+def test_a_stack_comes_up_on_another_host(stack: Stack, host: DockerHost) -> None:
+    health = {service: container["State"]["Health"]["Status"] for service, container in stack.containers().items()}
+    assert health == dict.fromkeys(stack.services, "healthy")
+    for kind in ("container", "network", "volume"):
+        assert host.ids(kind, stack.prefix) == []
+
+
+def test_everything_there_is_wired(stack: Stack) -> None:
+    assert stack.broken_wires() == {}
+
+
+def test_the_edge_of_the_other_host_answers_at_its_address(stack: Stack) -> None:
+    assert stack.edge.ask("GET", "/health").json() == {"status": "healthy"}
+    assert stack.edge.ask_plainly("/x").headers["location"] == f"{stack.outputs()['url']}/x"
+    assert stack.leave_traces().are_found_in(stack)
+
+
+def test_nothing_changes_there_when_nothing_has_changed(stack: Stack) -> None:
+    before = stack.ids()
+    stack.up()
+    assert stack.last_changes().keys() == {"same"}
+    assert stack.ids() == before
+    assert stack.planned(refresh=True) == {}
+
+
+def test_a_host_that_cannot_be_reached_is_a_clear_error(stack: Stack, remote: RemoteHost) -> None:
+    # The key of a host nobody knows: what ssh says has to come through.
+    known = remote.folder / "known_hosts"
+    kept = known.read_bytes()
+    known.write_bytes(b"")
+    try:
+        output = stack.run("up").failed().output
+    finally:
+        known.write_bytes(kept)
+    assert "docker_host: " in output
+    assert "Host key verification failed" in output
+    assert stack.edge.ask("GET", "/health").status == 200
+
+
+def test_another_host_is_left_as_clean_as_this_one(stack: Stack) -> None:
+    volumes = sorted(stack.host.ids("volume", stack.prefix))
+    stack.run("down").succeeded()
+    assert stack.host.ids("container", stack.prefix) == []
+    assert stack.host.ids("network", stack.prefix) == []
+    assert sorted(stack.host.ids("volume", stack.prefix)) == volumes != []
+
+
+def test_ssh_is_only_ever_asked_for_the_other_host(remote: RemoteHost) -> None:
+    # The test's own proof: the way over ssh leads to the second daemon and not to this machine's.
+    environment = {**os.environ, **remote.environment, "DOCKER_HOST": remote.docker_host}
+    root = run(["docker", "info", "--format", "{{.DockerRootDir}}"], environment=environment).succeeded().output
+    assert root.strip() == str(remote.folder / "data")
