@@ -23,6 +23,8 @@ from probe.environment import Environment
 from probe.passwords import hash_password
 from probe.wiring import WiringError
 from starlette.applications import Starlette
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 SECRET = "0123456789abcdef0123456789abcdef"
 PASSWORD = {"AUTH_BACKEND": "password", "SECRET_KEY": SECRET, "ADMIN_EMAIL": "admin@localhost"}
@@ -98,6 +100,23 @@ def test_notes_need_a_token_where_sign_in_is_on(rows: list[database.Note]) -> No
 @pytest.mark.parametrize("values", [{"AUTH_BACKEND": "none"}, PASSWORD | {"PUBLIC_MODE": "true"}])
 def test_notes_are_open_where_upstream_is_open(rows: list[database.Note], values: dict[str, str]) -> None:
     assert call(server.application(Environment(values)), "GET", "/v1/notes").status_code == 200
+
+
+def test_the_websocket_takes_its_token_as_a_subprotocol(rows: list[database.Note]) -> None:
+    app = server.application(Environment(PASSWORD))
+    protocols = f"bearer, {login(app, 'right').json()['access_token']}"
+    client = TestClient(app)
+    with client.websocket_connect("/v1/events", headers={"Sec-WebSocket-Protocol": protocols}) as socket:
+        socket.send_text("hello")
+        assert socket.receive_text() == "hello"
+        assert str(socket.accepted_subprotocol) == "bearer"
+    for headers in ({}, {"Sec-WebSocket-Protocol": "bearer, forged"}, {"Sec-WebSocket-Protocol": "bearer"}):
+        with (
+            pytest.raises(WebSocketDisconnect) as refused,
+            client.websocket_connect("/v1/events", headers=headers),
+        ):
+            raise AssertionError("a WebSocket without a token was accepted")
+        assert refused.value.code == server.UNAUTHORISED
 
 
 def test_metrics_count_requests() -> None:

@@ -185,7 +185,8 @@ class Api:
 
     async def events(self, websocket: WebSocket) -> None:
         """Echo text; with sign-in, the token comes in the sub-protocol ``bearer, <token>`` as upstream wants it."""
-        offered = websocket.scope.get("subprotocols") or []
+        # Read from the header, as upstream does: servers differ in whether they split its list.
+        offered = [word.strip() for word in websocket.headers.get("sec-websocket-protocol", "").split(",")]
         subprotocol = None
         if self.env.text("AUTH_BACKEND", "none") != "none":
             token = offered[1] if len(offered) >= 2 and offered[0].lower() == "bearer" else ""
@@ -194,7 +195,7 @@ class Api:
             except jwt.PyJWTError:
                 await websocket.close(code=UNAUTHORISED)
                 return
-            subprotocol = offered[0]
+            subprotocol = "bearer"
         await websocket.accept(subprotocol=subprotocol)
         with suppress(WebSocketDisconnect):
             while True:
