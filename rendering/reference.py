@@ -13,8 +13,9 @@ _EXACT_TAG: Final = re.compile(r"v?\d+(?:\.\d+)+[\w.-]*|[0-9a-f]{12,64}")  # a w
 
 def is_pinned(reference: str) -> bool:
     """Return whether `reference` always means one image: an image id, a digest, or a tag that is a version or hash."""
-    if _IMAGE_ID.fullmatch(reference):
-        return True
+    if reference.startswith("sha256:"):
+        # Docker reserves that name for ids, so a broken id is not a tag either.
+        return _IMAGE_ID.fullmatch(reference) is not None
     match = _REFERENCE.fullmatch(reference)
     if match is None:
         return False
