@@ -19,6 +19,8 @@ DOCKER_SECONDS = 20
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "docker: needs a Docker daemon; fails without one in CI, is skipped elsewhere")
+    # The SDK of AWS warns of its own classes while it is imported.
+    config.addinivalue_line("filterwarnings", "ignore:.*has been deprecated in favor of:DeprecationWarning:pulumi_aws")
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,13 @@
 """What unit tests build components with: a host, and stand-ins for what other components would hand over."""
 
+import asyncio
 import json
 import os
 import stat
+import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,21 +49,23 @@ HANDED_SECRETS: Final = (
 )  # fmt: skip
 
 
-class Anchor(pulumi.ComponentResource):
+class Anchor(pulumi.CustomResource):
     """A parent, and something to wait for."""
 
     def __init__(self, name: str = "anchor") -> None:
         super().__init__("test:building:Anchor", name, {})
-        self.register_outputs({})
 
 
-def host_args(address: str = "unix:///var/run/docker.sock", prefix: str = PREFIX) -> components.HostArgs:
+def host_args(
+    address: str = "unix:///var/run/docker.sock", prefix: str = PREFIX, startup_limit_seconds: int = 3600
+) -> components.HostArgs:
     """Return the arguments of a host with every network."""
     return components.HostArgs(
         prefix=prefix,
         daemon=components.Daemon(address=address),
         networks=frozenset({"application", "database", "cache", "storage"}),
         health_interval_seconds=10,
+        startup_limit_seconds=startup_limit_seconds,
         memory_mib=MEMORY_MIB,
     )
 
@@ -220,9 +226,23 @@ COMPONENTS: Final[Mapping[str, Build]] = {
 """Every component but the host, each with usual arguments."""
 
 
-def built(engine: Engine, component: str, name: str = "it") -> pulumi.ComponentResource:
-    """Build one component by its class's name, with a host and a neighbour called `anchor`."""
-    return engine.run(lambda: COMPONENTS[component](name, host(), Anchor()))
+@dataclass(frozen=True)
+class Built:
+    """A component, and the engine that recorded how it was made."""
+
+    engine: Engine
+    component: Any
+
+
+@cache
+def built(component: str) -> Built:
+    """Return a component by its class's name, called `it`, with a host and a neighbour called `anchor`.
+
+    Made once for all tests, which only look at the record.
+    """
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    engine = Engine()
+    return Built(engine, engine.run(lambda: COMPONENTS[component]("it", host(), Anchor())))
 
 
 def below(engine: Engine, name: str) -> list[Registered]:
@@ -268,7 +288,7 @@ def fake_command(folder: Path, name: str, answers: Mapping[str, Any]) -> Path:
     table = {key: value if isinstance(value, dict) else {"stdout": value} for key, value in answers.items()}
     program = folder / name
     program.write_text(
-        f"""#!/usr/bin/env python3
+        f"""#!{sys.executable} -IS
 import json, os, sys
 arguments = sys.argv[1:]
 stdin = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read()

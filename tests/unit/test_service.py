@@ -6,6 +6,7 @@ from typing import Any, cast
 import pulumi
 import pytest
 
+import components
 from components.service import File, HealthCheck, Port, Protocol, ServiceArgs, go_duration, service, volume
 from tests.unit import building
 from tests.unit.engine import Engine, Registered
@@ -239,6 +240,22 @@ def test_up_waits_for_health_as_long_as_the_check_can_take(engine: Engine) -> No
     container = made(engine, health=check)
     assert container.plain("wait") is True
     assert container.plain("waitTimeout") == 60 + 3 * (10 * 2 + 5) + 45
+
+
+def test_a_host_may_cut_the_time_to_start_short(engine: Engine) -> None:
+    check = HealthCheck(test=("CMD", "x"), timeout_seconds=5, retries=3, start_period_seconds=900)
+
+    def build() -> None:
+        host = components.Host("host", building.host_args(startup_limit_seconds=30)).handle
+        args = ServiceArgs(
+            host=host, service="caddy", image=building.IMAGE_ID, health=check, networks={"application": ()}
+        )
+        service("it", args, building.Anchor())
+
+    engine.run(build)
+    container = engine.named("it")
+    assert container.plain("healthcheck")["startPeriod"] == "30s"
+    assert container.plain("waitTimeout") == 30 + 3 * (10 + 5) + 45
 
 
 def test_the_engine_waits_longer_than_the_provider(engine: Engine) -> None:
