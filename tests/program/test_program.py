@@ -1,0 +1,382 @@
+"""The whole program, for every documented shape of a stack."""
+
+import base64
+import json
+from typing import Any, Final
+
+import pytest
+
+from rendering.reference import is_pinned
+from settings.load import MEMORY_MIB
+from tests.program.shapes import (
+    CONFIGURED_SECRETS,
+    DOCKER_KEY,
+    SHAPES,
+    WITH_TRANSCRIPTION,
+    WITHOUT_GARAGE,
+    WITHOUT_OLLAMA,
+    Shape,
+    shape,
+)
+from tests.unit.building import COMMAND, NETWORK, VOLUME, depends_on, environment_of
+from tests.unit.test_components import assert_rules
+
+BACKEND: Final = frozenset({"server", "worker", "beat", "hatchet-worker-llm"})
+ALWAYS: Final = BACKEND | {"postgres", "redis", "hatchet", "web", "caddy"}
+BUNDLE: Final = "/usr/local/share/ca-certificates/custom-ca.crt"
+OUTPUTS: Final = {
+    "url", "api_url", "ca_certificate", "trust_bundle", "pki_inventory", "services", "admin_email", "admin_password",
+    "storage", "llm",
+}  # fmt: skip
+
+
+@pytest.fixture(params=sorted(SHAPES))
+def stack(request: pytest.FixtureRequest) -> Shape:
+    """Every shape in turn."""
+    return shape(request.param)
+
+
+# --- What holds for every shape ---------------------------------------------------------------------------------------
+
+
+def test_no_two_resources_have_the_same_urn(stack: Shape) -> None:
+    urns = [resource.urn for resource in stack.engine.resources]
+    assert len(urns) == len(set(urns)), "the engine refuses the second"
+
+
+def test_a_shape_runs_the_services_it_needs_and_no_others(stack: Shape) -> None:
+    expected = set(ALWAYS)
+    expected |= set() if stack.name in WITHOUT_GARAGE else {"garage"}
+    expected |= set() if stack.name in WITHOUT_OLLAMA else {"ollama"}
+    expected |= {"transcription"} if stack.name in WITH_TRANSCRIPTION else set()
+    assert stack.services == expected
+
+
+def test_every_image_is_pinned(stack: Shape) -> None:
+    for image in stack.of_type("docker:index/remoteImage:RemoteImage"):
+        assert is_pinned(image.plain("name")), image.name
+    for name, container in stack.containers.items():
+        assert container.plain("image").startswith("sha256:"), f"{name} must run the very image that was made sure of"
+
+
+def test_every_image_made_sure_of_is_used(stack: Shape) -> None:
+    needed: set[str] = set()
+    for container in stack.containers.values():
+        needed |= {urn for urn in container.request.dependencies if "RemoteImage" in urn}
+    bases = {i.plain("build")["buildArgs"]["BASE"] for i in _built(stack) if "buildArgs" in i.plain("build")}
+    for image in stack.of_type("docker:index/remoteImage:RemoteImage"):
+        assert image.urn in needed or image.plain("name") in bases, f"{image.name} would be pulled for nobody"
+
+
+def _built(stack: Shape) -> list[Any]:
+    return [image for image in stack.of_type("docker:index/remoteImage:RemoteImage") if "build" in image.inputs]
+
+
+def test_only_the_edge_publishes_ports(stack: Shape) -> None:
+    assert [name for name, container in stack.containers.items() if "ports" in container.inputs] == ["caddy"]
+
+
+def test_every_container_keeps_every_rule(stack: Shape) -> None:
+    for container in stack.containers.values():
+        assert_rules(container)
+
+
+def test_every_service_has_a_memory_limit_of_its_own(stack: Shape) -> None:
+    configured: Any = stack.config.get("reflector:memory_mib", {})
+    for name, container in stack.containers.items():
+        assert container.plain("memory") == configured.get(name, MEMORY_MIB[name]), name
+
+
+def test_every_docker_resource_goes_to_the_stacks_own_host(stack: Shape) -> None:
+    provider = _provider(stack)
+    for resource in stack.engine.resources:
+        if resource.type.startswith("docker:"):
+            assert resource.request.provider.startswith(f"{provider}::"), (
+                f"{resource.name} would use a default provider"
+            )
+
+
+def _provider(stack: Shape) -> str:
+    (provider,) = stack.of_type("pulumi:providers:docker")
+    return provider.urn
+
+
+def _searchable(secret: str) -> str:
+    """Return what of a secret can be searched for in JSON text: of a PEM, the line in the middle."""
+    return secret.split("\n")[1] if "\n" in secret else secret
+
+
+def test_no_secret_travels_in_the_open(stack: Shape) -> None:
+    secrets = {name: _searchable(value) for name, value in stack.engine.secrets.items()}
+    secrets |= {**CONFIGURED_SECRETS, "docker key": DOCKER_KEY}
+    assert len(secrets) > 10, "there are secrets to look for"
+    for resource in stack.engine.resources:
+        text = resource.open_text()
+        leaked = [name for name, value in secrets.items() if value in text]
+        leaked += [name for name, value in secrets.items() if base64.b64encode(value.encode()).decode() in text]
+        assert leaked == [], f"{resource.name} would write them into the state in plain text"
+
+
+def test_no_secret_is_an_argument_or_part_of_a_script(stack: Shape) -> None:
+    secrets = [*map(_searchable, stack.engine.secrets.values()), *CONFIGURED_SECRETS.values()]
+    for command in stack.of_type(COMMAND):
+        shown = json.dumps([command.plain("create"), command.plain("update"), command.plain("interpreter")])
+        assert not any(secret in shown for secret in secrets), f"{command.name} would show in a process list"
+    for name, container in stack.containers.items():
+        shown = json.dumps([container.inputs.get("command"), container.plain("healthcheck"), container.plain("labels")])
+        assert not any(secret in shown for secret in secrets), name
+
+
+def test_no_secret_leaves_as_an_open_output(stack: Shape) -> None:
+    shown = json.dumps({name: value for name, value in stack.engine.exports.items() if name not in {"admin_password"}})
+    secrets = [*map(_searchable, stack.engine.secrets.values()), *CONFIGURED_SECRETS.values(), DOCKER_KEY]
+    assert not any(secret in shown for secret in secrets)
+
+
+def test_the_outputs_are_complete(stack: Shape) -> None:
+    assert set(stack.engine.exports) >= OUTPUTS, "outputs are an interface: names are only ever added"
+
+
+def test_the_services_output_names_every_container(stack: Shape) -> None:
+    services = stack.engine.exports["services"]
+    assert services.keys() == stack.services
+    for name, service in services.items():
+        assert service.keys() >= {"image", "address", "health"}, name
+        assert service["image"].startswith("sha256:"), name
+
+
+def test_the_pki_inventory_lists_root_and_leaf_and_no_key(stack: Shape) -> None:
+    inventory = stack.engine.exports["pki_inventory"]
+    assert [entry["kind"] for entry in inventory] == ["root", "server"]
+    assert all(entry["expires"] for entry in inventory)
+    assert "PRIVATE" not in json.dumps(inventory)
+
+
+def test_data_services_sit_on_internal_networks_alone(stack: Shape) -> None:
+    internal = {network.plain("name") for network in stack.of_type(NETWORK) if network.plain("internal")}
+    for name in stack.services & {"postgres", "redis", "garage"}:
+        joined = {entry["name"] for entry in stack.containers[name].plain("networksAdvanced")}
+        assert joined
+        assert joined <= internal, f"{name} could be reached from, or reach, the outside"
+
+
+def test_every_network_is_used(stack: Shape) -> None:
+    joined = {e["name"] for container in stack.containers.values() for e in container.plain("networksAdvanced")}
+    assert {network.plain("name") for network in stack.of_type(NETWORK)} == joined
+
+
+def test_every_volume_is_protected_and_kept(stack: Shape) -> None:
+    volumes = stack.of_type(VOLUME)
+    assert volumes
+    assert [v.name for v in volumes if not (v.request.protect and v.request.retainOnDelete)] == []
+
+
+def test_every_volume_is_mounted(stack: Shape) -> None:
+    mounted = {
+        mount["volumeName"]
+        for container in stack.containers.values()
+        if "volumes" in container.inputs
+        for mount in container.plain("volumes")
+    }
+    assert {volume.plain("name") for volume in stack.of_type(VOLUME)} == mounted
+
+
+def test_every_name_on_the_host_begins_with_the_stacks_prefix(stack: Shape) -> None:
+    for kind in (VOLUME, NETWORK, "docker:index/container:Container"):
+        for resource in stack.of_type(kind):
+            assert resource.plain("name").startswith("reflector-test-"), "or two stacks could not share a host"
+
+
+def test_every_process_of_reflector_trusts_our_roots(stack: Shape) -> None:
+    for name in stack.services & (BACKEND | {"web", "transcription"}):
+        container = stack.containers[name]
+        uploads = {upload["file"]: upload["content"] for upload in container.plain("uploads")}
+        assert uploads.get(BUNDLE) == stack.engine.exports["trust_bundle"], name
+        variable = "NODE_EXTRA_CA_CERTS" if name == "web" else "SSL_CERT_FILE"
+        assert variable in environment_of(container), f"{name} has the roots but does not look at them"
+
+
+def test_verification_is_never_switched_off(stack: Shape) -> None:
+    for name, container in stack.containers.items():
+        assert "NODE_TLS_REJECT_UNAUTHORIZED" not in environment_of(container), name
+        assert "PYTHONHTTPSVERIFY" not in environment_of(container), name
+
+
+def test_workers_wait_for_the_server(stack: Shape) -> None:
+    for name in ("reflector-worker", "reflector-beat", "reflector-hatchet-worker-llm"):
+        assert depends_on(stack.engine, stack.engine.named(name), "reflector-server"), (
+            f"{name}: it migrates the database"
+        )
+
+
+def test_the_server_waits_for_all_it_uses(stack: Shape) -> None:
+    server = stack.engine.named("reflector-server")
+    needed = ["postgres-databases", "redis-container", "hatchet-token"]
+    needed += [] if stack.name in WITHOUT_GARAGE else ["garage-bucket"]
+    needed += [] if stack.name in WITHOUT_OLLAMA else ["ollama-model"]
+    needed += ["transcription-container"] if stack.name in WITH_TRANSCRIPTION else []
+    for name in needed:
+        assert depends_on(stack.engine, server, name), f"the server would start before {name}"
+
+
+def test_the_web_frontend_waits_for_server_and_workers(stack: Shape) -> None:
+    web = stack.engine.named("reflector-web")
+    for name in ("reflector-server", "reflector-worker", "reflector-beat", "reflector-hatchet-worker-llm"):
+        assert depends_on(stack.engine, web, name)
+
+
+def test_nothing_is_published_before_the_application_works(stack: Shape) -> None:
+    assert depends_on(stack.engine, stack.engine.named("caddy-container"), "reflector-web")
+
+
+def test_every_root_key_is_protected(stack: Shape) -> None:
+    for name in ("authority-key", "authority-certificate"):
+        assert stack.engine.named(name).request.protect, name
+
+
+def test_every_password_is_protected(stack: Shape) -> None:
+    for kind in ("random:index/randomPassword:RandomPassword", "random:index/randomBytes:RandomBytes"):
+        assert [r.name for r in stack.of_type(kind) if not r.request.protect] == []
+
+
+def test_all_public_urls_agree(stack: Shape) -> None:
+    url = stack.engine.exports["url"]
+    server, web = environment_of(stack.containers["server"]), environment_of(stack.containers["web"])
+    assert {server["BASE_URL"], server["CORS_ORIGIN"], web["SITE_URL"], web["NEXTAUTH_URL"]} == {url}
+    assert stack.engine.exports["api_url"] == f"{url}/v1"
+
+
+# --- What holds for one -----------------------------------------------------------------------------------------------
+
+
+def _names(stack: Shape) -> set[str]:
+    return {resource.name for resource in stack.engine.resources}
+
+
+def _all_text(stack: Shape) -> str:
+    """Return every input of every resource, secrets too."""
+    return json.dumps([[r.name, {key: r.plain(key) for key in r.inputs}] for r in stack.engine.resources])
+
+
+def test_the_administrators_password_is_a_secret_output() -> None:
+    engine = shape("selfhosted").engine
+    assert engine.secret_exports == {"admin_password"}
+    assert engine.exports["admin_password"] == engine.secrets["reflector-admin.result"]
+    assert engine.exports["admin_email"] == "admin@reflector.example.com"
+
+
+def test_without_a_login_there_is_no_administrator() -> None:
+    stack = shape("no-login")
+    assert stack.engine.exports["admin_email"] is None
+    assert stack.engine.exports["admin_password"] is None
+    assert _names(stack).isdisjoint({"reflector-admin", "reflector-admin-salt"})
+    assert "ADMIN_PASSWORD_HASH" not in _all_text(stack)
+    assert environment_of(stack.containers["web"])["FEATURE_REQUIRE_LOGIN"] == "false"
+
+
+def test_without_a_language_model_nothing_of_one_is_left() -> None:
+    stack = shape("no-llm")
+    assert stack.engine.exports["llm"] is None
+    assert not any("ollama" in name for name in _names(stack))
+    text = _all_text(stack)
+    assert "ollama" not in text.lower()
+    assert "LLM_" not in text
+
+
+def test_with_a_store_elsewhere_nothing_of_garage_is_left() -> None:
+    for name in sorted(WITHOUT_GARAGE):
+        stack = shape(name)
+        assert not any("garage" in resource for resource in _names(stack)), name
+        assert "garage" not in _all_text(stack).lower(), name
+        assert "host-storage" not in _names(stack), "a network nobody needs"
+
+
+def test_with_services_elsewhere_their_addresses_and_keys_reach_the_backend() -> None:
+    environment = environment_of(shape("elsewhere").containers["server"])
+    assert environment["TRANSCRIPT_URL"] == "https://speech.example.com"
+    assert environment["TRANSCRIPT_MODAL_API_KEY"] == CONFIGURED_SECRETS["transcription_api_key"]
+    assert environment["HF_TOKEN"] == CONFIGURED_SECRETS["hf_token"]
+    assert environment["LLM_URL"] == "https://models.example.com/v1"
+    assert environment["LLM_API_KEY"] == CONFIGURED_SECRETS["llm_api_key"]
+    assert environment["TRANSCRIPT_STORAGE_AWS_ENDPOINT_URL"] == "https://objects.example.com"
+    assert environment["TRANSCRIPT_STORAGE_AWS_SECRET_ACCESS_KEY"] == CONFIGURED_SECRETS["s3_secret_access_key"]
+
+
+def test_a_bucket_of_aws_reaches_the_backend_without_an_endpoint() -> None:
+    stack = shape("s3")
+    environment = environment_of(stack.containers["server"])
+    assert "TRANSCRIPT_STORAGE_AWS_ENDPOINT_URL" not in environment
+    assert environment["TRANSCRIPT_STORAGE_AWS_REGION"] == "eu-central-1"
+    assert environment["TRANSCRIPT_STORAGE_AWS_SECRET_ACCESS_KEY"] == stack.engine.secrets["s3-key.secret"]
+    assert depends_on(stack.engine, stack.engine.named("reflector-server"), "s3-policy"), (
+        "before that it may do nothing"
+    )
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+def test_no_resource_of_aws_is_made_unless_asked_for(name: str) -> None:
+    aws = [resource.name for resource in shape(name).engine.resources if resource.type.startswith("aws:")]
+    assert bool(aws) is (name == "s3"), "the plugin is large, and not everybody has it"
+
+
+def test_a_remote_host_is_reached_with_its_certificates() -> None:
+    stack = shape("remote")
+    (provider,) = stack.of_type("pulumi:providers:docker")
+    assert provider.plain("host") == "tcp://docker.example.com:2376"
+    assert (provider.plain("caMaterial"), provider.plain("certMaterial")) == ("ConfiguredCa", "ConfiguredCert")
+    assert provider.is_secret("keyMaterial")
+    assert provider.plain("keyMaterial") == DOCKER_KEY
+    assert all(c.plain("environment")["DOCKER_TLS_VERIFY"] == "1" for c in stack.of_type(COMMAND))
+
+
+def test_a_local_host_gets_no_certificates() -> None:
+    (provider,) = shape("selfhosted").of_type("pulumi:providers:docker")
+    assert provider.inputs.keys().isdisjoint({"caMaterial", "certMaterial", "keyMaterial"})
+
+
+def test_the_stack_for_one_machine_builds_every_image_on_its_host() -> None:
+    stack = shape("dev")
+    assert {image.name for image in stack.of_type("docker:index/remoteImage:RemoteImage")} == {
+        image.name for image in _built(stack)
+    }
+    for image in _built(stack):
+        assert image.plain("build")["context"].startswith(".toolchain/images/"), "state must not hold a machine's path"
+
+
+def test_the_stack_for_one_machine_is_published_on_loopback_alone() -> None:
+    ports = shape("dev").containers["caddy"].plain("ports")
+    assert {(port["ip"], port["external"]) for port in ports} == {("127.0.0.1", 8443), ("127.0.0.1", 8080)}
+
+
+def test_the_stack_for_production_serves_its_domain_on_the_usual_ports() -> None:
+    stack = shape("selfhosted")
+    assert stack.engine.exports["url"] == "https://reflector.example.com"
+    assert stack.engine.exports["storage"]["endpoint"] == "https://s3.reflector.example.com"
+    ports = {(p["ip"], p["external"], p["protocol"]) for p in stack.containers["caddy"].plain("ports")}
+    assert ports == {("0.0.0.0", 443, "tcp"), ("0.0.0.0", 443, "udp"), ("0.0.0.0", 80, "tcp")}
+    assert not _built(stack), "production runs released images"
+
+
+def test_the_certificate_names_everything_the_edge_serves() -> None:
+    request = shape("selfhosted").engine.named("edge-certificate-request")
+    assert request.plain("dnsNames") == ["reflector.example.com", "s3.reflector.example.com", "localhost"]
+    assert request.plain("ipAddresses") == ["127.0.0.1", "::1"]
+
+
+def test_models_inside_the_backend_are_kept_and_those_elsewhere_are_not() -> None:
+    assert "reflector-models" in _names(shape("selfhosted"))
+    assert "reflector-models" not in _names(shape("elsewhere"))
+    assert "reflector-models" not in _names(shape("speech-container"))
+
+
+def test_two_runs_of_the_same_stack_ask_for_the_same() -> None:
+    first = shape("selfhosted")
+    shape.cache_clear()
+    second = shape("selfhosted")
+    assert _sorted_inputs(first) == _sorted_inputs(second), "a second `up` would change something"
+
+
+def _sorted_inputs(stack: Shape) -> list[tuple[str, str]]:
+    return sorted(
+        (r.urn, json.dumps({k: r.plain(k) for k in r.inputs}, sort_keys=True)) for r in stack.engine.resources
+    )
