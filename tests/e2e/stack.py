@@ -232,28 +232,36 @@ class Stack:
             time.sleep(0.5)
 
     def wiring(self, service: str) -> dict[str, Any]:
-        """Return what the probe in the container of a service says of each thing it depends on."""
+        """Return what the probe in the container of a service says of each thing it depends on.
+
+        It is asked again, a minute at the most, while something does not work: checks have short time-outs, and on a
+        busy machine somebody may be reconnecting still.
+        """
         name = f"{self.prefix}-{service}"
-        done = subprocess.run(
-            ["docker", "--host", self.host.address, "exec", name, "probe", "wiring"],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.stdout.startswith("{"), f"{name} cannot tell its wiring: {done.stderr}"
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
+        deadline = time.monotonic() + 60
+        while True:
+            done = subprocess.run(
+                ["docker", "--host", self.host.address, "exec", name, "probe", "wiring"],
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+            assert done.stdout.startswith("{"), f"{name} cannot tell its wiring: {done.stderr}"
+            answer: dict[str, Any] = json.loads(done.stdout)
+            assert (done.returncode == 0) is answer["ok"]
+            if answer["ok"] or time.monotonic() > deadline:
+                return answer
+            time.sleep(2)
 
     def broken_wires(self) -> dict[str, dict[str, Any]]:
         """Return what does not work, by service and dependency; empty if everything does."""
         broken: dict[str, dict[str, Any]] = {}
-        for service in WIRED:
-            if service in self.services:
-                answer = self.wiring(service)
-                bad = {name: entry for name, entry in answer.items() if isinstance(entry, dict) and not entry["ok"]}
-                if bad or not answer["ok"]:
-                    broken[service] = bad
+        for service in sorted(self.services.intersection(WIRED)):
+            answer = self.wiring(service)
+            if not answer["ok"]:
+                entries = {name: entry for name, entry in answer.items() if isinstance(entry, dict)}
+                broken[service] = {name: entry["error"] for name, entry in entries.items() if not entry["ok"]}
         return broken
 
     @property

@@ -10,7 +10,7 @@ MANIFEST = "/data/appendonlydir/appendonly.aof.manifest"
 
 
 def test_a_service_that_never_gets_healthy_fails_up_with_its_last_words_and_is_retried(deployment: Stack) -> None:
-    # Redis has the shortest start period, which is what there is to wait for here. It refuses a damaged manifest.
+    # Redis refuses a damaged manifest.
     traces = deployment.leave_traces()
     image = deployment.containers()["redis"]["Image"]
     limits = deployment.settings()["memory_mib"]
