@@ -3,7 +3,6 @@
 import fcntl
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.docker_host import DockerHost, Events
-from tests.e2e.stack import DOMAIN, Checkout, Stack
+from tests.e2e.stack import DOMAIN, Checkout, Stack, free_port
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,24 +47,6 @@ def checkout(host: DockerHost) -> Iterator[Checkout]:
     root = Path(tempfile.mkdtemp(prefix="reflector-e2e-"))
     yield Checkout(root)
     shutil.rmtree(root)
-
-
-def free_port() -> int:
-    """Return a port that is free for TCP and UDP, and below the range of outgoing connections."""
-    for port in range(20000, 32000, 7):
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            try:
-                tcp.bind(("0.0.0.0", port))
-                udp.bind(("0.0.0.0", port))
-            except OSError:
-                continue
-        if port not in _taken:
-            _taken.add(port)
-            return port
-    raise AssertionError("no free port")
-
-
-_taken: set[int] = set()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -27,6 +28,24 @@ WIRED: Final = ("server", "worker", "beat", "hatchet-worker-llm", "web", "hatche
 
 _UP_SECONDS: Final = 1500  # the first one builds the images
 _QUICK_SECONDS: Final = 180  # a run of the engine that deploys nothing
+
+
+_taken: set[int] = set()
+
+
+def free_port() -> int:
+    """Return a port that is free for TCP and UDP, and below the range of outgoing connections."""
+    for port in range(20000, 32000, 7):
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            try:
+                tcp.bind(("0.0.0.0", port))
+                udp.bind(("0.0.0.0", port))
+            except OSError:
+                continue
+        if port not in _taken:
+            _taken.add(port)
+            return port
+    raise AssertionError("no free port")
 
 
 class Checkout:
@@ -131,6 +150,8 @@ class Stack:
     settled: bool = False
     """Whether the last `up` succeeded and nothing was changed or broken on purpose since."""
 
+    _outputs: tuple[int, dict[str, Any]] | None = None
+
     @property
     def prefix(self) -> str:
         """What its names start with."""
@@ -182,10 +203,17 @@ class Stack:
         # Warnings, if any, come before.
         return json.loads(output[min(i for i in (output.find("{"), output.find("[")) if i >= 0) :])
 
+    @property
+    def checkpoint(self) -> Path:
+        """The file the engine keeps its state in."""
+        return self.checkout.layout.state / ".pulumi" / "stacks" / "reflector" / f"{self.name}.json"
+
     def outputs(self) -> dict[str, Any]:
-        """Return its outputs, secrets in the clear."""
-        outputs: dict[str, Any] = self._json("stack", "output", "--json", "--show-secrets")
-        return outputs
+        """Return its outputs, secrets in the clear; the engine is asked once for each state."""
+        state = self.checkpoint.stat().st_mtime_ns
+        if self._outputs is None or self._outputs[0] != state:
+            self._outputs = (state, self._json("stack", "output", "--json", "--show-secrets"))
+        return self._outputs[1]
 
     def resources(self, *, show_secrets: bool = False) -> list[dict[str, Any]]:
         """Return the resources in its state."""

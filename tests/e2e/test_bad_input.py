@@ -5,8 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.conftest import free_port
-from tests.e2e.stack import Checkout, Stack
+from tests.e2e.stack import Checkout, Stack, free_port
 
 pytestmark = pytest.mark.docker
 
@@ -26,9 +25,8 @@ def misconfigured(checkout: Checkout, deployment: Stack) -> Iterator[Stack]:
 
 def made_nothing(stack: Stack) -> bool:
     """Return whether neither the Docker host nor the state shows a trace of the stack."""
-    checkpoint = stack.checkout.layout.state / ".pulumi" / "stacks" / "reflector" / f"{stack.name}.json"
     traces = [kind for kind in ("container", "network", "volume") if stack.host.ids(kind, stack.prefix)]
-    return not traces and not checkpoint.exists()
+    return not traces and not stack.checkpoint.exists()
 
 
 @pytest.mark.parametrize("command", ["preview", "up"])

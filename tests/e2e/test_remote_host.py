@@ -5,11 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.conftest import free_port
 from tests.e2e.docker_host import DockerHost
 from tests.e2e.processes import run
 from tests.e2e.remote_host import RemoteHost, install_programs
-from tests.e2e.stack import DOMAIN, Checkout, Stack
+from tests.e2e.stack import DOMAIN, Checkout, Stack, free_port
 
 pytestmark = pytest.mark.docker
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.e2e.conftest import free_port
-from tests.e2e.stack import DOMAIN, Checkout, Stack
+from tests.e2e.stack import DOMAIN, Checkout, Stack, free_port
 
 pytestmark = pytest.mark.docker
 
