@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from components.daemon import Daemon, DaemonError
 from components.service import LABEL_STACK
@@ -19,6 +19,8 @@ from settings.schema import ROOT
 from toolchain.daemon import Facts
 from toolchain.daemon import problems as engine_problems
 from toolchain.pins import Pins
+
+_EVERY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 -- compared with, not bound to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +33,20 @@ class Listing:
     ports: str
     """Docker's own notation, e.g. `127.0.0.1:8443->8443/tcp`."""
 
-    def publishes(self, port: int, protocol: str) -> bool:
-        """Return whether it holds `port` on any address of the host."""
-        return any(
-            published.endswith(f"/{protocol}") and published.partition("->")[0].rpartition(":")[2] == str(port)
-            for published in self.ports.split(", ")
-            if "->" in published
-        )
+    def publishes(self, port: int, protocol: str, addresses: Iterable[str]) -> bool:
+        """Return whether it holds `port` on one of `addresses` of the host."""
+        wanted = set(addresses)
+        for published in self.ports.split(", "):
+            outside, _, inside = published.partition("->")
+            if not inside.endswith(f"/{protocol}"):
+                continue
+            address, _, numbers = outside.rpartition(":")
+            # Docker writes neighbouring ports as one range, 8442-8444.
+            first, _, last = numbers.partition("-")
+            shared = address.strip("[]") in wanted | _EVERY_ADDRESS or bool(wanted & _EVERY_ADDRESS)
+            if shared and int(first) <= port <= int(last or first):
+                return True
+        return False
 
 
 def check(stack: str) -> tuple[Settings | None, list[Problem]]:
@@ -151,7 +160,7 @@ def _port_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[
         ("https_port", settings.edge.https_port, "udp"),
         ("http_port", settings.edge.http_port, "tcp"),
     ):
-        holders = [listing for listing in listings if listing.publishes(port, protocol)]
+        holders = [listing for listing in listings if listing.publishes(port, protocol, settings.edge.bind_addresses)]
         if any(holder.stack == settings.prefix for holder in holders):
             continue
         holder = f"the container {holders[0].name}" if holders else None
