@@ -90,7 +90,6 @@ GARAGE_FEATURES = ("bundled-libs", "lmdb")
 GARAGE_PROFILE = {
     "lto": '"off"',
     "debug": "false",
-    "strip": '"symbols"',
     "opt-level": "1",
     # Garage's own crates are where the time goes, thousands of instances of generic code, and not where the work is
     # done: hashing and the database are in others. Unoptimised, 40 MB/s still go through on two busy cores.
@@ -115,17 +114,19 @@ def build_garage(out: Path) -> None:
     if sodium.exists():
         # Debian's static library saves compiling the bundled copy.
         environment["SODIUM_LIB_DIR"] = str(sodium.parent)
-    _run(
-        [
-            *("cargo", "install", "garage", "--version", version, "--locked"),
-            *("--no-default-features", "--features", ",".join(GARAGE_FEATURES)),
-            *("--root", str(out), "--no-track", "--target-dir", str(target)),
-            *(f"--config=profile.release.{key}={value}" for key, value in GARAGE_PROFILE.items()),
-        ],
-        environment=environment,
-    )
-    (out / "bin" / "garage").rename(out / "garage")
-    (out / "bin").rmdir()
+    with tempfile.TemporaryDirectory(dir=out) as work:
+        _run(
+            [
+                *("cargo", "install", "garage", "--version", version, "--locked"),
+                *("--no-default-features", "--features", ",".join(GARAGE_FEATURES)),
+                *("--root", work, "--no-track", "--target-dir", str(target)),
+                *(f"--config=profile.release.{key}={value}" for key, value in GARAGE_PROFILE.items()),
+            ],
+            environment=environment,
+        )
+        # Cargo's own setting for this does not reach a package whose profile is overridden.
+        _run(["strip", str(Path(work) / "bin" / "garage")])
+        (Path(work) / "bin" / "garage").rename(out / "garage")
     shutil.rmtree(target)
 
 
@@ -322,7 +323,7 @@ RECIPES = {
         build=build_garage,
         products=("garage",),
         helpers=(GARAGE_FEATURES, GARAGE_PROFILE),
-        needs=(_CC, Need(package="build-essential", command="make")),
+        needs=(_CC, Need(package="build-essential", command="make"), Need(package="build-essential", command="strip")),
         wants=(Need(package="libsodium-dev", file=f"/usr/lib/{platform.machine()}-linux-gnu/libsodium.a"),),
         compiler="rust",
     ),

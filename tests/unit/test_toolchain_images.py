@@ -800,10 +800,11 @@ def test_garage_is_built_by_the_crate_s_own_lock_file(tmp_path: Path, monkeypatc
 printf '%s\\n' "$@" > {log}
 while [ $# -gt 0 ]; do case $1 in --root) root=$2 ;; --target-dir) target=$2 ;; esac; shift; done
 mkdir -p "$root/bin" "$target"
-echo built > "$root/bin/garage"
+printf built > "$root/bin/garage"
 """,
         0o755,
     )
+    put(tmp_path / "bin" / "strip", "#!/bin/sh\nprintf ' stripped' >> \"$1\"\n", 0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     out = tmp_path / "out"
     out.mkdir()
@@ -814,7 +815,8 @@ echo built > "$root/bin/garage"
     assert given[:2] == ["install", "garage"]
     assert given[given.index("--version") + 1] == Pins.read().version("garage")
     assert "--locked" in given
-    assert '--config=profile.release.strip="symbols"' in given
+    assert "--config=profile.release.opt-level=1" in given
+    assert (out / "garage").read_text() == "built stripped"
     assert [path.name for path in out.iterdir()] == ["garage"]
     target = Path(given[given.index("--target-dir") + 1])
     assert target.is_relative_to(tmp_path / "cache"), "an interrupted compilation must outlive the part's work folder"
