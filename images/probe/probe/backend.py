@@ -43,10 +43,10 @@ JWT_KEYS = Path("/app/reflector/auth/jwt/keys")
 LLM_SECONDS = 30.0
 """Longest wait for a completion: the first one loads the model into memory, on a busy machine without a GPU."""
 
-ENGINE_SECONDS = 10.0
+ENGINE_SECONDS = 15.0
 """Longest the engine's check may take: three round trips, each of which asks the engine's own database."""
 
-STORAGE_SECONDS = 10.0
+STORAGE_SECONDS = 15.0
 """Longest the storage check may take: five round trips, with the client's own retries in between."""
 
 

@@ -14,7 +14,7 @@ import asyncpg  # type: ignore[import-untyped]  # see above
 
 from probe.wiring import WiringError
 
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 7.0
 """Longest wait for a connection or a statement; the database is a neighbour on the same network."""
 
 MIGRATION_LOCK = 0x5265666C6563746F

@@ -10,7 +10,7 @@ import httpx
 from probe.environment import Environment, parse_url
 from probe.wiring import WiringError
 
-HTTP_SECONDS = 4.5
+HTTP_SECONDS = 7.0
 """Longest wait for an answer, below the time a check has."""
 
 EDGE_VARIABLE = "PROBE_EDGE"

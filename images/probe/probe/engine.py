@@ -19,7 +19,7 @@ from probe.edge import http_client
 from probe.environment import Environment
 from probe.wiring import WiringError
 
-CONNECT_SECONDS = 4.0
+CONNECT_SECONDS = 7.0
 """Longest wait for a connection or a line, below the time a check has."""
 
 LINE_BYTES = 8192

@@ -66,7 +66,7 @@ DEFAULT_TOKEN_LIFE = timedelta(days=90)
 UTC_NAMES = ("UTC", "Etc/UTC")
 """The time zones Hatchet accepts of its database."""
 
-SECONDS = 5.0
+SECONDS = 7.0
 """Longest wait for the database or for a client's token."""
 
 SCHEMA = """

@@ -7,7 +7,7 @@ from typing import Any, Protocol, cast
 
 import redis.asyncio
 
-SOCKET_SECONDS = 4.0
+SOCKET_SECONDS = 7.0
 """Longest silence of Redis, below the time a check has."""
 
 

@@ -13,10 +13,10 @@ from probe.environment import Environment, SpeechService, Storage, speech_servic
 from probe.storage import ObjectStorage
 from probe.wiring import WiringError
 
-HTTP_SECONDS = 8.0
+HTTP_SECONDS = 12.0
 """Longest wait for one answer: the service downloads from the object store and may upload to it in between."""
 
-CHECK_SECONDS = 10.0
+CHECK_SECONDS = 15.0
 """Longest a speech check may take: it stores, calls and deletes."""
 
 

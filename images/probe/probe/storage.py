@@ -12,7 +12,7 @@ from probe.environment import Storage
 PRESIGNED_SECONDS = 3600
 """Life of a presigned URL: Reflector's default."""
 
-SOCKET_SECONDS = 4
+SOCKET_SECONDS = 7
 """Longest silence of the store before a call fails, below the time a check has."""
 
 _making_client = threading.Lock()
