@@ -61,27 +61,28 @@ def build_caddy(out: Path) -> None:
 
 
 def build_ollama(out: Path) -> None:
-    """Build `ollama` for the processor, without GPU support."""
+    """Build `ollama` for the processor, without GPU support; Go keeps what was compiled before an interruption."""
     _only_on_linux("Ollama")
     pins = Pins.read()
     version = pins.version("ollama")
-    with tempfile.TemporaryDirectory(dir=out) as work:
-        # The published module lacks three vendored headers, because module archives leave such folders out.
-        include = Path(work)
-        (include / "miniaudio").mkdir()
-        malgo = _go_module(f"github.com/gen2brain/malgo@v{pins.data['recipes']['malgo']}")
-        shutil.copyfile(malgo / "miniaudio.h", include / "miniaudio" / "miniaudio.h")
-        flags = f"-O2 -I{include}"
-        _go_build(
-            f"github.com/ollama/ollama@v{version}",
-            ".",
-            out / "ollama",
-            stamps={
-                "github.com/ollama/ollama/version.Version": version,
-                "github.com/ollama/ollama/server.mode": "release",
-            },
-            environment={"CGO_ENABLED": "1", "CGO_CFLAGS": flags, "CGO_CXXFLAGS": flags},
-        )
+    # The published module lacks a vendored header, because module archives leave such folders out (Debian has the two
+    # others). Its path is part of what Go caches compiled packages under, so it is the same after an interruption.
+    include = cache_root() / "build" / f"ollama-{version}"
+    (include / "miniaudio").mkdir(parents=True, exist_ok=True)
+    malgo = _go_module(f"github.com/gen2brain/malgo@v{pins.data['recipes']['malgo']}")
+    shutil.copyfile(malgo / "miniaudio.h", include / "miniaudio" / "miniaudio.h")
+    flags = f"-O2 -I{include}"
+    _go_build(
+        f"github.com/ollama/ollama@v{version}",
+        ".",
+        out / "ollama",
+        stamps={
+            "github.com/ollama/ollama/version.Version": version,
+            "github.com/ollama/ollama/server.mode": "release",
+        },
+        environment={"CGO_ENABLED": "1", "CGO_CFLAGS": flags, "CGO_CXXFLAGS": flags},
+    )
+    shutil.rmtree(include)
 
 
 GARAGE_FEATURES = ("bundled-libs", "lmdb")
