@@ -176,3 +176,9 @@ func TestEveryTokenAndPropertyIsWhatTheSDKExpects(t *testing.T) {
 		}
 	}
 }
+
+func TestAContainerMakesRoomForItsReplacement(t *testing.T) {
+	if !Docker("1.0.0").Resources["docker_container"].DeleteBeforeReplace {
+		t.Error("two containers cannot hold one name: delete before replace")
+	}
+}

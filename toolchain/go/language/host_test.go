@@ -1,0 +1,139 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	pulumirpc "github.com/pulumi/pulumi/sdk/v3/proto/go"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+// project returns a project whose virtual environment `venv` holds the given files of site-packages.
+func project(t *testing.T, installed map[string]string) *pulumirpc.ProgramInfo {
+	t.Helper()
+	root := t.TempDir()
+	packages := filepath.Join(root, "venv", "lib", "python3.11", "site-packages")
+	write(t, filepath.Join(root, "venv", "bin", "python"), "#!/bin/sh\nexit 0\n", 0o755)
+	for name, text := range installed {
+		write(t, filepath.Join(packages, name), text, 0o600)
+	}
+	return &pulumirpc.ProgramInfo{
+		RootDirectory: root, ProgramDirectory: root, EntryPoint: ".", Options: options(t, map[string]any{"virtualenv": "venv"}),
+	}
+}
+
+func options(t *testing.T, values map[string]any) *structpb.Struct {
+	t.Helper()
+	made, err := structpb.NewStruct(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+func write(t *testing.T, path, text string, mode os.FileMode) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRequiredPluginsAreThoseOfTheInstalledSDKs(t *testing.T) {
+	info := project(t, map[string]string{
+		"pulumi_docker/pulumi-plugin.json":      `{"resource": true, "name": "docker", "version": "5.2.0"}`,
+		"pulumi_aws/pulumi-plugin.json":         `{"resource": false, "name": "aws", "version": "7.51.1"}`,
+		"pulumi_azure_ad/pulumi-plugin.json":    `{"resource": true, "server": "https://example.com"}`,
+		"pulumi_azure_ad-6.1.dist-info/RECORD":  "",
+		"requests/__init__.py":                  "",
+		"pulumi_docker-9.9.9.dist-info/RECORD":  "",
+		"pulumi_random/not-a-plugin-at-all.txt": "",
+	})
+	answer, err := (&host{}).GetRequiredPackages(t.Context(), &pulumirpc.GetRequiredPackagesRequest{Info: info})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range answer.Packages {
+		got = append(got, strings.Join([]string{p.Kind, p.Name, p.Version, p.Server}, " "))
+	}
+	want := []string{"resource azure-ad v6.1.0 https://example.com", "resource docker v5.2.0 "}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestABrokenPluginFileIsNamed(t *testing.T) {
+	info := project(t, map[string]string{"pulumi_docker/pulumi-plugin.json": `{"resource": tru`})
+	_, err := (&host{}).GetRequiredPackages(t.Context(), &pulumirpc.GetRequiredPackagesRequest{Info: info})
+	if err == nil || !strings.Contains(err.Error(), "pulumi_docker/pulumi-plugin.json") {
+		t.Errorf("got %v, want the file's path", err)
+	}
+}
+
+func TestOptionsAreCheckedByName(t *testing.T) {
+	for name, value := range map[string]any{"toolchain": "conda", "typechecker": "pytype", "virtualenv": 3} {
+		_, _, err := resolve(&pulumirpc.ProgramInfo{Options: options(t, map[string]any{name: value})})
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s=%v: got %v, want an error that names the option", name, value, err)
+		}
+	}
+}
+
+// runWith starts a program under a stand-in for Python: a shell script that gets the executor's path and arguments.
+func runWith(t *testing.T, script string) (*pulumirpc.RunResponse, string) {
+	t.Helper()
+	info := project(t, nil)
+	record := filepath.Join(t.TempDir(), "record")
+	t.Setenv("RECORD", record)
+	write(t, filepath.Join(info.RootDirectory, "venv", "bin", "python"), "#!/bin/sh\n"+script+"\n", 0o755)
+	answer, err := (&host{engine: "127.0.0.1:7", executor: "/sdk/executor"}).Run(t.Context(), &pulumirpc.RunRequest{
+		Info: info, MonitorAddress: "127.0.0.1:8", Project: "p", Stack: "s", Pwd: "/w", DryRun: true, Parallel: 4,
+		Organization: "o", Config: map[string]string{"p:a": "1"}, ConfigSecretKeys: []string{"p:b"}, Args: []string{"x"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(record)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return answer, strings.ReplaceAll(string(text), info.RootDirectory, "ROOT")
+}
+
+func TestAProgramGetsItsArgumentsConfigurationAndEnvironment(t *testing.T) {
+	answer, got := runWith(t, `echo "$@" "$PULUMI_CONFIG" "$PULUMI_CONFIG_SECRET_KEYS" "$VIRTUAL_ENV" > "$RECORD"`)
+	if answer.Error != "" || answer.Bail {
+		t.Errorf("got %v", answer)
+	}
+	want := "-u /sdk/executor --monitor 127.0.0.1:8 --engine 127.0.0.1:7 --project p --root_directory ROOT --stack s" +
+		` --pwd /w --dry_run true --parallel 4 --organization o . x {"p:a":"1"} ["p:b"] ROOT/venv` + "\n"
+	if got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+func TestHowAProgramEnded(t *testing.T) {
+	if answer, _ := runWith(t, "exit 32"); !answer.Bail || answer.Error != "" {
+		t.Errorf("already reported: got %v", answer)
+	}
+	if answer, _ := runWith(t, "exit 3"); !strings.HasSuffix(answer.Error, "exit code: 3") {
+		t.Errorf("exit code 3: got %v", answer)
+	}
+	if answer, _ := runWith(t, "kill -9 $$"); !strings.Contains(answer.Error, "killed") {
+		t.Errorf("killed: got %v", answer)
+	}
+}
+
+func TestAMissingVirtualEnvironmentIsNamed(t *testing.T) {
+	info := &pulumirpc.ProgramInfo{RootDirectory: t.TempDir(), Options: options(t, map[string]any{"virtualenv": "nowhere"})}
+	_, err := (&host{}).Run(t.Context(), &pulumirpc.RunRequest{Info: info})
+	if err == nil || !strings.Contains(err.Error(), "nowhere") {
+		t.Errorf("got %v, want the path of the environment", err)
+	}
+}
