@@ -53,7 +53,7 @@ SECRET_OUTPUTS: Final[Mapping[str, frozenset[str]]] = {
 
 
 def fake_secret(type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, str]:
-    """Return the secret outputs of the resource called `name`: different for each, and of the shape of the real ones."""
+    """Return the secret outputs of the resource called `name`: its own, and of the shape of the real ones."""
     digest = hashlib.sha256(f"{type_} {name}".encode()).hexdigest()
     match type_:
         case "random:index/randomPassword:RandomPassword":
@@ -123,7 +123,8 @@ class _Mocks(mocks.Mocks):
         self.secrets |= {f"{args.name}.{key}": value for key, value in made.items()}
         outputs = {**_unwrapped(args.inputs), **_FAKE_OUTPUTS.get(args.typ, {}), **made}
         secret = SECRET_OUTPUTS.get(args.typ, frozenset())
-        # Wrapped by hand: the monitor answers on a thread of its own, where the SDK does not know that secrets are supported.
+        # Wrapped by hand: the monitor answers on a thread of its own, where the SDK does not know that secrets are
+        # supported.
         return f"{args.name}-id", {
             key: {rpc._special_sig_key: rpc._special_secret_sig, "value": value} if key in secret else value
             for key, value in outputs.items()
@@ -150,11 +151,11 @@ class _Monitor(mocks.MockMonitor):
                 request=request,
             )
         )
-        return super().RegisterResource(request)
+        return super().RegisterResource(request)  # type: ignore[no-untyped-call]  # the SDK's
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 -- the gRPC service's name
         self.outputs[request.urn] = rpc.deserialize_properties(request.outputs)
-        return super().RegisterResourceOutputs(request)
+        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]  # the SDK's
 
 
 @dataclass
@@ -189,7 +190,7 @@ class Engine:
         settings.SETTINGS.callbacks = self._callbacks
         results: list[T] = []
 
-        @pulumi.runtime.test
+        @pulumi.runtime.test  # type: ignore[untyped-decorator]  # the SDK's
         def program() -> None:
             results.append(build())
 

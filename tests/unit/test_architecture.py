@@ -117,8 +117,10 @@ def test_nothing_is_made_inside_an_apply(path: Path) -> None:
 @pytest.mark.parametrize("path", files("components"), ids=ids)
 def test_a_container_or_volume_is_made_in_one_place_only(path: Path) -> None:
     made = {
-        ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
-    } & {"docker.Container", "docker.Volume"}  # fmt: skip
+        ast.unparse(node.func)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    } & {"docker.Container", "docker.Volume"}
     assert made == ({"docker.Container", "docker.Volume"} if path.name == "service.py" else set())
 
 
@@ -154,7 +156,7 @@ def test_a_component_takes_a_name_arguments_and_options(name: str) -> None:
         assert parameters["args"].annotation is getattr(components, f"{name}Args")
     else:
         assert is_dataclass(thing)
-        assert thing.__dataclass_params__.frozen, "arguments do not change after they were checked"  # type: ignore[attr-defined]  # every dataclass has it
+        assert vars(thing)["__dataclass_params__"].frozen, "arguments do not change after they were checked"
 
 
 def test_component_types_are_literal_and_unique() -> None:

@@ -15,7 +15,7 @@ import components
 from components.certificate import RENEWAL_HOURS, VALIDITY_HOURS
 from components.garage import UID as GARAGE_UID
 from components.handover import SpeechServices
-from components.s3 import S3, S3Args, bucket_policy
+from components.s3 import S3Args, bucket_policy
 from components.step import StepArgs, step
 from rendering.password import password_hash
 from tests.unit import building
@@ -208,8 +208,7 @@ def test_the_root_may_sign_and_nothing_else() -> None:
 
 
 def test_the_roots_key_is_secret() -> None:
-    it = building.built("Authority")
-    engine, authority = it.engine, it.component
+    authority = building.built("Authority").component
     assert is_secret(authority.private_key_pem)
     assert not is_secret(authority.certificate_pem), "people have to read it to trust it"
 
@@ -266,8 +265,7 @@ def test_data_services_sit_on_their_internal_network_alone() -> None:
 
 
 def test_a_database_is_handed_over_with_its_own_role_and_password() -> None:
-    it = building.built("Postgres")
-    engine, postgres = it.engine, it.component
+    postgres = building.built("Postgres").component
     database = postgres.databases["hatchet"]
     assert value_of(database.url) == f"postgresql://hatchet:{password_of('it-hatchet')}@postgres:5432/hatchet"
     assert is_secret(database.url)
@@ -304,8 +302,7 @@ def test_garages_secrets_are_files_only_it_can_read() -> None:
 
 
 def test_garages_key_has_the_form_garage_insists_on() -> None:
-    it = building.built("Garage")
-    engine, garage = it.engine, it.component
+    garage = building.built("Garage").component
     key_id = value_of(pulumi.Output.from_input(garage.store.access_key_id))
     assert key_id == f"GK{bytes_of('it-key-id', 12)}"
     assert len(key_id) == 26
@@ -354,8 +351,7 @@ def test_the_user_of_a_bucket_may_do_what_reflector_does_there_and_no_more() -> 
 
 
 def test_a_bucket_of_aws_is_handed_over_with_a_secret_key_and_no_endpoint() -> None:
-    it = building.built("S3")
-    engine, s3 = it.engine, it.component
+    s3 = building.built("S3").component
     assert (s3.store.endpoint, s3.store.public_endpoint) == ("", ""), "empty means AWS itself"
     assert is_secret(pulumi.Output.from_input(s3.store.secret_access_key))
 
@@ -544,8 +540,7 @@ def test_the_server_alone_knows_the_administrator_and_only_the_hash_of_the_passw
 
 
 def test_the_administrators_password_is_secret() -> None:
-    it = building.built("Reflector")
-    engine, reflector = it.engine, it.component
+    reflector = building.built("Reflector").component
     assert reflector.admin_password is not None
     assert is_secret(reflector.admin_password)
 

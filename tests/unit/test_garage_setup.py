@@ -1,4 +1,4 @@
-"""Garage's set-up script, run as the step runs it: its text, a `docker` on PATH, the desired state on standard input."""
+"""Garage's set-up script, run as the step runs it: its text, a `docker` on PATH, the state on standard input."""
 
 import json
 import os
@@ -39,8 +39,11 @@ DONE: Final[Mapping[str, Any]] = {
     **FRESH,
     "GetClusterLayout": {"version": 3, "roles": [{"id": NODE, "capacity": CAPACITY}]},
     "GetKeyInfo": {"accessKeyId": KEY_ID, "secretAccessKey": SECRET},
-    "GetBucketInfo": {"id": "bucket-id", "keys": [{"accessKeyId": KEY_ID, "permissions": {"read": True, "write": True}}]},
-}  # fmt: skip
+    "GetBucketInfo": {
+        "id": "bucket-id",
+        "keys": [{"accessKeyId": KEY_ID, "permissions": {"read": True, "write": True}}],
+    },
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,7 +79,7 @@ def test_a_command_reaches_the_stacks_daemon_and_no_other(docker: Any, monkeypat
 
 def test_a_refusal_carries_the_daemons_own_words(docker: Any) -> None:
     docker(ps={"status": 1, "stderr": "permission denied\n"})
-    with pytest.raises(DaemonError, match="^permission denied$"):
+    with pytest.raises(DaemonError, match=r"^permission denied$"):
         Daemon(address="unix:///x").run("ps")
 
 

@@ -174,8 +174,8 @@ def test_a_name_somebody_else_uses_is_a_problem(
     docker(listed("reflector-test-postgres", stack=owner))
     (problem,) = preflight.host_problems(stack_settings(*free_ports))
     assert str(problem) == (
-        "STACK: the container reflector-test-postgres on unix:///var/run/docker.sock is not this stack's; allowed: names "
-        "nobody else uses. Remove it (docker rm reflector-test-postgres), or use another stack name"
+        "STACK: the container reflector-test-postgres on unix:///var/run/docker.sock is not this stack's; allowed: "
+        "names nobody else uses. Remove it (docker rm reflector-test-postgres), or use another stack name"
     )
 
 

@@ -1,7 +1,7 @@
 """The one place where a container is made keeps every guarantee, on the request as the engine gets it."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import pulumi
 import pytest
@@ -35,15 +35,24 @@ def made(engine: Engine, **overrides: Any) -> Registered:
 
 def refused(engine: Engine, **overrides: Any) -> str:
     """Return what `service` says to arguments it does not take."""
-    with pytest.raises(ValueError) as refusal:  # noqa: PT011 -- the text is what the callers look at
+    with pytest.raises(ValueError) as refusal:
         made(engine, **overrides)
     return str(refusal.value)
 
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(0, "0s"), (1, "1s"), (59, "59s"), (60, "1m0s"), (90, "1m30s"), (3600, "1h0m0s"), (3661, "1h1m1s"), (86400, "24h0m0s")],
-)  # fmt: skip
+    [
+        (0, "0s"),
+        (1, "1s"),
+        (59, "59s"),
+        (60, "1m0s"),
+        (90, "1m30s"),
+        (3600, "1h0m0s"),
+        (3661, "1h1m1s"),
+        (86400, "24h0m0s"),
+    ],
+)
 def test_a_duration_is_written_as_go_prints_it(seconds: int, expected: str) -> None:
     assert go_duration(seconds) == expected, "any other spelling is a difference after each refresh"
 
@@ -347,4 +356,4 @@ def test_a_volume_has_a_fixed_name_and_the_stacks_label(engine: Engine) -> None:
 
 
 def test_containers_of_one_service_sit_under_their_parent(engine: Engine) -> None:
-    assert made(engine).parent == cast(str, engine.named("anchor").urn)
+    assert made(engine).parent == engine.named("anchor").urn
