@@ -20,7 +20,7 @@ from toolchain.daemon import Facts
 from toolchain.daemon import problems as engine_problems
 from toolchain.pins import Pins
 
-_EVERY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 -- compared with, not bound to
+_EVERY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})
 
 
 @dataclass(frozen=True, kw_only=True)
