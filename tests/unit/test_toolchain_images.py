@@ -823,6 +823,90 @@ printf built > "$root/bin/garage"
     assert not target.exists(), "compiled crates are a gigabyte nobody needs afterwards"
 
 
+FAKE_GO = """#!/bin/sh
+echo "$PWD GOOS=$GOOS CGO_ENABLED=$CGO_ENABLED CGO_CFLAGS=$CGO_CFLAGS GOWORK=$GOWORK $*" >> {log}
+case $1 in
+mod) [ -z "$GO_ERROR" ] || {{ printf '{{"Error": "%s"}}' "$GO_ERROR"; exit 1; }}; printf '{{"Dir": "{module}"}}' ;;
+build) while [ "$1" != -o ]; do shift; done; printf program > "$2" ;;
+esac
+"""
+
+
+@pytest.fixture
+def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the log of a Go command that finds every module and builds nothing."""
+    put(tmp_path / "module" / "miniaudio.h", "// header")
+    log = tmp_path / "go.log"
+    put(tmp_path / "bin" / "go", FAKE_GO.format(log=log, module=tmp_path / "module"), 0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("TOOLCHAIN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("GO_ERROR", "")
+    return log
+
+
+@pytest.mark.parametrize("part", ["caddy", "ollama"])
+def test_go_programs_are_built_from_their_published_modules(part: str, tmp_path: Path, go: Path) -> None:
+    version = Pins.read().version(part)
+    module = {"caddy": "github.com/caddyserver/caddy/v2", "ollama": "github.com/ollama/ollama"}[part]
+
+    assert recipes.main([part, str(tmp_path / "out")]) == 0
+
+    assert (tmp_path / "out" / part).read_text() == "program"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [part]
+    calls = go.read_text().splitlines()
+    assert any(line.startswith("/ ") and line.endswith(f"mod download -json {module}@v{version}") for line in calls)
+    build = next(line for line in calls if " build " in line)
+    assert f"-C {tmp_path / 'module'} -mod=readonly -trimpath" in build
+    assert "GOOS=linux" in build
+    assert "GOWORK=off" in build
+    assert f"={'v' if part == 'caddy' else ''}{version}" in build
+    assert f"CGO_ENABLED={0 if part == 'caddy' else 1}" in build
+
+
+def test_ollama_is_compiled_with_the_same_flags_after_an_interruption(tmp_path: Path, go: Path) -> None:
+    """Go finds what it has compiled only under the same flags, and the flags name the folder of the missing header."""
+    recipes.main(["ollama", str(tmp_path / "one")])
+    recipes.main(["ollama", str(tmp_path / "two")])
+
+    flags = {
+        line.split("CGO_CFLAGS=")[1].split(" GOWORK")[0] for line in go.read_text().splitlines() if " build " in line
+    }
+
+    assert len(flags) == 1
+    assert str(tmp_path / "cache") in flags.pop()
+
+
+def test_a_module_that_cannot_be_had_is_named(
+    tmp_path: Path, go: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GO_ERROR", "no such version")
+
+    assert recipes.main(["caddy", str(tmp_path / "out")]) == 1
+
+    assert "could not be fetched: no such version" in capsys.readouterr().err
+
+
+def test_what_the_probe_runs_on_is_for_the_images_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[list[str]] = []
+
+    def run(command: list[str], environment: dict[str, str] | None = None) -> None:
+        calls.append(list(command))
+        put(Path(command[command.index("--target") + 1]) / "bin" / "uvicorn", f"#!{command[0]}\n", 0o755)
+        put(Path(command[command.index("--target") + 1]) / "uvicorn" / "__init__.py", "")
+
+    monkeypatch.setattr(recipes, "_run", run)
+
+    recipes.build_probe(tmp_path)
+
+    (command,) = calls
+    assert command[1:4] == ["-m", "pip", "install"]
+    assert {"--no-deps", "--no-compile", "--only-binary=:all:"} <= set(command)
+    assert command[command.index("--python-version") + 1] == "3.11"
+    assert command[command.index("--requirement") + 1] == str(ROOT / "images" / "probe" / "requirements.txt")
+    assert sum(word.startswith("--platform=") for word in command) > 20
+    assert [path.name for path in (tmp_path / "site-packages").iterdir()] == ["uvicorn"], "launchers name this machine"
+
+
 def test_a_failing_build_says_which_command_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
