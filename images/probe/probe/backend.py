@@ -43,12 +43,6 @@ JWT_KEYS = Path("/app/reflector/auth/jwt/keys")
 LLM_SECONDS = 30.0
 """Longest wait for a completion: the first one loads the model into memory, on a busy machine without a GPU."""
 
-ENGINE_SECONDS = 15.0
-"""Longest the engine's check may take: three round trips, each of which asks the engine's own database."""
-
-STORAGE_SECONDS = 15.0
-"""Longest the storage check may take: five round trips, with the client's own retries in between."""
-
 
 def settings(env: Environment) -> Database:
     """The database of a backend role."""
@@ -62,20 +56,16 @@ def data_directory(env: Environment) -> Path:
 
 def checks(role: str, env: Environment) -> list[Check]:
     """The checks of a backend role that processes recordings; beat has fewer, see ``beat_checks``."""
-    speech_checks = [
-        check_of(env, name, speech.CHECKS[name], seconds=speech.CHECK_SECONDS)
-        for name in SPEECH_BACKENDS
-        if _is_remote(env, name)
-    ]
+    speech_checks = [check_of(env, name, speech.CHECKS[name]) for name in SPEECH_BACKENDS if _is_remote(env, name)]
     return [
         *beat_checks(role, env),
         check_of(env, "redis", check_redis),
         check_of(env, "cache", check_cache),
         check_of(env, "data", partial(check_data, role=role)),
-        check_of(env, "storage", check_storage, seconds=STORAGE_SECONDS),
+        check_of(env, "storage", check_storage),
         check_of(env, "llm", check_llm, seconds=LLM_SECONDS),
         *speech_checks,
-        check_of(env, "hatchet", check_engine, seconds=ENGINE_SECONDS),
+        check_of(env, "hatchet", check_engine),
         check_of(env, "urls", check_urls),
         check_of(env, "auth", partial(check_auth, role=role)),
     ]
@@ -151,7 +141,7 @@ async def check_storage(env: Environment) -> dict[str, Any]:
         if await store.get(key) != content:
             raise WiringError("storage: an object reads back different from what was written")
         url = await store.presign(key)
-        async with http_client(STORAGE_SECONDS) as client:
+        async with http_client() as client:
             response = await client.get(url)
         if response.status_code != 200 or response.content != content:
             raise WiringError(f"storage: the presigned URL answered {response.status_code}: {response.text[:200]}")

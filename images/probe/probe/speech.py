@@ -16,9 +16,6 @@ from probe.wiring import WiringError
 HTTP_SECONDS = 12.0
 """Longest wait for one answer: the service downloads from the object store and may upload to it in between."""
 
-CHECK_SECONDS = 15.0
-"""Longest a speech check may take: it stores, calls and deletes."""
-
 
 async def check_transcript(env: Environment) -> dict[str, Any]:
     """Send sound as a file and as a presigned URL; both answers must match what was sent."""
