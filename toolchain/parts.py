@@ -105,9 +105,9 @@ class Obtained:
 
     @property
     def folder(self) -> Path:
-        """Folder the part lies in."""
+        """Folder the part lies in; for a shared build that of the shared part."""
         name, path = next(iter(self.files.items()))
-        return Path(path[: -len(name)])
+        return Path(path.removesuffix(name)) if path.endswith(name) else Path(path).parent
 
 
 def _key(*fields: str) -> str:

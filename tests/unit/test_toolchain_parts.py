@@ -137,6 +137,7 @@ def test_one_build_serves_several_parts(shop: parts.Workshop) -> None:
     assert build.calls == 1
     assert (first.main, list(first.files)) == (second.main, ["a-plugin"])
     assert (second.name, second.version, list(second.files)) == ("b", "2", ["b-plugin"])
+    assert second.folder == second.main.parent
 
 
 def test_further_files_of_a_build_are_part_of_it(shop: parts.Workshop) -> None:
