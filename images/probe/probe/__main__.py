@@ -22,8 +22,8 @@ BACKEND_ROLES = ("server", "worker", "beat", "hatchet-worker-llm", "hatchet-work
 OTHER_ROLES = ("web", "hatchet", "transcription")
 """Roles that have an image of their own upstream; they are named by the container's command."""
 
-WIRING_SECONDS = 60
-"""Longest wait for a report: the slowest check may take half of it."""
+WIRING_SECONDS = 120
+"""Longest wait for a report, above what fifteen hanging checks take in groups of four."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
