@@ -14,8 +14,8 @@ from settings.schema import schema
 from toolchain import environment
 from toolchain.layout import Layout
 
-# The engine writes the salt of the stack's secrets into the stack file. It belongs to the passphrase of this machine, so
-# git is told to leave that line out of what it compares and commits.
+# The engine writes the salt of the stack's secrets into the stack file. It belongs to this machine's passphrase, so git
+# is told to leave that line out of what it compares and commits.
 _SALT_FILTER: Final = "sed -e /^encryptionsalt:/d"
 
 
@@ -33,7 +33,7 @@ class Stack:
 
     def pulumi(self, *arguments: str) -> int:
         """Run the engine on this stack, its output passed through, and return its exit status."""
-        return subprocess.run(  # noqa: S603 -- our own engine, no shell
+        return subprocess.run(
             [str(self.layout.bin / "pulumi"), *arguments, "--stack", self.name],
             cwd=self.layout.root,
             env=self.environment,
@@ -45,7 +45,7 @@ class Stack:
 
         Raises: subprocess.CalledProcessError if it fails.
         """
-        return subprocess.run(  # noqa: S603 -- our own engine, no shell
+        return subprocess.run(
             [str(self.layout.bin / "pulumi"), *arguments, "--stack", self.name],
             cwd=self.layout.root,
             env=self.environment,
@@ -71,7 +71,7 @@ class Stack:
         if checkpoint is not None and checkpoint.exists():
             return
         self._keep_salt_out_of_git()
-        selected = subprocess.run(  # noqa: S603 -- our own engine, no shell
+        selected = subprocess.run(
             [str(self.layout.bin / "pulumi"), "stack", "select", "--create", "--stack", self.name],
             cwd=self.layout.root,
             env=self.environment,
@@ -138,5 +138,11 @@ def _is_stale(lock: Mapping[str, Any]) -> bool:
         return True
     except PermissionError:
         return False
-    # The number may be another process's by now.
-    return "pulumi" not in Path(f"/proc/{lock['pid']}/comm").read_text(encoding="utf-8")
+    # The number may be another process's by now; ps knows on every system, and says nothing of one that just ended.
+    command = subprocess.run(
+        ["ps", "-o", "comm=", "-p", str(lock["pid"])],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return "pulumi" not in command.stdout
