@@ -12,7 +12,7 @@ from components.step import StepArgs, step
 from rendering import caddyfile
 from rendering.archive import archive
 
-# The root file system is read-only, so the base configuration comes through a variable. "exec": signals reach Caddy itself.
+# The root file system is read-only, so the base configuration comes as a variable. exec: signals reach Caddy itself.
 _RUN: Final = f"""\
 set -eu
 mkdir -p {caddyfile.CONFIG_DIRECTORY}
@@ -20,7 +20,7 @@ printf '%s' "$BASE_CADDYFILE" > {caddyfile.BASE_FILE}
 exec caddy run --config {caddyfile.BASE_FILE} --adapter caddyfile
 """
 
-# A release is unpacked beside the live one, judged by Caddy itself, and only then made live: whatever happens, a restart
+# A release is unpacked beside the live one, judged by Caddy itself, and only then made live: come what may, a restart
 # finds a whole configuration. Reloading hands the sockets over, so no request is dropped.
 _DELIVER: Final = f"""\
 set -eu
@@ -88,7 +88,7 @@ class Caddy(pulumi.ComponentResource):
                 },
                 tmpfs={
                     "/run/caddy": "rw,noexec,nosuid,size=1m,mode=0700",
-                    "/tmp": "rw,noexec,nosuid,size=64m",  # noqa: S108 -- inside the container
+                    "/tmp": "rw,noexec,nosuid,size=64m",
                 },
                 ports=[
                     Port(number=number, address=address, protocol=protocol)

@@ -14,7 +14,7 @@ from components.step import StepArgs, step
 from rendering import garage as rendering
 
 UID: Final = 0
-"""As in the official image: it owns the volumes there. Without a single capability this root can do no more than own."""
+"""As in the official image: it owns the volumes there. Without any capability this root can do no more than own."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,10 @@ COMMAND: Final = ("docker", "exec", "--interactive", os.environ.get("CONTAINER",
 
 
 def ask(endpoint: str, payload: object) -> Any:
-    """Return Garage's answer to `payload` (None: the endpoint takes none), None where it knows of no such thing. Any other refusal ends the step."""
+    """Return Garage's answer, None where it knows of no such thing. Any other refusal ends the step.
+
+    `payload` is None for an endpoint that takes none.
+    """
     arguments = (*COMMAND, endpoint) if payload is None else (*COMMAND, endpoint, "-")
     done = subprocess.run(
         arguments,

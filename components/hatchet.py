@@ -77,7 +77,7 @@ class Hatchet(pulumi.ComponentResource):
                 environment={
                     "DATABASE_URL": pulumi.Output.concat(args.database.url, "?sslmode=disable&connect_timeout=30"),
                     "SERVER_URL": server_url,
-                    "SERVER_GRPC_BIND_ADDRESS": "0.0.0.0",  # noqa: S104 -- inside its network
+                    "SERVER_GRPC_BIND_ADDRESS": "0.0.0.0",
                     "SERVER_GRPC_PORT": str(GRPC_PORT),
                     "SERVER_GRPC_INSECURE": "t",
                     "SERVER_GRPC_BROADCAST_ADDRESS": host_port,

@@ -72,7 +72,7 @@ class Ollama(pulumi.ComponentResource):
                     "OLLAMA_CONTEXT_LENGTH": str(args.context_tokens),
                 },
                 volumes={MODELS_DIRECTORY: volume(f"{name}-models", args.host, "ollama", self)},
-                tmpfs={"/tmp": "rw,exec,nosuid,size=1g"},  # noqa: S108 -- inside the container; runners unpack there
+                tmpfs={"/tmp": "rw,exec,nosuid,size=1g"},
                 # As in the official image: root owns the volume there, and keeps no capability.
                 user="0:0",
                 networks={"application": ()},

@@ -61,7 +61,7 @@ class Postgres(pulumi.ComponentResource):
                 },
                 volumes={DATA_DIRECTORY: volume(f"{name}-data", args.host, "postgres", self)},
                 tmpfs={
-                    "/tmp": "rw,noexec,nosuid,size=64m",  # noqa: S108 -- inside the container
+                    "/tmp": "rw,noexec,nosuid,size=64m",
                     "/var/run/postgresql": f"rw,noexec,nosuid,size=1m,uid={UID},gid={UID},mode=0775",
                 },
                 user=f"{UID}:{UID}",

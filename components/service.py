@@ -130,7 +130,7 @@ class ServiceArgs:
         if not self.networks or not self.networks.keys() <= self.host.networks.keys():
             problems.append(f"networks {sorted(self.networks)} must be one or more of {sorted(self.host.networks)}")
         elif self.ports and self.networks.keys() <= self.host.internal_networks:
-            # Docker publishes nothing for a container on internal networks only, and the provider then replaces it forever.
+            # Docker publishes nothing for a container on internal networks only; the provider then replaces it forever.
             problems.append("a published port needs a network that is not internal")
         problems += [
             f"capability {capability!r} must carry its CAP_ prefix, as the daemon reports it"

@@ -1,7 +1,7 @@
 """The environment of Reflector's own containers, variable by variable as the software reads it.
 
-Values may be anything the caller composes (text here, outputs in a component): nothing is looked into. A feature that is
-off leaves no variable behind.
+Values may be anything the caller composes (text here, outputs in a component): nothing is looked into. A feature that
+is off leaves no variable behind.
 """
 
 from collections.abc import Mapping

@@ -6,8 +6,8 @@ from typing import Final
 META_DIRECTORY: Final = "/var/lib/garage/meta"
 DATA_DIRECTORY: Final = "/var/lib/garage/data"
 CONFIG_FILE: Final = "/etc/garage.toml"
-RPC_SECRET_FILE: Final = "/etc/garage/rpc_secret"  # noqa: S105 -- a path
-ADMIN_TOKEN_FILE: Final = "/etc/garage/admin_token"  # noqa: S105 -- a path
+RPC_SECRET_FILE: Final = "/etc/garage/rpc_secret"
+ADMIN_TOKEN_FILE: Final = "/etc/garage/admin_token"
 S3_PORT: Final = 3900
 RPC_PORT: Final = 3901
 ADMIN_PORT: Final = 3903

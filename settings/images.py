@@ -24,7 +24,7 @@ UPSTREAM_ROLES: Final = (
 )
 """Every part an image can play."""
 
-# Reflector's own images and Hatchet cannot be built from packages: the probe stands in for them, picked by its argument.
+# Reflector's own images and Hatchet cannot be built from packages: the probe stands in, picked by its argument.
 _BUILT: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "backend": ("probe", ()),
     "frontend": ("probe", ("web",)),
@@ -39,7 +39,7 @@ _BUILT: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 
 VERSIONS: Final = ROOT / "toolchain" / "versions.toml"
 STAGED: Final = Path(".toolchain") / "images"
-"""Where `make images` stages the build contexts, relative to the checkout so that state never holds a machine's path."""
+"""Where `make images` stages the build contexts, relative to the checkout: state never holds a machine's path."""
 
 
 @dataclass(frozen=True, kw_only=True)

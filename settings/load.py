@@ -105,7 +105,7 @@ def parse(
 
     Shape: `raw` maps a key without its project prefix to text, as the engine hands it over, or to a YAML value.
     `secret` returns a secret key's value as a secret output; without it secrets are only checked for presence.
-    `encrypted` names the keys the engine has decrypted; in a stack file's own form, `{"secure": …}`, it shows by itself.
+    `encrypted` names the keys the engine has decrypted; in a stack file's own form, `{"secure": …}`, it shows.
     Raises: SettingsError listing every problem.
     """
     reader = _Reader(raw, schema(), encrypted)
@@ -175,7 +175,7 @@ class _Reader:
 
     def _number(self, name: str) -> int:
         value = self._values[name]
-        assert isinstance(value, int)  # noqa: S101 -- convert() let nothing else through
+        assert isinstance(value, int)
         return value
 
     def _checked_text(self, name: str, check: Callable[[str], str], *, optional: bool = False) -> str:
@@ -189,12 +189,12 @@ class _Reader:
 
     def _texts(self, name: str) -> list[str]:
         items = self._values[name]
-        assert isinstance(items, list)  # noqa: S101 -- convert() let nothing else through
+        assert isinstance(items, list)
         return [str(item) for item in items]
 
     def _table(self, name: str) -> dict[str, object]:
         table = self._values[name]
-        assert isinstance(table, dict)  # noqa: S101 -- convert() let nothing else through
+        assert isinstance(table, dict)
         return table
 
     def settings(self, stack: str, secret: Callable[[str], pulumi.Output[str] | None]) -> Settings:
@@ -211,7 +211,7 @@ class _Reader:
                     name,
                     f"set while {selector} is {selected!r}: two modes at once",
                     f"only with {selector}: {' or '.join(sorted(modes))}",
-                    f"Choose one: pulumi config set {selector} {sorted(modes)[0]}, or pulumi config rm {name}",
+                    f"Choose one: pulumi config set {selector} {min(modes)}, or pulumi config rm {name}",
                 )
         edge = self._edge(storage_mode)
         for name, selector, mode in (
