@@ -152,7 +152,8 @@ class Workshop:
                         return self._from_registry(part, descriptor)
                 except releases.NotAvailable as reason:
                     refusals.append(str(reason))
-                    self.progress.say(f"{part.title}: no official release here: {reason}")
+                    if not isinstance(reason, releases.OutOfReach):
+                        self.progress.say(f"{part.title}: no official release here: {reason}")
             raise ToolchainError(
                 f"{part.title} could not be had from {' or '.join(origins)}."
                 + "".join(f"\n  {reason}" for reason in refusals)

@@ -40,6 +40,10 @@ class NotAvailable(Exception):
     """The release cannot be had here; the next way to get the part is tried. Its text says why."""
 
 
+class OutOfReach(NotAvailable):
+    """Its host does not answer or refuses; that has been said when it was found out."""
+
+
 class WrongChecksum(ToolchainError):
     """What was downloaded is not what the publisher or the pinned set says."""
 
@@ -204,7 +208,7 @@ class Downloader:
         parts = urllib.parse.urlsplit(url)
         host = parts.hostname or ""
         if host in self.unreachable:
-            raise NotAvailable(f"{host} is out of reach")
+            raise OutOfReach(f"{host} is out of reach")
         request = urllib.request.Request(url, headers={"User-Agent": "reflector-toolchain"})
         if offset:
             request.add_header("Range", f"bytes={offset}-")
@@ -219,11 +223,11 @@ class Downloader:
             if error.code in (404, 410):
                 raise NotAvailable(f"{url} does not exist (status {error.code})") from error
             self._give_up(host, f"it answers with status {error.code}")
-            raise NotAvailable(f"{host} answers with status {error.code}") from error
+            raise OutOfReach(f"{host} answers with status {error.code}") from error
         except OSError as error:
             reason = getattr(error, "reason", error)
             self._give_up(host, str(reason))
-            raise NotAvailable(f"{host} is out of reach ({reason})") from error
+            raise OutOfReach(f"{host} is out of reach ({reason})") from error
         return response
 
     def _give_up(self, host: str, why: str) -> None:

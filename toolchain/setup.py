@@ -79,7 +79,7 @@ class Catalogue:
         version = self.pins.version(name)
         shared = Part(
             name="plugins",
-            version=version,
+            version="",  # it answers to several, which are among its inputs
             files=("pulumi-resource",),
             platform=platform_name(self.host),
             build=self._go_build("plugins"),

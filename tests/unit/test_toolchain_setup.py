@@ -147,10 +147,11 @@ def test_installed_programs_for_images(
     assert (catalogue.image_part(name).find_installed() is not None) == taken
 
 
-def test_the_plugins_share_one_build_and_aws_has_none(layout: Layout) -> None:
-    catalogue = setup.Catalogue(layout, Pins.read(layout.root))
+def test_the_plugins_share_one_build_and_aws_has_none() -> None:
+    catalogue = setup.Catalogue(Layout(), Pins.read())
     shared = [catalogue.plugin(name).shared for name in setup.REQUIRED_PLUGINS]
     assert all(part is not None and part.name == "plugins" for part in shared)
+    assert len({part.registry_key() for part in shared if part is not None}) == 1
     assert catalogue.plugin("aws").shared is None
     assert catalogue.plugin("aws").build is None
 
