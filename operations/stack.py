@@ -66,19 +66,18 @@ class Stack:
         return state and state / "stacks" / schema().project / f"{self.name}.json"
 
     def ensure(self) -> None:
-        """Make sure the stack exists."""
-        checkpoint = self._checkpoint()
-        if checkpoint is not None and checkpoint.exists():
-            return
+        """Make sure the stack exists, and that git sees nothing of its salt whoever made it."""
         self._keep_salt_out_of_git()
-        selected = subprocess.run(
-            [str(self.layout.bin / "pulumi"), "stack", "select", "--create", "--stack", self.name],
-            cwd=self.layout.root,
-            env=self.environment,
-            check=False,
-        )
-        if selected.returncode != 0:
-            sys.exit(selected.returncode)
+        checkpoint = self._checkpoint()
+        if checkpoint is None or not checkpoint.exists():
+            selected = subprocess.run(
+                [str(self.layout.bin / "pulumi"), "stack", "select", "--create", "--stack", self.name],
+                cwd=self.layout.root,
+                env=self.environment,
+                check=False,
+            )
+            if selected.returncode != 0:
+                sys.exit(selected.returncode)
         self._let_git_see_that_nothing_changed()
 
     def _keep_salt_out_of_git(self) -> None:
