@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import secrets
 import shlex
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ def values(layout: Layout, environ: Mapping[str, str]) -> dict[str, str | None]:
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
     }
-    own = f"file://{layout.state}"
+    own = local_backend(layout.state)
     if _logged_in_elsewhere(layout.pulumi_home, own):
         if environ.get("PULUMI_BACKEND_URL") == own:  # left from before the login, and it would win over it
             result["PULUMI_BACKEND_URL"] = None
@@ -38,6 +39,11 @@ def values(layout: Layout, environ: Mapping[str, str]) -> dict[str, str | None]:
         if name in environ:
             result[name] = None
     return result
+
+
+def local_backend(state: Path) -> str:
+    """Return the backend URL of a state folder; a URL gives three characters a path may hold a meaning of their own."""
+    return "file://" + re.sub("[%#?]", lambda found: f"%{ord(found[0]):02X}", str(state))
 
 
 def _logged_in_elsewhere(pulumi_home: Path, own: str) -> bool:

@@ -29,6 +29,10 @@ def test_it_points_into_the_checkout(layout: Layout) -> None:
     assert found["PULUMI_SKIP_UPDATE_CHECK"] == "true"
 
 
+def test_the_backend_is_a_url() -> None:
+    assert environment.local_backend(Path("/a b/c%20d#e?f")) == "file:///a b/c%2520d%23e%3Ff"
+
+
 @pytest.mark.parametrize(
     ("own", "absent"),
     [
