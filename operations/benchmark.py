@@ -1,8 +1,8 @@
 """`python -m operations.benchmark`: what our own part costs, as ratios measured in one run.
 
 Warm: `pulumi up` on a deployed stack with nothing to change, against the same engine, plugins and Python environment
-running an empty program. The two take turns, and the ratio is taken round by round, so it does not matter if the machine
-speeds up or slows down meanwhile. Cold: `make up` in a fresh clone with an empty home, cache and toolchain folder, step
+running an empty program. The two take turns, and the ratio is taken round by round, so it does not matter if the
+machine speeds up or slows down meanwhile. Cold: `make up` in a fresh clone with an empty home, cache and toolchain folder, step
 by step as it reports itself. The results are written into docs/performance.md.
 """
 
