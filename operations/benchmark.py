@@ -2,8 +2,8 @@
 
 Warm: `pulumi up` on a deployed stack with nothing to change, against the same engine, plugins and Python environment
 running an empty program. The two take turns, and the ratio is taken round by round, so it does not matter if the
-machine speeds up or slows down meanwhile. Cold: `make up` in a fresh clone with an empty home, cache and toolchain folder, step
-by step as it reports itself. The results are written into docs/performance.md.
+machine speeds up or slows down meanwhile. Cold: `make up` in a fresh clone with an empty home, cache and toolchain
+folder, step by step as it reports itself. The results are written into docs/performance.md.
 """
 
 import argparse
