@@ -269,7 +269,8 @@ def run_lanes(lanes: Sequence[Sequence[Callable[[], None]]], progress: Progress)
             try:
                 task()
             except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, where it is raised
-                if not errors:
+                others = [thread for thread in threads if thread is not threading.current_thread()]
+                if not errors and any(thread.is_alive() for thread in others):
                     first = str(error).split("\n")[0]
                     progress.say(f"Failed: {first} (what is already running is finished and kept)")
                 errors.append(error)
