@@ -261,6 +261,7 @@ def _aws_plugin(layout: Layout, pins: Pins) -> Path:
 def run_lanes(lanes: Sequence[Sequence[Callable[[], None]]], progress: Progress) -> None:
     """Run every lane's tasks in order, the lanes side by side; after a failure no further task is begun."""
     errors: list[BaseException] = []
+    ended: list[int] = []
 
     def work(tasks: Sequence[Callable[[], None]]) -> None:
         for task in tasks:
@@ -269,11 +270,11 @@ def run_lanes(lanes: Sequence[Sequence[Callable[[], None]]], progress: Progress)
             try:
                 task()
             except BaseException as error:  # noqa: BLE001 - carried to the caller's thread, where it is raised
-                others = [thread for thread in threads if thread is not threading.current_thread()]
-                if not errors and any(thread.is_alive() for thread in others):
+                if not errors and len(ended) < len(threads) - 1:
                     first = str(error).split("\n")[0]
                     progress.say(f"Failed: {first} (what is already running is finished and kept)")
                 errors.append(error)
+        ended.append(len(tasks))
 
     threads = [threading.Thread(target=work, args=(tasks,), daemon=True) for tasks in lanes if tasks]
     for thread in threads:
