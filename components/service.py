@@ -241,6 +241,9 @@ def service(name: str, args: ServiceArgs, parent: pulumi.Resource) -> docker.Con
             replace_on_changes=["*"],
             # The name is fixed and so may be the ports: the old one has to go first, whoever asked for the replacement.
             delete_before_replace=True,
+            # A network made anew, because somebody had removed it, has the same name but nobody on it, and the name is
+            # all the provider compares.
+            replacement_trigger=pulumi.Output.all(*(host.networks[role].id for role in sorted(args.networks))),
             custom_timeouts=pulumi.CustomTimeouts(create=go_duration(wait_seconds + 300)),
             hooks=host.hooks,
         ),
