@@ -52,6 +52,7 @@ class RemoteHost:
 
     address: Final = _FAR
     """Of what it publishes."""
+    ssh_port: Final = _SSH_PORT
     docker_host: Final = f"ssh://root@{_FAR}:{_SSH_PORT}"
 
     def __init__(self) -> None:

@@ -96,6 +96,20 @@ def test_another_host_is_left_as_clean_as_this_one(stack: Stack) -> None:
     assert sorted(stack.host.ids("volume", stack.prefix)) == volumes != []
 
 
+@pytest.mark.parametrize(
+    ("service", "gets_out"), [("postgres", False), ("redis", False), ("garage", False), ("server", True)]
+)
+def test_only_the_application_has_a_way_out(
+    deployment: Stack, remote: RemoteHost, service: str, gets_out: bool
+) -> None:
+    # Both images hold bash, which can open a connection by itself.
+    attempt = f"exec 3<> /dev/tcp/{remote.address}/{remote.ssh_port} && head -c 4 <&3"
+    name = f"{deployment.prefix}-{service}"
+    done = run(["docker", "--host", deployment.host.address, "exec", name, "timeout", "5", "bash", "-c", attempt])
+    assert ("SSH-" in done.output) is gets_out, done.output
+    assert (done.status == 0) is gets_out
+
+
 def test_ssh_is_only_ever_asked_for_the_other_host(remote: RemoteHost) -> None:
     # The test's own proof: the way over ssh leads to the second daemon and not to this machine's.
     environment = {**os.environ, **remote.environment, "DOCKER_HOST": remote.docker_host}
