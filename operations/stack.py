@@ -133,12 +133,16 @@ def _is_stale(lock: Mapping[str, Any]) -> bool:
         return False
     try:
         os.kill(lock["pid"], 0)
-        # The name stands in parentheses and may hold any character; the state follows it.
-        name, _, rest = Path(f"/proc/{lock['pid']}/stat").read_text(encoding="utf-8").partition("(")[2].rpartition(")")
-    except (ProcessLookupError, FileNotFoundError):
+    except ProcessLookupError:
         return True
     except PermissionError:
         return False
-    # Killed, but its parent is gone too and nobody has collected it, as in a container without an init process; or the
-    # number is another process's by now.
-    return rest.split()[0] in {"Z", "X"} or "pulumi" not in name
+    # The number may be another process's by now; ps knows on every system, and says nothing of one that just ended.
+    process = subprocess.run(
+        ["ps", "-o", "stat=,comm=", "-p", str(lock["pid"])],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    # Z: killed, but nobody has collected it yet, as in a container whose first process does not care.
+    return process.startswith("Z") or "pulumi" not in process
