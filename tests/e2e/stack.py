@@ -278,19 +278,23 @@ class Stack:
             assert done.stdout.startswith("{"), f"{name} cannot tell its wiring: {done.stderr}"
             answer: dict[str, Any] = json.loads(done.stdout)
             assert (done.returncode == 0) is answer["ok"]
-            if answer["ok"] or time.monotonic() > deadline:
+            if not self._broken(answer) or time.monotonic() > deadline:
                 return answer
             time.sleep(2)
 
-    def broken_wires(self) -> dict[str, dict[str, Any]]:
-        """Return what does not work, by service and dependency; empty if everything does."""
-        broken: dict[str, dict[str, Any]] = {}
-        for service in sorted(self.services.intersection(WIRED)):
-            answer = self.wiring(service)
-            if not answer["ok"]:
-                entries = {name: entry for name, entry in answer.items() if isinstance(entry, dict)}
-                broken[service] = {name: entry["error"] for name, entry in entries.items() if not entry["ok"]}
+    def _broken(self, answer: Mapping[str, Any]) -> dict[str, str]:
+        entries = {name: entry for name, entry in answer.items() if isinstance(entry, dict)}
+        assert entries
+        broken = {name: entry["error"] for name, entry in entries.items() if not entry["ok"]}
+        # Without a model the probe misses one, as Reflector itself would as soon as it needs it.
+        if self.settings().get("llm") == "none" and broken.get("llm") == "LLM_URL is not set":
+            del broken["llm"]
         return broken
+
+    def broken_wires(self) -> dict[str, dict[str, str]]:
+        """Return what does not work and why, by service and dependency; empty if everything does."""
+        broken = {service: self._broken(self.wiring(service)) for service in sorted(self.services.intersection(WIRED))}
+        return {service: errors for service, errors in broken.items() if errors}
 
     @property
     def services(self) -> set[str]:

@@ -32,6 +32,7 @@ def test_a_service_reaches_all_it_depends_on(deployment: Stack, service: str) ->
     assert checks
     assert {name: entry["error"] for name, entry in checks.items() if not entry["ok"]} == {}
     assert answer["ok"] is True
+    assert answer["role"] == service
 
 
 def test_the_outputs_are_complete(deployment: Stack) -> None:
