@@ -131,18 +131,10 @@ def _is_stale(lock: Mapping[str, Any]) -> bool:
     """Return whether a lock of the file backend belongs to a process of this machine that is no more."""
     if lock["hostname"] != socket.gethostname():
         return False
-    try:
-        os.kill(lock["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    # The number may be another process's by now; ps knows on every system, and says nothing of one that just ended.
+    # ps knows on every system, and says nothing of a process that is no more.
     process = subprocess.run(
-        ["ps", "-o", "stat=,comm=", "-p", str(lock["pid"])],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout
-    # Z: killed, but nobody has collected it yet, as in a container whose first process does not care.
-    return process.startswith("Z") or "pulumi" not in process
+        ["ps", "-o", "stat=,comm=", "-p", str(lock["pid"])], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    # Killed, but its parent is gone too and nobody has collected it ("Z"), as in a container without an init process; or
+    # the number is another process's by now.
+    return process.startswith(("Z", "X")) or "pulumi" not in process
