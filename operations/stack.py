@@ -135,6 +135,6 @@ def _is_stale(lock: Mapping[str, Any]) -> bool:
     process = subprocess.run(
         ["ps", "-o", "stat=,comm=", "-p", str(lock["pid"])], capture_output=True, text=True, check=False
     ).stdout.strip()
-    # Killed, but its parent is gone too and nobody has collected it ("Z"), as in a container without an init process; or
+    # Killed, but its parent is gone too and nobody has collected it ("Z"), as in a container without an init; or
     # the number is another process's by now.
     return process.startswith(("Z", "X")) or "pulumi" not in process
