@@ -20,22 +20,24 @@ printf '%s' "$BASE_CADDYFILE" > {caddyfile.BASE_FILE}
 exec caddy run --config {caddyfile.BASE_FILE} --adapter caddyfile
 """
 
-# A release is unpacked beside the live one, judged by Caddy itself, and only then made live: come what may, a restart
-# finds a whole configuration. Reloading hands the sockets over, so no request is dropped.
+# The certificate is replaced in one move and read at the next handshake. A changed release is taken over by a reload,
+# and made live only then: whatever happens, a restart finds a configuration that works.
 _DELIVER: Final = f"""\
 set -eu
 umask 077
 cd {caddyfile.CONFIG_DIRECTORY}
-mkdir -p releases
-rm -rf incoming && mkdir incoming
+rm -rf incoming && mkdir -p incoming releases
 base64 -d | tar -x -f - -C incoming
-release=$(cat incoming/identifier)
-rm -rf "releases/$release" && mv incoming "releases/$release"
-CADDY_RELEASE="$PWD/releases/$release" caddy validate --config {caddyfile.BASE_FILE} --adapter caddyfile
-ln -sfn "releases/$release" live.new && mv -T live.new live
-caddy reload --config {caddyfile.BASE_FILE} --adapter caddyfile --address unix/{caddyfile.ADMIN_SOCKET}
-for old in releases/*; do
-    [ "$old" = "releases/$release" ] || rm -rf "$old"
+mv incoming/{caddyfile.CERTIFICATE_FILE} {caddyfile.CERTIFICATE_FILE}
+release=releases/$(cat incoming/identifier)
+if [ "$(readlink live || true)" != "$release" ]; then
+    rm -rf "$release" && mv incoming "$release"
+    CADDY_RELEASE="$PWD/$release" caddy reload --config {caddyfile.BASE_FILE} --adapter caddyfile \\
+        --address unix/{caddyfile.ADMIN_SOCKET}
+    ln -sfn "$release" live.new && mv -T live.new live
+fi
+for old in incoming releases/*; do
+    [ "$old" = "$release" ] || rm -rf "$old"
 done
 """
 
@@ -63,8 +65,8 @@ class CaddyArgs:
 class Caddy(pulumi.ComponentResource):
     """The edge: TLS, redirects and routes to the application and the object store.
 
-    Routes and certificate are delivered into its volume and taken over by a graceful reload, so neither a renewal nor a
-    changed route replaces the container or drops a request.
+    Certificate and routes are delivered into its volume. A renewed certificate is served from the next handshake on,
+    without so much as a reload; changed routes are taken over by one. Neither replaces the container.
     """
 
     ready: pulumi.Resource
@@ -109,7 +111,14 @@ class Caddy(pulumi.ComponentResource):
                 },
                 health=HealthCheck(
                     # No -T: Debian's busybox crashes on it, and Docker has a time-out of its own.
-                    test=("CMD", "wget", "-q", "-O", "/dev/null", f"http://127.0.0.1:{caddyfile.HEALTH_PORT}/healthy"),
+                    test=(
+                        "CMD",
+                        "wget",
+                        "-q",
+                        "-O",
+                        "/dev/null",
+                        f"http://127.0.0.1:{caddyfile.LOOPBACK_PORT}/healthy",
+                    ),
                     timeout_seconds=6,
                     start_period_seconds=30,
                 ),
@@ -119,18 +128,16 @@ class Caddy(pulumi.ComponentResource):
             ),
             self,
         )
-        release = pulumi.Output.all(
-            certificate_pem=args.certificate.certificate_pem, private_key_pem=args.certificate.private_key_pem
-        ).apply(
-            lambda pem: _release_archive(
-                caddyfile.release(
-                    app_names=args.app_names,
-                    s3_name=args.s3_name,
-                    https_port=args.https_port,
-                    http_port=args.http_port,
-                    certificate_pem=pem["certificate_pem"],
-                    private_key_pem=pem["private_key_pem"],
-                )
+        release = caddyfile.release(
+            app_names=args.app_names, s3_name=args.s3_name, https_port=args.https_port, http_port=args.http_port
+        )
+        delivery = pulumi.Output.all(args.certificate.certificate_pem, args.certificate.private_key_pem).apply(
+            lambda pem: archive(
+                {
+                    "identifier": release.identifier,
+                    caddyfile.SITE_FILE: release.site,
+                    caddyfile.CERTIFICATE_FILE: caddyfile.certificate(*pem),
+                }
             )
         )
         self.ready = step(
@@ -140,18 +147,8 @@ class Caddy(pulumi.ComponentResource):
                 container=container,
                 service="caddy",
                 script=_DELIVER,
-                stdin=pulumi.Output.secret(release),
+                stdin=pulumi.Output.secret(delivery),
             ),
             self,
         )
         self.register_outputs({})
-
-
-def _release_archive(release: caddyfile.Release) -> str:
-    return archive(
-        {
-            "identifier": release.identifier,
-            caddyfile.SITE_FILE: release.site,
-            caddyfile.CERTIFICATE_FILE: release.certificate,
-        }
-    )

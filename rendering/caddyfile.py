@@ -1,8 +1,11 @@
 """The Caddyfile, in two parts.
 
-The *base* is fixed for the life of the container: global options, a health listener on loopback, and an import of
-whatever release is live. The *site* is a release: it names the certificate by a path that contains its hash, because
-Caddy compares configuration text and would otherwise keep serving an old certificate behind an unchanged path.
+The *base* is fixed for the life of the container: global options, a listener on loopback, and an import of whatever
+release is live. The *site* is a release: routes and names, taken over by a reload.
+
+The certificate is in neither. Caddy asks for it at each TLS handshake, on the loopback listener, which reads it from a
+file: a renewed one is served as soon as the file is replaced. A reload would start new HTTP servers, and the old ones
+drop whatever request reaches a connection they have just accepted (Go's net/http, since 1.22).
 """
 
 import hashlib
@@ -11,23 +14,25 @@ from dataclasses import dataclass
 from typing import Final
 
 CONFIG_DIRECTORY: Final = "/config/reflector"
-"""Inside the volume mounted at /config: the base, the releases and the link `live` to one of them."""
+"""Inside the volume mounted at /config: the base, the certificate, the releases and the link `live` to one of them."""
 BASE_FILE: Final = f"{CONFIG_DIRECTORY}/Caddyfile"
-ADMIN_SOCKET: Final = "/run/caddy/admin.sock"
-HEALTH_PORT: Final = 2080
-SITE_FILE: Final = "site.caddy"
 CERTIFICATE_FILE: Final = "edge.pem"
+"""Relative to CONFIG_DIRECTORY: the leaf, its chain and its key."""
+SITE_FILE: Final = "site.caddy"
+ADMIN_SOCKET: Final = "/run/caddy/admin.sock"
+LOOPBACK_PORT: Final = 2080
 
 
 def base(default_name: str) -> str:
     """Return the part that only changes with the container.
 
-    `default_name` is the name whose certificate answers clients that send no SNI, as those do that use an address.
+    `default_name` is taken for the name a client means that sends none, as those do that use an address.
     """
     return f"""{{
 	admin unix/{ADMIN_SOCKET}
 	persist_config off
-	auto_https disable_redirects
+	auto_https off
+	skip_install_trust
 	default_sni {default_name}
 	fallback_sni {default_name}
 	grace_period 30s
@@ -39,9 +44,16 @@ def base(default_name: str) -> str:
 	}}
 }}
 
-http://127.0.0.1:{HEALTH_PORT} {{
+http://127.0.0.1:{LOOPBACK_PORT} {{
 	bind 127.0.0.1
-	respond /healthy 200
+	handle /healthy {{
+		respond 200
+	}}
+	handle /certificate {{
+		root * {CONFIG_DIRECTORY}
+		rewrite * /{CERTIFICATE_FILE}
+		file_server
+	}}
 }}
 
 import {{$CADDY_RELEASE:{CONFIG_DIRECTORY}/live}}/*.caddy
@@ -53,82 +65,67 @@ class Release:
     """One deliverable configuration of the edge."""
 
     identifier: str
-    """16 hex digits over everything in the release."""
+    """16 hex digits over the site."""
     site: str
     """Caddyfile text."""
-    certificate: str
-    """The leaf, its chain and its key, PEM."""
 
 
-def release(
-    *,
-    app_names: Sequence[str],
-    s3_name: str,
-    https_port: int,
-    http_port: int,
-    certificate_pem: str,
-    private_key_pem: str,
-) -> Release:
-    """Return the release that serves these names with this certificate.
+def release(*, app_names: Sequence[str], s3_name: str, https_port: int, http_port: int) -> Release:
+    """Return the release that serves these names.
 
     Shape: `app_names` are DNS names and addresses of the application, the canonical one first; `s3_name` is the object
     store's, empty where there is none here.
     """
-    certificate = f"{certificate_pem.strip()}\n{private_key_pem.strip()}\n"
-
-    def site(directory: str) -> str:
-        return _site(app_names, s3_name, https_port, http_port, f"{directory}/{CERTIFICATE_FILE}")
-
-    identifier = hashlib.sha256(f"{certificate}\n{site('')}".encode()).hexdigest()[:16]
-    return Release(
-        identifier=identifier, site=site(f"{CONFIG_DIRECTORY}/releases/{identifier}"), certificate=certificate
-    )
+    site = _site(app_names, s3_name, https_port, http_port)
+    return Release(identifier=hashlib.sha256(site.encode()).hexdigest()[:16], site=site)
 
 
-def _site(app_names: Sequence[str], s3_name: str, https_port: int, http_port: int, certificate_path: str) -> str:
-    def addresses(names: Sequence[str]) -> str:
-        return ", ".join(f"https://{f'[{name}]' if ':' in name else name}:{https_port}" for name in names)
+def certificate(certificate_pem: str, private_key_pem: str) -> str:
+    """Return the content of the certificate file."""
+    return f"{certificate_pem.strip()}\n{private_key_pem.strip()}\n"
 
+
+def _site(app_names: Sequence[str], s3_name: str, https_port: int, http_port: int) -> str:
     public_port = "" if https_port == 443 else f":{https_port}"
     # A browser applies HSTS to every port of a name, so on localhost it would break a developer's other services.
-    hsts = not app_names[0].endswith("localhost")
-    sites = [
-        f"""(edge) {{
-	tls {certificate_path} {certificate_path}
-	encode zstd gzip
-	header {{
-		-Server
-		X-Content-Type-Options nosniff
-		Referrer-Policy strict-origin-when-cross-origin
-		X-Frame-Options SAMEORIGIN
-		Permissions-Policy "geolocation=(), payment=(), usb=()"
-{'		Strict-Transport-Security "max-age=31536000"' + chr(10) if hsts else ""}	}}
-}}
-""",
-        f"""http://:{http_port} {{
+    hsts = '\n\t\t\tStrict-Transport-Security "max-age=31536000"' if not app_names[0].endswith("localhost") else ""
+    # No compression and no headers of ours there: what S3 clients get must be what the store said.
+    store = f"""	@store host {s3_name}
+	handle @store {{
+		reverse_proxy garage:3900
+	}}
+
+"""
+    return f"""http://:{http_port} {{
 	redir https://{{host}}{public_port}{{uri}} 308
 }}
-""",
-        f"""{addresses(app_names)} {{
-	import edge
 
-	@backend path /v1/* /health
-	handle @backend {{
-		reverse_proxy server:1250
+https://:{https_port} {{
+	tls {{
+		get_certificate http http://127.0.0.1:{LOOPBACK_PORT}/certificate
 	}}
+{store if s3_name else ""}	@application host {" ".join(app_names)}
+	handle @application {{
+		encode zstd gzip
+		header {{
+			-Server
+			X-Content-Type-Options nosniff
+			Referrer-Policy strict-origin-when-cross-origin
+			X-Frame-Options SAMEORIGIN
+			Permissions-Policy "geolocation=(), payment=(), usb=()"{hsts}
+		}}
+
+		@backend path /v1/* /health
+		handle @backend {{
+			reverse_proxy server:1250
+		}}
+		handle {{
+			reverse_proxy web:3000
+		}}
+	}}
+
 	handle {{
-		reverse_proxy web:3000
+		respond "No such name is served here." 421
 	}}
-}}
-""",
-    ]
-    if s3_name:
-        # No compression and no headers of ours: what S3 clients get must be what the store said.
-        sites.append(
-            f"""{addresses([s3_name])} {{
-	tls {certificate_path} {certificate_path}
-	reverse_proxy garage:3900
 }}
 """
-        )
-    return "\n".join(sites)

@@ -1,7 +1,6 @@
 """Text in, text out: the files and environments other programs read."""
 
 import base64
-import datetime
 import io
 import json
 import os
@@ -9,15 +8,10 @@ import shutil
 import subprocess
 import tarfile
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from rendering import caddyfile, environment, garage, postgres
 from rendering.archive import archive
@@ -35,8 +29,6 @@ def release(**overrides: Any) -> caddyfile.Release:
         "s3_name": "s3.reflector.example.com",
         "https_port": 443,
         "http_port": 80,
-        "certificate_pem": CERTIFICATE,
-        "private_key_pem": KEY,
     }
     return caddyfile.release(**{**given, **overrides})
 
@@ -58,18 +50,24 @@ def test_clients_that_send_no_name_get_the_canonical_ones_certificate() -> None:
     assert "fallback_sni a.test" in base
 
 
-def test_the_health_listener_is_on_loopback_alone() -> None:
+def test_health_and_certificate_are_on_loopback_alone() -> None:
     base = caddyfile.base("a.test")
-    assert "http://127.0.0.1:2080 {\n\tbind 127.0.0.1\n\trespond /healthy 200\n}" in base
+    listener = base[base.index("http://127.0.0.1:2080 {\n\tbind 127.0.0.1\n") :]
+    assert "handle /healthy {" in listener
+    assert "handle /certificate {\n\t\troot * /config/reflector\n\t\trewrite * /edge.pem\n" in listener
 
 
-def test_every_name_of_the_application_is_served() -> None:
-    site = release(app_names=["a.test", "localhost", "127.0.0.1"], https_port=8443).site
-    assert "https://a.test:8443, https://localhost:8443, https://127.0.0.1:8443 {" in site
+def test_caddy_makes_no_certificate_of_its_own() -> None:
+    base = caddyfile.base("a.test")
+    assert "\tauto_https off\n" in base
+    assert "\tskip_install_trust\n" in base
 
 
-def test_an_ipv6_address_stands_in_brackets() -> None:
-    assert "https://a.test:443, https://[::1]:443 {" in release(app_names=["a.test", "::1"]).site
+def test_every_name_of_the_application_is_served_and_no_other() -> None:
+    site = release(app_names=["a.test", "localhost", "127.0.0.1", "::1"], https_port=8443).site
+    assert "https://:8443 {" in site
+    assert "@application host a.test localhost 127.0.0.1 ::1\n\thandle @application {" in site
+    assert 'handle {\n\t\trespond "No such name is served here." 421\n\t}' in site
 
 
 @pytest.mark.parametrize(("port", "target"), [(443, "https://{host}{uri}"), (8443, "https://{host}:8443{uri}")])
@@ -89,13 +87,13 @@ def test_only_a_real_domain_is_pinned_to_https(name: str, expected: bool) -> Non
 
 def test_the_api_goes_to_the_server_and_the_rest_to_the_web() -> None:
     site = release().site
-    assert "@backend path /v1/* /health\n\thandle @backend {\n\t\treverse_proxy server:1250" in site
-    assert "handle {\n\t\treverse_proxy web:3000" in site
+    assert "@backend path /v1/* /health\n\t\thandle @backend {\n\t\t\treverse_proxy server:1250" in site
+    assert "handle {\n\t\t\treverse_proxy web:3000" in site
 
 
 def test_the_object_store_is_served_untouched() -> None:
     site = release().site
-    _, _, store = site.partition("https://s3.reflector.example.com:443 {\n")
+    store = site[site.index("@store host s3.reflector.example.com") : site.index("@application")]
     assert "reverse_proxy garage:3900" in store
     assert "encode" not in store
     assert "header" not in store, "what S3 clients get must be what the store said"
@@ -104,19 +102,19 @@ def test_the_object_store_is_served_untouched() -> None:
 def test_without_a_store_there_is_no_route_to_one() -> None:
     site = release(s3_name="").site
     assert "garage" not in site
-    assert "https://:" not in site
+    assert "@store" not in site
 
 
-def test_a_new_certificate_changes_the_path_it_is_at() -> None:
-    first, second = release(), release(certificate_pem=CERTIFICATE.replace("Leaf", "Next"))
-    assert first.identifier != second.identifier
-    assert f"/config/reflector/releases/{first.identifier}/edge.pem" in first.site
-    assert first.identifier not in second.site, "Caddy keeps serving an old certificate behind an unchanged path"
+def test_the_certificate_is_asked_for_at_each_handshake() -> None:
+    site = release().site
+    assert "tls {\n\t\tget_certificate http http://127.0.0.1:2080/certificate\n\t}" in site, (
+        "a certificate in the configuration would take a reload, which drops requests"
+    )
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"app_names": ["b.test"]}, {"s3_name": ""}, {"https_port": 1}, {"http_port": 1}, {"private_key_pem": "x"}],
+    [{"app_names": ["b.test"]}, {"s3_name": ""}, {"https_port": 1}, {"http_port": 1}],
 )
 def test_anything_new_makes_a_new_release(change: dict[str, Any]) -> None:
     assert release(**change).identifier != release().identifier
@@ -127,8 +125,8 @@ def test_the_same_configuration_is_the_same_release() -> None:
     assert len(release().identifier) == 16
 
 
-def test_a_release_holds_the_leaf_before_its_key() -> None:
-    certificate = release().certificate
+def test_the_certificate_file_holds_the_leaf_before_its_key() -> None:
+    certificate = caddyfile.certificate(CERTIFICATE, KEY)
     assert certificate.index("CERTIFICATE") < certificate.index("PRIVATE KEY")
     assert certificate.endswith("\n")
 
@@ -152,28 +150,6 @@ def caddy() -> Path:
     pytest.skip(line)
 
 
-@pytest.fixture(scope="module")
-def throw_away_certificate() -> Iterator[tuple[str, str]]:
-    """A self-signed certificate and its key, PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "reflector.test")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("reflector.test")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
-    yield certificate.public_bytes(pem).decode(), private.decode()
-
-
 @pytest.mark.parametrize(
     "shape",
     [
@@ -182,17 +158,11 @@ def throw_away_certificate() -> Iterator[tuple[str, str]]:
         {"app_names": ["reflector.example.com", "2001:db8::1"], "s3_name": ""},
     ],
 )
-def test_caddy_itself_takes_the_rendered_files(
-    caddy: Path, throw_away_certificate: tuple[str, str], tmp_path: Path, shape: dict[str, Any]
-) -> None:
-    certificate_pem, private_key_pem = throw_away_certificate
-    made = release(certificate_pem=certificate_pem, private_key_pem=private_key_pem, **shape)
+def test_caddy_itself_takes_the_rendered_files(caddy: Path, tmp_path: Path, shape: dict[str, Any]) -> None:
     folder = tmp_path / "release"
     folder.mkdir()
-    # The paths inside are the container's; here they are this test's.
-    inside = f"{caddyfile.CONFIG_DIRECTORY}/releases/{made.identifier}"
-    (folder / caddyfile.SITE_FILE).write_text(made.site.replace(inside, str(folder)))
-    (folder / caddyfile.CERTIFICATE_FILE).write_text(made.certificate)
+    site = folder / caddyfile.SITE_FILE
+    site.write_text(release(**shape).site)
     base = tmp_path / "Caddyfile"
     base.write_text(caddyfile.base(shape["app_names"][0]))
     done = subprocess.run(
@@ -203,8 +173,9 @@ def test_caddy_itself_takes_the_rendered_files(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    formatted = subprocess.run([caddy, "fmt", base], capture_output=True, text=True, check=False)
-    assert formatted.returncode == 0, f"Caddy would format the base otherwise: {formatted.stderr}"
+    for file in (base, site):
+        formatted = subprocess.run([caddy, "fmt", file], capture_output=True, text=True, check=False)
+        assert formatted.returncode == 0, f"Caddy would format {file.name} otherwise: {formatted.stderr}"
 
 
 # --- Garage -----------------------------------------------------------------------------------------------------------
