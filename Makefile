@@ -13,7 +13,7 @@ PYTEST = $(RUN) $(DEV)/python -m pytest
 PYTHON_SOURCES = $(wildcard __main__.py components operations pki policy rendering settings tests toolchain images/probe)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up preview down test check check-python check-go check-shell unit program e2e images doctor pin pin-check clean docs docs-check
+.PHONY: help setup setup-dev up preview down test check check-python check-go check-shell unit program e2e images doctor pin pin-check clean docs docs-check benchmark
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -83,3 +83,6 @@ docs: setup-dev ## make the generated parts of the documentation anew
 
 docs-check: setup-dev
 	@$(DEV)/python -m operations.documentation --check
+
+benchmark: ## measure what our own part costs, on a deployed stack: make benchmark [ARGS=--cold]
+	@$(RUN) .toolchain/venv/bin/python -m operations.benchmark --stack $(STACK) $(ARGS)
