@@ -104,9 +104,15 @@ def test_nobody_is_trusted_who_does_not_trust_our_authority(deployment: Stack) -
         deployment.edge.connect(context=ssl.create_default_context())
 
 
-def test_a_name_nobody_configured_is_refused(deployment: Stack) -> None:
+def test_a_name_nobody_configured_is_not_served(deployment: Stack) -> None:
     with pytest.raises(ssl.SSLError):
         deployment.edge.connect(name="other.reflector.test")
+    assert deployment.edge.ask("GET", "/health", headers={"Host": "other.reflector.test"}).status == 421
+
+
+def test_the_edge_knows_no_authority_but_ours(deployment: Stack) -> None:
+    # Left to itself, Caddy makes one of its own for localhost.
+    assert deployment.inside("caddy", "find", "/data", "/config", "-name", "*.key") == ""
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
