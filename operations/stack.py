@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from settings.schema import schema
 from toolchain import environment
@@ -58,8 +59,8 @@ class Stack:
     @property
     def _local_state(self) -> Path | None:
         """The folder of the state if it is kept in files, None for any other backend."""
-        backend = self.environment.get("PULUMI_BACKEND_URL", "")
-        return Path(backend.removeprefix("file://")) / ".pulumi" if backend.startswith("file://") else None
+        backend = urlsplit(self.environment.get("PULUMI_BACKEND_URL", ""))
+        return Path(unquote(backend.path)) / ".pulumi" if backend.scheme == "file" else None
 
     def _checkpoint(self) -> Path | None:
         state = self._local_state
