@@ -44,9 +44,9 @@ def main() -> int:
     page = layout.root / PAGE
     text = page.read_text(encoding="utf-8")
     stack = Stack(name=arguments.stack, layout=layout)
-    text = _replaced(text, "warm", warm(stack, arguments.rounds))
+    text = replaced(text, "warm", warm(stack, arguments.rounds))
     if arguments.cold:
-        text = _replaced(text, "cold", cold(layout))
+        text = replaced(text, "cold", cold(layout))
     page.write_text(text, encoding="utf-8")
     print(f"Written into {PAGE}.")
     return 0
@@ -134,7 +134,8 @@ def cold(layout: Layout) -> str:
 
 def cold_table(log: Sequence[str], seconds: float) -> list[str]:
     """Return the table of a cold run: the steps its log reports as done, with the time each took, and the sum."""
-    done = re.compile(r"^(?P<step>.+?)[:,]? done[ ,(]+(?P<time>\d[^)]*?)\)?\.?$")
+    # As toolchain/progress.py says that a step has ended.
+    done = re.compile(r"^(?P<step>.+): done in (?P<time>[\d.]+ (?:s|min \d\d s))$")
     steps = [(match["step"], match["time"]) for line in log if (match := done.match(line))]
     return [
         f"{_machine()}; empty home, caches and toolchain folder; everything from the package registries.",
@@ -171,7 +172,11 @@ def _machine() -> str:
     return f"{os.cpu_count()} cores"
 
 
-def _replaced(text: str, name: str, table: str) -> str:
+def replaced(text: str, name: str, table: str) -> str:
+    """Return the page `text` with `table` between the markers of `name`.
+
+    Raises: ValueError if the page has no such markers.
+    """
     begin, end = f"<!-- benchmark {name} -->", f"<!-- end {name} -->"
     head, found, rest = text.partition(begin)
     _, closed, tail = rest.partition(end)
