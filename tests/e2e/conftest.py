@@ -54,6 +54,7 @@ def _deployment(host: DockerHost, checkout: Checkout, history: list[str]) -> Ite
             "https_port": str(free_port()),
             "http_port": str(free_port()),
             "health_interval_seconds": "2",
+            "startup_limit_seconds": "10",
             "extra_names": ["DNS:meet.reflector.test"],
         },
     )

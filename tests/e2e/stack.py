@@ -170,7 +170,8 @@ class Stack:
     def start(self, command: str, *flags: str) -> Run:
         """Start one of the commands behind `make`: up, preview or down."""
         python = str(self.checkout.layout.venv / "bin" / "python")
-        self.settled = False
+        if command != "preview":
+            self.settled = False
         return self.checkout.start(
             python, "-m", "operations", command, "--stack", self.name, *flags, environment=self.environment
         )
