@@ -26,6 +26,7 @@ DOMAIN: Final = "reflector.test"
 WIRED: Final = ("server", "worker", "beat", "hatchet-worker-llm", "web", "hatchet", "transcription")
 """Services the probe plays, which can say whether all they depend on works."""
 
+_SALT: Final = "encryptionsalt:"
 _UP_SECONDS: Final = 1500  # the first one builds the images
 _QUICK_SECONDS: Final = 180  # a run of the engine that deploys nothing
 
@@ -62,6 +63,10 @@ class Checkout:
                 target = root / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, target, follow_symlinks=False)
+        for file in root.glob("Pulumi.*.yaml"):
+            # Where the checkout has been deployed, it holds the salt of another passphrase.
+            lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+            file.write_text("".join(line for line in lines if not line.startswith(_SALT)), encoding="utf-8")
         source = Layout()
         self.layout.home.mkdir()
         for part in (source.bin, source.pulumi_home, source.venv, source.images):
@@ -119,7 +124,7 @@ class Checkout:
             dropping = line.startswith(gone) or (dropping and line.startswith(("   ", "  -")))
             if not dropping:
                 lines.append(line)
-        end = next((i for i, line in enumerate(lines) if line.startswith("encryptionsalt:")), len(lines))
+        end = next((i for i, line in enumerate(lines) if line.startswith(_SALT)), len(lines))
         # JSON is YAML, and fits on a line.
         lines[end:end] = [f"  reflector:{key}: {json.dumps(value)}" for key, value in settings.items()]
         self.stack_file(name).write_text("\n".join(lines) + "\n", encoding="utf-8")
