@@ -7,7 +7,7 @@ from tests.e2e.stack import Stack
 pytestmark = pytest.mark.docker
 
 
-def test_what_is_killed_stopped_or_removed_by_hand_is_seen_and_healed(deployment: Stack) -> None:
+def test_containers_killed_stopped_or_removed_by_hand_are_seen_and_healed(deployment: Stack) -> None:
     traces = deployment.leave_traces()
     before = deployment.ids()
     deployment.settled = False
