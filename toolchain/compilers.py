@@ -95,12 +95,12 @@ def ensure_rust(pins: Pins) -> None:
     """Check that `cargo` is new enough for the registry build of Garage; Debian's own is too old to be offered.
 
     rustup's cargo looks for its toolchains below HOME. Where HOME is not the user's own (a fresh one in CI), it is
-    pointed at those of the user's real home.
+    pointed at those of the user's real home. A folder alone tells nothing: rustup makes an empty one when it is asked.
     """
     home = Path(pwd.getpwuid(os.getuid()).pw_dir)
-    for variable, folder in (("RUSTUP_HOME", ".rustup"), ("CARGO_HOME", ".cargo")):
-        if variable not in os.environ and not (Path.home() / folder).exists() and (home / folder).exists():
-            os.environ[variable] = str(home / folder)
+    toolchains = Path(".rustup") / "toolchains"
+    if "RUSTUP_HOME" not in os.environ and not (Path.home() / toolchains).exists() and (home / toolchains).exists():
+        os.environ["RUSTUP_HOME"] = str(home / ".rustup")
     cargo_bin = home / ".cargo" / "bin"
     if shutil.which("cargo") is None and (cargo_bin / "cargo").exists():
         os.environ["PATH"] = f"{cargo_bin}{os.pathsep}{os.environ['PATH']}"

@@ -263,7 +263,10 @@ def test_rust_must_be_new_enough(
 
 def test_a_fresh_home_still_finds_the_users_rust(bare: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     real = tmp_path / "real"
-    (real / ".rustup").mkdir(parents=True)
+    (real / ".rustup" / "toolchains").mkdir(parents=True)
+    fresh = tmp_path / "fresh"
+    (fresh / ".rustup").mkdir(parents=True)  # as rustup itself makes it when it is asked for a version
+    monkeypatch.setenv("HOME", str(fresh))
     program(bare, "rustc", "echo 'rustc 99.0.0'")
     (real / ".cargo").mkdir()
     program(real / ".cargo" / "bin", "cargo", "exit 0")
