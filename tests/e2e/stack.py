@@ -291,11 +291,7 @@ class Stack:
     def _broken(self, answer: Mapping[str, Any]) -> dict[str, str]:
         entries = {name: entry for name, entry in answer.items() if isinstance(entry, dict)}
         assert entries
-        broken = {name: entry["error"] for name, entry in entries.items() if not entry["ok"]}
-        # Without a model the probe misses one, as Reflector itself would as soon as it needs it.
-        if self.settings().get("llm") == "none" and broken.get("llm") == "LLM_URL is not set":
-            del broken["llm"]
-        return broken
+        return {name: entry["error"] for name, entry in entries.items() if not entry["ok"]}
 
     def broken_wires(self) -> dict[str, dict[str, str]]:
         """Return what does not work and why, by service and dependency; empty if everything does."""

@@ -339,3 +339,11 @@ def test_an_edge_with_an_unknown_root_is_refused(edge: tuple[int, ssl.SSLContext
     env = Environment({"BASE_URL": "https://r.test:8443", "PROBE_EDGE": f"127.0.0.1:{edge[0]}"})
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
         asyncio.run(get_through_edge(env, "BASE_URL", "/health"))
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"), [({}, False), ({"LLM_MODEL": "tiny"}, True), ({"LLM_URL": "http://ollama/v1"}, True)]
+)
+def test_a_language_model_is_only_missed_where_one_was_meant(variables: dict[str, str], expected: bool) -> None:
+    names = [check.name for check in backend.checks("server", Environment(variables))]
+    assert ("llm" in names) is expected

@@ -63,12 +63,17 @@ def checks(role: str, env: Environment) -> list[Check]:
         check_of(env, "cache", check_cache),
         check_of(env, "data", partial(check_data, role=role)),
         check_of(env, "storage", check_storage),
-        check_of(env, "llm", check_llm, seconds=LLM_SECONDS),
+        # A stack without a language model sets none of its variables; one of them alone is a mistake to be told.
+        *([check_of(env, "llm", check_llm, seconds=LLM_SECONDS)] if _has_language_model(env) else []),
         *speech_checks,
         check_of(env, "hatchet", check_engine),
         check_of(env, "urls", check_urls),
         check_of(env, "auth", partial(check_auth, role=role)),
     ]
+
+
+def _has_language_model(env: Environment) -> bool:
+    return any(name in env.values for name in ("LLM_URL", "LLM_MODEL", "LLM_API_KEY"))
 
 
 def beat_checks(role: str, env: Environment) -> list[Check]:
