@@ -31,6 +31,25 @@ def test_another_language_model_replaces_the_backend_only(deployment: Stack) -> 
     assert f"{model}:latest" in deployment.inside("ollama", "ollama", "list")
 
 
+def test_another_hatchet_keeps_the_token_its_workers_have(deployment: Stack) -> None:
+    before = deployment.ids()
+    deployment.configure(memory_mib={**deployment.settings()["memory_mib"], "hatchet": "320"})
+    deployment.up()
+    assert replaced(before, deployment.ids()) == {"hatchet"}, "a token Hatchet still accepts is not minted again"
+    deployment.wait_until_healthy()
+    assert deployment.broken_wires() == {}
+
+
+def test_a_token_that_hatchet_no_longer_accepts_is_minted_again(deployment: Stack) -> None:
+    before = deployment.ids()
+    deployment.inside("hatchet", "rm", "/config/server.yaml")  # its keys, which it makes anew
+    deployment.configure(memory_mib={**deployment.settings()["memory_mib"], "hatchet": "352"})
+    deployment.up()
+    assert replaced(before, deployment.ids()) == {"hatchet", *BACKEND}
+    deployment.wait_until_healthy()
+    assert deployment.broken_wires() == {}
+
+
 def test_another_name_of_the_edge_reaches_the_certificate_and_the_routes_only(deployment: Stack) -> None:
     before = deployment.containers()
     serial = served_serial(deployment)
