@@ -170,7 +170,8 @@ class Status(BaseHTTPRequestHandler):
     """Answers the status its path names."""
 
     def do_GET(self) -> None:
-        self.send_response(int(self.path.strip("/")))
+        wants_token = self.path == "/token" and self.headers["Authorization"] != "Bearer t0ken"
+        self.send_response((401 if wants_token else 200) if self.path == "/token" else int(self.path.strip("/")))
         self.end_headers()
         self.wfile.write(b"body\n")
 
@@ -204,8 +205,8 @@ def curl(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     (tmp_path / "wget").write_text(WGET)
     (tmp_path / "wget").chmod(0o755)
     env = {"PATH": f"{tmp_path}:/usr/local/bin:/usr/bin:/bin"}
-    return lambda *arguments: subprocess.run(
-        ["sh", str(CURL), *arguments], capture_output=True, text=True, check=False, env=env
+    return lambda *arguments, stdin="": subprocess.run(
+        ["sh", str(CURL), *arguments], capture_output=True, text=True, check=False, env=env, input=stdin
     )
 
 
@@ -214,6 +215,16 @@ def test_curl_fails_where_curl_fails(server: str, curl: Callable[..., "subproces
     assert curl("-f", f"{server}/200").stdout == "body\n"
     assert curl("-fsS", "-m", "5", "-o", "/dev/null", f"{server}/503").returncode == 22
     assert curl("-fsS", "-m", "1", "-o", "/dev/null", "http://127.0.0.1:9/").returncode == 22
+
+
+def test_curl_takes_headers_from_standard_input(
+    server: str, curl: Callable[..., "subprocess.CompletedProcess[str]"]
+) -> None:
+    asked = ("-fsS", "-m", "5", "-o", "/dev/null", "-H", "@-")
+    assert curl(*asked, f"{server}/token", stdin="Authorization: Bearer t0ken\n").returncode == 0
+    assert curl(*asked, f"{server}/token", stdin="Authorization: Bearer other\n").returncode == 22
+    assert curl(*asked, "http://127.0.0.1:9/token", stdin="Authorization: Bearer t0ken\n").returncode == 7
+    assert curl("-f", "-H", "Authorization: Bearer t0ken", f"{server}/token").returncode == 2, "it would be an argument"
 
 
 @pytest.mark.parametrize("arguments", [["http://127.0.0.1:9/"], ["-f"], ["-fk", "http://127.0.0.1:9/"], ["-X", "POST"]])
