@@ -19,6 +19,9 @@ from toolchain.progress import Progress
 SOCKET = Path("/var/run/docker.sock")
 """Where Docker listens unless told otherwise."""
 
+PID_FILE = Path("/var/run/docker.pid")
+"""Where dockerd notes its process unless told otherwise."""
+
 START_SECONDS = 60.0
 """How long a daemon started here may take to answer."""
 
@@ -127,6 +130,22 @@ def ensure(
     return found
 
 
+def remove_stale_pid_file(path: Path = PID_FILE) -> None:
+    """Remove the note of a daemon that is no more.
+
+    After an unclean end its number may be another process's, and dockerd then refuses to start because of it.
+    """
+    try:
+        pid = int(path.read_text(encoding="ascii"))
+        name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        name = ""
+    except ValueError:
+        name = "nothing dockerd has written"
+    if name != "dockerd":
+        path.unlink(missing_ok=True)
+
+
 def _start(layout: Layout, progress: Progress, path: Path) -> Facts:
     layout.logs.mkdir(parents=True, exist_ok=True)
     log = layout.logs / "dockerd.log"
@@ -135,6 +154,7 @@ def _start(layout: Layout, progress: Progress, path: Path) -> Facts:
             system.run(["systemctl", "enable", "--now", "docker"], step=step)
             process = None
         else:
+            remove_stale_pid_file()
             with log.open("ab") as sink:
                 # A session of its own: the daemon outlives this command and does not get its Ctrl-C.
                 process = subprocess.Popen(

@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import socketserver
+import subprocess
 import sys
 import textwrap
 import threading
@@ -346,3 +347,29 @@ def test_shell_scripts_are_found_by_ending_and_by_first_line() -> None:
     found = checks.shell_scripts(Layout().root)
     assert {"env.sh", ".ci/run"} <= set(found)
     assert not any(name.endswith(".py") for name in found)
+
+
+def test_the_note_of_a_docker_daemon_that_is_no_more_is_removed(tmp_path: Path) -> None:
+    note = tmp_path / "docker.pid"
+    for stale in (str(os.getpid()), "4194305", "no number"):  # this is no dockerd; above the kernel's highest; garbage
+        note.write_text(stale)
+        daemon.remove_stale_pid_file(note)
+        assert not note.exists(), stale
+    daemon.remove_stale_pid_file(note)
+
+
+def test_the_note_of_a_running_docker_daemon_is_kept(tmp_path: Path) -> None:
+    dockerd = tmp_path / "dockerd"
+    dockerd.symlink_to("/bin/sleep")
+    note = tmp_path / "docker.pid"
+    running = subprocess.Popen([dockerd, "60"])
+    try:
+        # The kernel names a process a moment after Popen has returned.
+        while Path(f"/proc/{running.pid}/comm").read_text().strip() != "dockerd":
+            time.sleep(0.01)
+        note.write_text(str(running.pid))
+        daemon.remove_stale_pid_file(note)
+        assert note.exists()
+    finally:
+        running.kill()
+        running.wait()
