@@ -114,6 +114,13 @@ class Stack:
             lock.unlink()
         if dead:
             print(f"Removed the lock of a run that did not end ({len(dead)}).")
+        # Beside each file the backend keeps its attributes, written in place: a kill in that moment leaves half a file,
+        # and the state itself then counts as unreadable ("EOF"). Nothing needs them.
+        for attributes in (*checkpoint.parent.glob(f"{self.name}.json*.attrs"), *locks.glob("*.attrs")):
+            try:
+                json.loads(attributes.read_text(encoding="utf-8"))
+            except ValueError:
+                attributes.unlink()
         if not json.loads(checkpoint.read_text(encoding="utf-8"))["checkpoint"]["latest"].get("pending_operations"):
             return
         deployment = json.loads(self.ask("stack", "export"))

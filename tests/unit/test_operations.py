@@ -359,6 +359,19 @@ def test_the_lock_of_a_number_that_is_another_programs_by_now_is_removed(stack: 
     assert not lock.exists(), "this process is no engine"
 
 
+def test_half_a_file_of_attributes_does_not_make_the_state_unreadable(stack: Stack) -> None:
+    lock = with_state(stack)
+    checkpoint = stack._checkpoint()
+    assert checkpoint is not None
+    torn, whole = checkpoint.with_name("test.json.attrs"), checkpoint.with_name("test.json.bak.attrs")
+    beside_lock = lock.with_name("lock.json.attrs")
+    torn.write_text("")
+    beside_lock.write_text('{"md5":')
+    whole.write_text("{}")
+    stack.recover()
+    assert (torn.exists(), beside_lock.exists(), whole.exists()) == (False, False, True)
+
+
 def test_the_lock_of_a_running_engine_is_respected(stack: Stack, tmp_path: Path) -> None:
     engine = tmp_path / "pulumi"
     engine.symlink_to("/bin/sleep")
