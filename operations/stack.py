@@ -71,14 +71,9 @@ class Stack:
         self._keep_salt_out_of_git()
         checkpoint = self._checkpoint()
         if checkpoint is None or not checkpoint.exists():
-            selected = subprocess.run(
-                [str(self.layout.bin / "pulumi"), "stack", "select", "--create", "--stack", self.name],
-                cwd=self.layout.root,
-                env=self.environment,
-                check=False,
-            )
-            if selected.returncode != 0:
-                sys.exit(selected.returncode)
+            status = self.pulumi("stack", "select", "--create")
+            if status != 0:
+                sys.exit(status)
         self._let_git_see_that_nothing_changed()
 
     def _keep_salt_out_of_git(self) -> None:

@@ -13,7 +13,6 @@ from typing import Any, Final, TypeVar
 
 import pulumi
 from pulumi.runtime import mocks, rpc, settings
-from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.stack import Stack
 
 T = TypeVar("T")
@@ -253,4 +252,4 @@ def engines() -> Iterator[Engine]:
         asyncio.set_event_loop(asyncio.new_event_loop())
 
 
-__all__ = ["PROJECT", "STACK", "Engine", "Registered", "engines", "is_secret", "resource_pb2", "value_of"]
+__all__ = ["PROJECT", "STACK", "Engine", "Registered", "engines", "is_secret", "value_of"]
