@@ -36,8 +36,8 @@ class Daemon:
             environment |= {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": self.certificates}
         return environment
 
-    def run(self, *arguments: str, timeout_seconds: int = _TIMEOUT_SECONDS) -> str:
-        """Run `docker` with `arguments` and return its standard output.
+    def run(self, *arguments: str, timeout_seconds: int = _TIMEOUT_SECONDS, both_streams: bool = False) -> str:
+        """Run `docker` with `arguments` and return its standard output, or what it writes on both its streams.
 
         Raises: DaemonError with the command's own last words if it fails, hangs or is not installed.
         """
@@ -47,7 +47,8 @@ class Daemon:
             done = subprocess.run(
                 command,
                 env=inherited | self.environment,
-                capture_output=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT if both_streams else subprocess.PIPE,
                 text=True,
                 timeout=timeout_seconds,
                 check=False,
@@ -57,7 +58,8 @@ class Daemon:
         except subprocess.TimeoutExpired:
             raise DaemonError(f"{self.address} did not answer within {timeout_seconds} s") from None
         if done.returncode != 0:
-            raise DaemonError(done.stderr.strip() or f"{' '.join(command)} ended with status {done.returncode}")
+            said = done.stdout if both_streams else done.stderr
+            raise DaemonError(said.strip() or f"{' '.join(command)} ended with status {done.returncode}")
         return done.stdout
 
     def _inspect(self, kind: str, name: str) -> Mapping[str, Any] | None:
@@ -88,15 +90,7 @@ class Daemon:
         checks = state.get("Health", {}).get("Log") or []
         if checks:
             words.append(f"last health check: exit code {checks[-1]['ExitCode']}: {checks[-1]['Output'].strip()}")
-        # docker logs repeats the container's two streams on its own two; the order between them is lost anyway.
-        shell = ("sh", "-c", 'exec docker logs --tail "$1" "$2" 2>&1', "sh", str(lines), name)
-        logs = subprocess.run(
-            shell,
-            env=os.environ | self.environment,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_SECONDS,
-            check=False,
-        )
-        words.append(f"last {lines} log lines:\n{logs.stdout.rstrip()}")
+        # docker logs repeats the container's two streams on its own two.
+        logs = self.run("logs", "--tail", str(lines), name, both_streams=True)
+        words.append(f"last {lines} log lines:\n{logs.rstrip()}")
         return "\n".join(words)

@@ -56,21 +56,24 @@ class Stack:
             check=True,
         ).stdout
 
-    @property
-    def _local_state(self) -> Path | None:
-        """The folder of the state if it is kept in files, None for any other backend."""
+    def _files(self) -> "_StateFiles | None":
+        """Where the state is if it is kept in files, None for any other backend."""
         backend = urlsplit(self.environment.get("PULUMI_BACKEND_URL", ""))
-        return Path(unquote(backend.path)) / ".pulumi" if backend.scheme == "file" else None
-
-    def _checkpoint(self) -> Path | None:
-        state = self._local_state
-        return state and state / "stacks" / schema().project / f"{self.name}.json"
+        if backend.scheme != "file":
+            return None
+        folder = Path(unquote(backend.path)) / ".pulumi"
+        return _StateFiles(
+            checkpoint=folder / "stacks" / schema().project / f"{self.name}.json",
+            locks=folder / "locks" / "organization" / schema().project / self.name,
+        )
 
     def ensure(self) -> None:
-        """Make sure the stack exists, and that git sees nothing of its salt whoever made it."""
+        """Make sure the stack exists and can be read, and that git sees nothing of its salt whoever made it."""
         self._keep_salt_out_of_git()
-        checkpoint = self._checkpoint()
-        if checkpoint is None or not checkpoint.exists():
+        files = self._files()
+        if files is not None:
+            files.remove_torn_attributes()
+        if files is None or not files.checkpoint.exists():
             status = self.pulumi("stack", "select", "--create")
             if status != 0:
                 sys.exit(status)
@@ -97,26 +100,13 @@ class Stack:
 
         What those operations may have made on the Docker host is found by name and label when it is made again.
         """
-        state = self._local_state
-        checkpoint = self._checkpoint()
-        if state is None or checkpoint is None or not checkpoint.exists():
+        files = self._files()
+        if files is None or not files.checkpoint.exists():
             return
-        locks = state / "locks" / "organization" / schema().project / self.name
-        dead = [
-            lock for lock in sorted(locks.glob("*.json")) if _is_stale(json.loads(lock.read_text(encoding="utf-8")))
-        ]
-        for lock in dead:
-            lock.unlink()
-        if dead:
-            print(f"Removed the lock of a run that did not end ({len(dead)}).")
-        # Beside each file the backend keeps its attributes, written in place: a kill in that moment leaves half a file,
-        # and the state itself then counts as unreadable ("EOF"). Nothing needs them.
-        for attributes in (*checkpoint.parent.glob(f"{self.name}.json*.attrs"), *locks.glob("*.attrs")):
-            try:
-                json.loads(attributes.read_text(encoding="utf-8"))
-            except ValueError:
-                attributes.unlink()
-        if not json.loads(checkpoint.read_text(encoding="utf-8"))["checkpoint"]["latest"].get("pending_operations"):
+        removed = files.remove_stale_locks()
+        if removed:
+            print(f"Removed the lock of a run that did not end ({removed}).")
+        if not files.has_pending_operations():
             return
         deployment = json.loads(self.ask("stack", "export"))
         pending: list[dict[str, Any]] = deployment["deployment"].pop("pending_operations", [])
@@ -125,19 +115,65 @@ class Stack:
         self.ask("stack", "import", stdin=json.dumps(deployment))
 
     def outputs(self) -> dict[str, Any]:
-        """Return the stack's outputs, secrets in the clear: for this process only."""
-        outputs: dict[str, Any] = json.loads(self.ask("stack", "output", "--json", "--show-secrets"))
+        """Return the stack's outputs, with "[secret]" in place of each secret."""
+        outputs: dict[str, Any] = json.loads(self.ask("stack", "output", "--json"))
         return outputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StateFiles:
+    """The files of one stack in the engine's file backend."""
+
+    checkpoint: Path
+    locks: Path
+    """Folder with one file for each run that is under way."""
+
+    def remove_torn_attributes(self) -> None:
+        """Remove what makes the whole state count as unreadable ("EOF").
+
+        The backend keeps attributes beside each of its files and writes them in place, so a kill in that moment leaves
+        half a file. Nothing needs them.
+        """
+        beside_checkpoint = self.checkpoint.parent.glob(f"{self.checkpoint.name}*.attrs")
+        for attributes in (*beside_checkpoint, *self.locks.glob("*.attrs")):
+            try:
+                json.loads(attributes.read_text(encoding="utf-8"))
+            except ValueError:
+                attributes.unlink()
+
+    def remove_stale_locks(self) -> int:
+        """Remove the locks of runs that are no more, and return how many there were."""
+        stale = [lock for lock in sorted(self.locks.glob("*.json")) if _is_stale(json.loads(lock.read_text("utf-8")))]
+        for lock in stale:
+            lock.unlink()
+        return len(stale)
+
+    def has_pending_operations(self) -> bool:
+        """Return whether the last run ended in the middle of an operation."""
+        checkpoint = json.loads(self.checkpoint.read_text(encoding="utf-8"))["checkpoint"]
+        return bool(checkpoint["latest"].get("pending_operations"))
 
 
 def _is_stale(lock: Mapping[str, Any]) -> bool:
     """Return whether a lock of the file backend belongs to a process of this machine that is no more."""
     if lock["hostname"] != socket.gethostname():
         return False
-    # ps knows on every system, and says nothing of a process that is no more.
-    process = subprocess.run(
-        ["ps", "-o", "stat=,comm=", "-p", str(lock["pid"])], capture_output=True, text=True, check=False
-    ).stdout.strip()
+    state, name = _process(lock["pid"])
     # Killed, but its parent is gone too and nobody has collected it ("Z"), as in a container without an init; or
     # the number is another process's by now.
-    return process.startswith(("Z", "X")) or "pulumi" not in process
+    return state in {"", "Z", "X"} or "pulumi" not in name
+
+
+def _process(pid: int) -> tuple[str, str]:
+    """Return the state letter and the program name of a process, both empty if there is none."""
+    if sys.platform == "linux":  # where a slim system has no ps
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            return "", ""
+        # The name stands in parentheses and may hold some itself.
+        name, _, rest = stat.partition("(")[2].rpartition(")")
+        return rest.split()[0], name
+    command = ["ps", "-o", "stat=,comm=", "-p", str(pid)]
+    state, _, name = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip().partition(" ")
+    return state[:1], name
