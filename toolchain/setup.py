@@ -208,24 +208,24 @@ def setup(
     aws_due = with_aws and not _aws_plugin(layout, pins).exists()
     obtained: dict[str, Obtained] = {}
 
-    def take(*wanted: Part) -> Callable[[], None]:
+    def take(part: Part) -> Callable[[], None]:
         def work() -> None:
-            for part in wanted:
-                obtained[part.name] = shop.obtain(part)
+            obtained[part.name] = shop.obtain(part)
 
         return work
 
     lanes: list[list[Callable[[], None]]] = [[], []]
     if main_due:
         # The three Go builds share compiled packages and would compile them twice side by side, so they are one lane.
-        lanes[0].append(take(catalogue.engine(), *map(catalogue.plugin, REQUIRED_PLUGINS), catalogue.language()))
+        plugins = map(catalogue.plugin, REQUIRED_PLUGINS)
+        lanes[0] += map(take, (catalogue.engine(), *plugins, catalogue.language()))
         lanes[1].append(lambda: _ignore(venvs.ensure(layout, progress)))
     if aws_due:
         lanes[0].append(take(catalogue.plugin("aws")))
     images_due = with_images and not stamps.current(layout, "images", image_fingerprint)
     if images_due:
-        lanes[0].append(take(*map(catalogue.image_part, ("caddy", "ollama"))))
-        lanes[1].append(take(*map(catalogue.image_part, ("rootfs", "model", "probe", "garage"))))
+        lanes[0] += (take(catalogue.image_part(name)) for name in ("caddy", "ollama"))
+        lanes[1] += (take(catalogue.image_part(name)) for name in ("rootfs", "model", "probe", "garage"))
     if dev and not stamps.current(layout, "dev", test_fingerprint):
         lanes[1].append(lambda: _ignore(venvs.ensure(layout, progress, dev=True)))
     run_lanes(lanes, progress)
