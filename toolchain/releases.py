@@ -33,6 +33,9 @@ ATTEMPTS = 3
 """How often a cut-off transfer is taken up again in one run."""
 
 _CHUNK = 1 << 18
+# A bucket that lets nobody list it says 403 of an object it does not have, get.pulumi.com among them. A proxy that
+# forbids the whole host says so when the tunnel to it is asked for, which is no answer of the host.
+_MISSING = (403, 404, 410)
 _ALGORITHMS = {40: "sha1", 64: "sha256", 128: "sha512"}
 
 
@@ -220,8 +223,8 @@ class Downloader:
         except urllib.error.HTTPError as error:
             if error.code == 416 and offset:
                 raise
-            if error.code in (404, 410):
-                raise NotAvailable(f"{url} does not exist (status {error.code})") from error
+            if error.code in _MISSING:
+                raise NotAvailable(f"{url} is not there (status {error.code})") from error
             self._give_up(host, f"it answers with status {error.code}")
             raise OutOfReach(f"{host} answers with status {error.code}") from error
         except OSError as error:

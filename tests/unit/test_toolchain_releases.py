@@ -10,7 +10,7 @@ import subprocess
 import tarfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +47,8 @@ class Site:
     """How many bytes of the next archives to send before the connection is closed; empty means all."""
     ranges: bool = True
     status: int = 0
+    missing: int = 404
+    """How a file that is not there is answered; stores that do not list their content say 403."""
     requests: list[tuple[str, str]] = field(default_factory=list)
     """(path, Range header) of every request."""
     base: str = ""
@@ -65,7 +67,7 @@ def site() -> Iterator[Site]:
                 return
             content = site.files.get(self.path)
             if content is None:
-                self.send_error(404)
+                self.send_error(site.missing)
                 return
             start = int(asked.removeprefix("bytes=").partition("-")[0]) if asked and site.ranges else 0
             if start >= len(content) and start:
@@ -206,16 +208,27 @@ def test_a_leftover_of_another_file_is_thrown_away(
     assert archive.read_bytes() == ARCHIVE
 
 
+@pytest.mark.parametrize("status", [403, 404, 410])
 def test_a_missing_release_does_not_condemn_the_host(
-    site: Site, downloader: releases.Downloader, tmp_path: Path
+    site: Site, downloader: releases.Downloader, tmp_path: Path, status: int
 ) -> None:
-    with pytest.raises(releases.NotAvailable, match="404"):
+    site.missing = status
+    with pytest.raises(releases.NotAvailable, match=f"status {status}"):
         downloader.fetch(release(site), tmp_path)
     publish(site)
     downloader.fetch(release(site), tmp_path)
 
 
-@pytest.mark.parametrize("status", [403, 407, 502])
+def test_a_missing_list_of_checksums_may_be_made_up_for_by_another_host(
+    site: Site, downloader: releases.Downloader, tmp_path: Path
+) -> None:
+    publish(site)
+    site.missing = 403
+    elsewhere = site.base.replace("127.0.0.1", "localhost") + "/sdk/sums.txt"
+    downloader.fetch(replace(release(site), checksum_urls=(f"{site.base}/sdk/missing.txt", elsewhere)), tmp_path)
+
+
+@pytest.mark.parametrize("status", [407, 502])
 def test_a_host_that_refuses_is_asked_once_and_named_once(
     site: Site, downloader: releases.Downloader, tmp_path: Path, log: io.StringIO, status: int
 ) -> None:
