@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import pulumi
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -21,8 +23,11 @@ class Problem:
         return f"{self.setting}: {self.given}; allowed: {self.allowed}. {self.remedy}"
 
 
-class SettingsError(ValueError):
-    """All problems of a configuration, as one flat list."""
+class SettingsError(pulumi.RunError):
+    """All problems of a configuration, as one flat list.
+
+    Of the one kind whose message the engine shows without a traceback.
+    """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)

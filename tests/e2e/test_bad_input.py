@@ -65,6 +65,7 @@ def test_plain_pulumi_lists_the_same_problems(misconfigured: Stack) -> None:
         assert "2 problems in the configuration, nothing was created" in output
         assert "http_prot: unknown setting" in output
         assert "extra_names[0]" in output
+        assert "Traceback" not in output
         assert misconfigured.host.ids("container", misconfigured.prefix) == []
     finally:
         misconfigured.pulumi("stack", "rm", "--yes", "--preserve-config").succeeded()

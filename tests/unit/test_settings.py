@@ -362,6 +362,12 @@ def test_one_problem_is_announced_as_one() -> None:
         settings.parse({"domian": "x"}, "test")
 
 
+def test_the_engine_shows_the_list_and_no_traceback() -> None:
+    """The SDK prints the message alone for one kind of error, and the stack of calls for every other."""
+    with pytest.raises(pulumi.RunError, match=r"^1 problem in the configuration, nothing was created:\n"):
+        settings.parse({"domian": "x"}, "test")
+
+
 # --- What is right ----------------------------------------------------------------------------------------------------
 
 
