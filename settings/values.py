@@ -11,6 +11,7 @@ HOST_NAME_MAX_LENGTH: Final = 253  # RFC 1035 §2.3.4, without the trailing dot
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.IGNORECASE)  # RFC 1123 §2.1; no underscore (RFC 9525)
 _GPUS: Final = re.compile(r"all|device=[\w-]+(?:,[\w-]+)*")
 _BUCKET: Final = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # S3's general purpose bucket names
+_MODEL: Final = re.compile(r"[^\s-]\S*")
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+")
 
 
@@ -99,6 +100,13 @@ def gpus(text: str) -> str:
     """Return `text` if Docker's --gpus takes it."""
     if not _GPUS.fullmatch(text):
         raise ValueError("all, or device=<index or UUID>[,…]")
+    return text
+
+
+def model_name(text: str) -> str:
+    """Return `text` if it can name a model: it becomes an argument of `ollama`, and a word in what that lists."""
+    if not _MODEL.fullmatch(text):
+        raise ValueError("a model name: one word that does not start with a hyphen")
     return text
 
 

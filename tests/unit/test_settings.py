@@ -20,6 +20,7 @@ HOST_NAME: Final = "a host name of letters, digits and hyphens, such as reflecto
 DOCKER_HOST: Final = "unix:///<path>, ssh://<user>@<host>[:<port>] or tcp://<host>:<port>"
 ADDRESS: Final = "an IPv4 or IPv6 address"
 BUCKET: Final = "3 to 63 lower-case letters, digits, dots and hyphens"
+MODEL: Final = "a model name: one word that does not start with a hyphen"
 URL: Final = "a URL starting with http:// or https://"
 IMAGE: Final = "an image reference with a digest (@sha256:…) or an exact version tag, never latest"
 SERVICES: Final = ", ".join(MEMORY_MIB)
@@ -113,6 +114,11 @@ BAD_VALUES: Final[list[tuple[str, object, str, str, str]]] = [
     ("transcription", "cloud", "transcription", "'cloud'", "container, in-process or hosted"),
     ("llm", "openai", "llm", "'openai'", "ollama, external or none"),
     ("storage", "minio", "storage", "'minio'", "garage, s3 or external"),
+    *(
+        (name, text, name, repr(text), MODEL)
+        for name in ("llm_model", "whisper_model")
+        for text in ("", " ", "-x", "--insecure", "qwen2.5 14b", "small\n")
+    ),
     ("llm_context_tokens", 512, "llm_context_tokens", "512", "1024 tokens or more"),
     ("ollama_gpus", "2", "ollama_gpus", "'2'", "all, or device=<index or UUID>[,…]"),
     ("storage_bucket", "Bad_Bucket", "storage_bucket", "'Bad_Bucket'", BUCKET),
@@ -433,6 +439,17 @@ def test_every_mode_of_speech_has_a_valid_form(raw: dict[str, object], mode: Spe
 )
 def test_every_mode_of_the_language_model_has_a_valid_form(raw: dict[str, object], mode: LanguageModelMode) -> None:
     assert settings.parse(raw, "test").language_model.mode is mode
+
+
+def test_an_external_language_model_needs_a_name_too() -> None:
+    (problem,) = problems({"llm": "external", "llm_url": "https://a/v1", "llm_model": ""})
+    assert (problem.setting, problem.allowed) == ("llm_model", MODEL)
+
+
+@pytest.mark.parametrize("name", ["qwen2.5:14b", "hf.co/bartowski/Llama-3.2-3B-GGUF:Q8_0", "gpt-4o", "/models/a.gguf"])
+def test_a_model_is_called_what_its_makers_call_it(name: str) -> None:
+    stack = settings.parse({"llm_model": name, "whisper_model": name}, "test")
+    assert (stack.language_model.model, stack.speech.whisper_model) == (name, name)
 
 
 @pytest.mark.parametrize(
