@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from toolchain import system
 from toolchain.layout import ToolchainError
 from toolchain.pins import Pins
 from toolchain.progress import Progress, Step, size
@@ -125,6 +126,14 @@ class Downloader:
         expected = release.sha256 or self._published(release)
         if expected is None:
             raise NotAvailable(f"no checksum of {release.name} is pinned or published, so its release is not used")
+        if release.url.endswith(".zst") and shutil.which("zstd") is None:
+            # Now and not when it is unpacked: the one archive of this kind has 1.4 GB.
+            if not system.is_root_on_debian():
+                raise ToolchainError(
+                    f"zstd is not on PATH, and the release of {release.name} is unpacked with it: install it"
+                    " (package zstd) and run this again."
+                )
+            system.apt_install(["zstd"], f"to unpack {release.name}", self.progress)
         algorithm = _ALGORITHMS[len(expected)]
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / PurePosixPath(urllib.parse.urlsplit(release.url).path).name
@@ -252,11 +261,8 @@ def unpack(release: Release, archive: Path, target: Path) -> None:
         with tarfile.open(archive, "r:gz") as source:
             _members(release, source, target)
     elif archive.name.endswith(".tar.zst"):
-        zstd = shutil.which("zstd")
-        if zstd is None:
-            raise NotAvailable(f"{archive.name} needs the program zstd, which is not installed")
         with (
-            subprocess.Popen([zstd, "-dc", str(archive)], stdout=subprocess.PIPE) as process,
+            subprocess.Popen(["zstd", "-dc", str(archive)], stdout=subprocess.PIPE) as process,
             tarfile.open(fileobj=process.stdout, mode="r|") as source,
         ):
             _members(release, source, target)

@@ -258,11 +258,21 @@ def test_an_archive_without_the_expected_files_is_refused(tmp_path: Path, site: 
         releases.unpack(release(site), archive, tmp_path)
 
 
+def test_the_program_that_unpacks_is_asked_for_before_the_download(
+    site: Site, downloader: releases.Downloader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    wanted = replace(release(site), url=f"{site.base}/o.tar.zst")
+    with pytest.raises(releases.NotAvailable, match="status 404"):  # nothing is to be had, so nothing to be unpacked
+        downloader.fetch(wanted, tmp_path)
+    site.files["/sdk/sums.txt"] = f"{'0' * 64}  o.tar.zst".encode()
+    with pytest.raises(ToolchainError, match=r"zstd is not on PATH.*install it"):
+        downloader.fetch(wanted, tmp_path)
+    assert "/o.tar.zst" not in [path for path, _ in site.requests]
+
+
+@pytest.mark.skipif(shutil.which("zstd") is None, reason="zstd is not installed")
 def test_zstandard_archives_are_unpacked_with_patterns_and_links(tmp_path: Path) -> None:
-    if shutil.which("zstd") is None:
-        with pytest.raises(releases.NotAvailable, match="zstd"):
-            releases.unpack(_ollama(), tmp_path / "o.tar.zst", tmp_path)
-        return
     files = {"bin/ollama": PROGRAM, "lib/ollama/libggml-base.so.0": b"lib", "lib/ollama/cuda/x": b"big"}
     buffer = io.BytesIO(tar(files, "w"))
     with tarfile.open(fileobj=buffer, mode="a") as archive:
