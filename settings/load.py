@@ -319,10 +319,15 @@ class _Reader:
         )
 
     def _edge(self, storage_mode: str) -> Edge:
-        domain = self._checked_text("domain", values.host_name)
+        # Both become names of the edge inside the stack too, beside those of the services.
+        domain = self._checked_text("domain", partial(values.public_name, MEMORY_MIB))
         s3_domain = ""
         if storage_mode == StorageMode.GARAGE.value:
-            s3_domain = self._checked_text("s3_domain", values.host_name, optional=True) or f"s3.{domain}"
+            # To a container localhost is itself. As the domain that does no harm: Reflector never calls itself by it.
+            taken = ("localhost", *MEMORY_MIB)
+            s3_domain = (
+                self._checked_text("s3_domain", partial(values.public_name, taken), optional=True) or f"s3.{domain}"
+            )
             if s3_domain == domain:
                 self._problem(
                     "s3_domain",

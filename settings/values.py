@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Collection
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -22,6 +23,16 @@ def host_name(text: str) -> str:
     # A last label of digits only would make it an address, not a name.
     if len(name) > HOST_NAME_MAX_LENGTH or not all(_LABEL.fullmatch(label) for label in labels) or labels[-1].isdigit():
         raise ValueError("a host name of letters, digits and hyphens, such as reflector.example.com")
+    return name
+
+
+def public_name(taken: Collection[str], text: str) -> str:
+    """Return `text` in lower case if it is a DNS host name that is not among those `taken` inside the stack."""
+    name = host_name(text)
+    if name in taken:
+        raise ValueError(
+            f"a host name other than {', '.join(taken)}: inside the stack those have a meaning of their own"
+        )
     return name
 
 

@@ -24,6 +24,8 @@ MODEL: Final = "a model name: one word that does not start with a hyphen"
 URL: Final = "a URL starting with http:// or https://"
 IMAGE: Final = "an image reference with a digest (@sha256:…) or an exact version tag, never latest"
 SERVICES: Final = ", ".join(MEMORY_MIB)
+TAKEN: Final = f"a host name other than {SERVICES}: inside the stack those have a meaning of their own"
+STORE_TAKEN: Final = TAKEN.replace("than ", "than localhost, ")
 ROLES: Final = "backend, frontend, postgres, redis, garage, hatchet, ollama, caddy, transcription"
 SECURE: Final = {"secure": "v1:ciphertext"}
 
@@ -93,6 +95,8 @@ BAD_VALUES: Final[list[tuple[str, object, str, str, str]]] = [
         ("domain", text, "domain", repr(text), HOST_NAME)
         for text in ("", "bad_name.example", "-x.example", "a..b", "10.0.0.1", "x" * 64, "a." * 130 + "b", "*.a.b")
     ),
+    *(("domain", text, "domain", repr(text), TAKEN) for text in (*MEMORY_MIB, "Server")),
+    *(("s3_domain", text, "s3_domain", repr(text), STORE_TAKEN) for text in ("localhost", "LocalHost", *MEMORY_MIB)),
     ("s3_domain", "bad_name", "s3_domain", "'bad_name'", HOST_NAME),
     (
         "s3_domain", "reflector.localhost", "s3_domain", "'reflector.localhost'",
@@ -474,6 +478,16 @@ def test_a_store_elsewhere_leaves_no_name_for_it() -> None:
     edge = settings.parse({"storage": "s3", "s3_region": "r"}, "test").edge
     assert edge.s3_domain == ""
     assert edge.dns_names == ("reflector.localhost", "localhost")
+
+
+def test_the_application_may_be_called_localhost() -> None:
+    """Reflector never calls itself by its public name, but fetches from the object store by that one's."""
+    edge = settings.parse({"domain": "localhost"}, "test").edge
+    assert (edge.domain, edge.s3_domain) == ("localhost", "s3.localhost")
+
+
+def test_an_extra_name_is_no_name_inside_the_stack_and_may_be_a_services() -> None:
+    assert "web" in settings.parse({"extra_names": ["DNS:web"]}, "test").edge.dns_names
 
 
 def test_extra_names_enter_the_edge_in_normal_form_and_once() -> None:
