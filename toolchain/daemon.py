@@ -22,6 +22,9 @@ SOCKET = Path("/var/run/docker.sock")
 PID_FILE = Path("/var/run/docker.pid")
 """Where dockerd notes its process unless told otherwise."""
 
+SYSTEMD = Path("/run/systemd/system")
+"""A folder that exists where systemd is in charge of the machine, as sd_booted(3) tells it."""
+
 START_SECONDS = 60.0
 """How long a daemon started here may take to answer."""
 
@@ -150,7 +153,7 @@ def _start(layout: Layout, progress: Progress, path: Path) -> Facts:
     layout.logs.mkdir(parents=True, exist_ok=True)
     log = layout.logs / "dockerd.log"
     with progress.step("Docker: starting the daemon") as step:
-        if Path("/run/systemd/system").is_dir():
+        if SYSTEMD.is_dir():
             system.run(["systemctl", "enable", "--now", "docker"], step=step)
             process = None
         else:
@@ -167,8 +170,11 @@ def _start(layout: Layout, progress: Progress, path: Path) -> Facts:
             if process is not None and process.poll() is not None:
                 break
             time.sleep(0.25)
-    tail = "".join(log.read_text(errors="replace").splitlines(keepends=True)[-15:]) if process is not None else ""
-    raise ToolchainError(f"The Docker daemon did not come up within {START_SECONDS:.0f} s ({log}).\n{tail}")
+    late = f"The Docker daemon did not come up within {START_SECONDS:.0f} s"
+    if process is None:
+        raise ToolchainError(f"{late}; `journalctl --unit docker` tells why.")
+    tail = "".join(log.read_text(errors="replace").splitlines(keepends=True)[-15:])
+    raise ToolchainError(f"{late} ({log}).\n{tail}")
 
 
 def describe(found: Facts) -> list[str]:
