@@ -5,11 +5,13 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from toolchain import system
 from toolchain.layout import ROOT, ToolchainError
 
 PLUGINS = ("docker", "tls", "command", "random", "aws")
@@ -21,6 +23,7 @@ PROGRAMS = ("pulumi", "caddy", "garage", "ollama", "go")
 _HEADER = "# Made from toolchain/versions.toml by `make pin`. Do not edit.\n"
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+!-]*\Z")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(@sha256:[0-9a-f]{64})?\Z")
+_DEBIAN_IMAGE = "recipes.debian_image"
 _GO_MODULES = ("github.com/pulumi/pulumi/pkg/v3", "github.com/pulumi/pulumi/sdk/v3")
 
 
@@ -37,20 +40,14 @@ class Pins:
         return cls((root / "toolchain" / "versions.toml").read_text(encoding="utf-8"))
 
     def version(self, part: str) -> str:
-        """Return the version of a program, a plugin, or a Python package."""
-        if part in PROGRAMS:
-            return str(self.data[part]["version"])
-        if part in PLUGINS:
-            return str(self.data["plugins"][part]["version"])
-        for kind in ("runtime", "dev"):
-            if part in self.data["python"][kind]:
-                return str(self.data["python"][kind][part])
-        raise ToolchainError(f"No pin named {part!r}. Pinned are: {', '.join(self.names())}.")
+        """Return the version of a program or a plugin."""
+        table = self.data if part in PROGRAMS else self.data["plugins"]
+        return str(table[part]["version"])
 
     def names(self) -> list[str]:
         """Return every name `make pin` accepts as PART."""
-        python = [*self.data["python"]["runtime"], *self.data["python"]["dev"]]
-        return [*PROGRAMS, *PLUGINS, *(f"images.{name}" for name in self.data["images"]), *python]
+        tables = [f"{table}.{name}" for table in ("images", "recipes") for name in self.data[table]]
+        return [*PROGRAMS, *PLUGINS, *tables, *self.data["python"]["runtime"], *self.data["python"]["dev"]]
 
     def minimum(self, what: str) -> str:
         """Return the oldest acceptable version of something the machine brings along."""
@@ -133,18 +130,22 @@ def moved(pins: Pins, part: str, version: str) -> str:
 
     Sums pinned for the old version are dropped: they belong to other files.
     """
-    if part.startswith("images."):
+    if part not in pins.names():
+        raise ToolchainError(f"No pin named {part!r}. Pinned are: {', '.join(pins.names())}.")
+    table, _, name = part.rpartition(".")
+    if table == "images" or part == _DEBIAN_IMAGE:
         if not _TAG.match(version) or version.partition("@")[0] == "latest":
             raise ToolchainError(f"{version!r} is not an exact image tag; give <tag> or <tag>@sha256:<64 hex digits>.")
-        if part.removeprefix("images.") not in pins.data["images"]:
-            raise ToolchainError(f"No pin named {part!r}. Pinned are: {', '.join(pins.names())}.")
+        if part == _DEBIAN_IMAGE:
+            return _replace_value(pins.text, table, name, f"debian:{version}")
         tag, _, digest = version.partition("@")
         text = _replace_value(pins.text, part, "tag", tag)
         return _replace_value(text, part, "digest", digest)
     version = version.removeprefix("v")
     if not _VERSION.match(version):
         raise ToolchainError(f"{version!r} is not an exact version; give one such as 1.2.3.")
-    pins.version(part)  # raises, naming all pins, when there is none of that name
+    if table == "recipes":
+        return _replace_value(pins.text, table, name, version)
     if part in PROGRAMS:
         text = _replace_value(pins.text, part, "version", version)
     elif part in PLUGINS:
@@ -152,7 +153,7 @@ def moved(pins: Pins, part: str, version: str) -> str:
     else:
         table = "python.runtime" if part in pins.data["python"]["runtime"] else "python.dev"
         return _replace_value(pins.text, table, part, version)
-    return _without_table(text, f"sha256.{part}")
+    return _without_sums(text, part)
 
 
 def _replace_value(text: str, table: str, key: str, value: str) -> str:
@@ -167,13 +168,15 @@ def _replace_value(text: str, table: str, key: str, value: str) -> str:
     raise ToolchainError(f"toolchain/versions.toml has no key {key!r} in [{table}].")
 
 
-def _without_table(text: str, table: str) -> str:
+def _without_sums(text: str, part: str) -> str:
+    """Drop the sums of `part`, whether they stand in a table of their own or on a line of [sha256]."""
     kept = []
-    inside = False
+    table = ""
     for line in text.splitlines(keepends=True):
         if line.startswith("["):
-            inside = line.strip() == f"[{table}]"
-        if not inside:
+            table = line.strip()
+        entire = table == f"[sha256.{part}]" and not line.startswith(("#", "\n"))
+        if not entire and not (table == "[sha256]" and re.match(rf'"?{re.escape(part)}"?\s*[.=]', line)):
             kept.append(line)
     return "".join(kept)
 
@@ -205,17 +208,23 @@ _DIRECT_DEV = ("pytest", "mypy", "ruff", "types-pyyaml")
 
 
 def _resolve(wanted: list[str], current: Mapping[str, str]) -> dict[str, str]:
-    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
-    attempts = (
-        [*command, *wanted, *(f"{name}=={version}" for name, version in current.items())],
-        [*command, *wanted],
-    )
-    for attempt in attempts:
-        done = subprocess.run(attempt, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            report = json.loads(done.stdout)
-            items = [item["metadata"] for item in report["install"]]
-            return {_canonical(item["name"]): str(item["version"]) for item in items}
+    with tempfile.TemporaryDirectory() as environment:
+        # Debian's own Python comes without pip; an environment it makes does not.
+        system.run([sys.executable, "-m", "venv", environment])
+        command = [
+            *(f"{environment}/bin/python", "-m", "pip", "install", "--disable-pip-version-check"),
+            *("--dry-run", "--ignore-installed", "--quiet", "--report", "-"),
+        ]
+        attempts = (
+            [*command, *wanted, *(f"{name}=={version}" for name, version in current.items())],
+            [*command, *wanted],
+        )
+        for attempt in attempts:
+            done = subprocess.run(attempt, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                report = json.loads(done.stdout)
+                items = [item["metadata"] for item in report["install"]]
+                return {_canonical(item["name"]): str(item["version"]) for item in items}
     raise ToolchainError(
         "The package index could not resolve the new set of Python packages; nothing was changed.\n"
         + done.stderr.strip()

@@ -1,6 +1,9 @@
 """The pinned set: moving a pin, and what is derived from it."""
 
 import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -49,14 +52,31 @@ def test_only_the_one_pin_and_no_comment_changes(checkout: Path) -> None:
     assert changed == [('version = "2.5.0"', 'version = "2.6.1"')]
 
 
-def test_sums_of_the_old_version_are_dropped(checkout: Path) -> None:
+@pytest.mark.parametrize(
+    "sums",
+    [
+        '"caddy" = { "linux-amd64" = "a" }\ntls = { linux-amd64 = "b" }\n',
+        'caddy.linux-amd64 = "a"\ntls.linux-amd64 = "b"\n',
+        '[sha256.caddy]\n"linux-amd64" = "a"\n\n[sha256.tls]\nlinux-amd64 = "b"\n',
+    ],
+)
+def test_sums_of_the_old_version_are_dropped(checkout: Path, sums: str) -> None:
     path = checkout / "toolchain" / "versions.toml"
-    sums = f'\n[sha256.caddy]\nlinux-amd64 = "{"a" * 64}"\n\n[sha256.tls]\nlinux-amd64 = "b"\n'
-    path.write_text(path.read_text() + sums)
-    assert pins.Pins.read(checkout).sha256("caddy", "linux-amd64") == "a" * 64
+    path.write_text(path.read_text().replace("[sha256]\n", f"[sha256]\n{sums}\n# A comment.\n"))
+    assert pins.Pins.read(checkout).sha256("caddy", "linux-amd64") == "a"
     pins.pin("caddy", "2.99.0", root=checkout)
     assert pins.Pins.read(checkout).sha256("caddy", "linux-amd64") is None
-    assert pins.Pins.read(checkout).sha256("tls", "linux-amd64") == "b"
+    pins.pin("tls", "5.99.0", root=checkout, resolve=False)
+    assert pins.Pins.read(checkout).sha256("tls", "linux-amd64") is None
+    assert "# A comment.\n" in path.read_text()
+
+
+def test_what_the_recipes_take_moves_too(checkout: Path) -> None:
+    pins.pin("recipes.gguf", "0.99.0", root=checkout)
+    assert pins.Pins.read(checkout).data["recipes"]["gguf"] == "0.99.0"
+    digest = "sha256:" + "1" * 64
+    pins.pin("recipes.debian_image", f"12.99-slim@{digest}", root=checkout)
+    assert pins.Pins.read(checkout).data["recipes"]["debian_image"] == f"debian:12.99-slim@{digest}"
 
 
 def test_an_image_moves_with_its_digest(checkout: Path) -> None:
@@ -85,6 +105,9 @@ def test_a_python_package_moves(checkout: Path) -> None:
         ("images.redis", "latest", "exact image tag"),
         ("images.redis", "7.2@sha256:12", "exact image tag"),
         ("images.radis", "7.2", "No pin named"),
+        ("recipes.ggfu", "1.0.0", "No pin named"),
+        ("recipes.gguf", "latest", "exact version"),
+        ("recipes.debian_image", "latest", "exact image tag"),
         ("docker", None, "Give the version"),
     ],
 )
@@ -110,6 +133,30 @@ def test_every_kind_of_disagreement_is_found(checkout: Path) -> None:
     assert "sdk/v3 v3.1.0" in found
     assert "typing-extensions is" in found
     assert len(found.splitlines()) == 4
+
+
+def wheel(folder: Path, name: str, version: str, metadata: str = "") -> None:
+    folder.mkdir(exist_ok=True)
+    information = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
+        archive.writestr(
+            f"{information}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{metadata}"
+        )
+        archive.writestr(f"{information}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{information}/RECORD", "")
+
+
+def test_packages_are_resolved_by_a_python_without_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Debian's is, which `make pin` is run by."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bare" / "bin" / "python"))
+    index = tmp_path / "index"
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    wheel(index, "top", "1.0", "Requires-Dist: below\n")
+    wheel(index, "below", "1.0")
+    wheel(index, "below", "2.0")
+    assert pins._resolve(["top==1.0"], {"below": "1.0"}) == {"top": "1.0", "below": "1.0"}
 
 
 def test_new_transitive_packages_enter_and_old_ones_leave(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
