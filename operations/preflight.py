@@ -62,7 +62,10 @@ def check(stack: str) -> tuple[Settings | None, list[Problem]]:
                 remedy=f"Copy one of them to {file.name}, or choose another: make up STACK=<name>",
             )
         ]
-    raw = read_stack_file(file)
+    try:
+        raw = read_stack_file(file)
+    except SettingsError as error:
+        return None, list(error.problems)
     problems: list[Problem] = []
     settings: Settings | None = None
     try:

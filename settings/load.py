@@ -86,12 +86,41 @@ def load() -> Settings:
 
 
 def read_stack_file(path: Path) -> dict[str, object]:
-    """Return the project's keys of a stack file, as YAML has them; an encrypted value stays `{"secure": …}`."""
+    """Return the project's keys of a stack file, as YAML has them; an encrypted value stays `{"secure": …}`.
+
+    Raises: SettingsError with one problem if it is not a stack file.
+    """
     prefix = f"{schema().project}:"
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    try:
+        # From the file, not from its text: errors about a text quote it, and there may be a secret in it.
+        with path.open(encoding="utf-8") as file:
+            content = _mapping("the file", yaml.safe_load(file))
+        config = _mapping("config", content.get("config"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise SettingsError(
+            [
+                Problem(
+                    setting=path.name,
+                    given=" ".join(str(error).split()),
+                    allowed="YAML with the settings in a mapping `config`",
+                    remedy="Correct the file",
+                )
+            ]
+        ) from None
     return {
-        key.removeprefix(prefix): value for key, value in content.get("config", {}).items() if key.startswith(prefix)
+        key.removeprefix(prefix): value
+        for key, value in config.items()
+        if isinstance(key, str) and key.startswith(prefix)
     }
+
+
+def _mapping(name: str, content: object) -> dict[object, object]:
+    """Return `content` if it is a mapping; nothing at all is an empty one."""
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{name} is no mapping")
+    return content
 
 
 def parse(

@@ -254,6 +254,17 @@ def test_problems_of_settings_and_host_come_in_one_list(
     ]  # fmt: skip
 
 
+def test_without_settings_to_go_by_no_host_is_asked(
+    checkout: Path, docker: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    docker(listed("reflector-test-redis"))
+    (checkout / "Pulumi.test.yaml").write_text("config: [\n")
+    assert commands.check(Stack(name="test", layout=Layout(checkout))) is False
+    heading, line = capsys.readouterr().err.splitlines()
+    assert heading == "1 problem in the configuration, nothing was created:"
+    assert line.startswith("  - Pulumi.test.yaml: ")
+
+
 def test_a_stack_without_problems_gives_its_settings(
     checkout: Path, docker: Callable[..., Path], free_ports: tuple[int, int]
 ) -> None:

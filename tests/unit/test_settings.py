@@ -589,7 +589,46 @@ def test_the_stack_for_production_is_valid() -> None:
     assert {source.context for source in stack.images.images.values()} == {None}, "every image is upstream's"
 
 
-def test_a_stack_file_without_settings_means_the_defaults(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["", "# later\n", "config:\n", "config: {}\n", "encryptionsalt: v1:x\n"])
+def test_a_stack_file_without_settings_means_the_defaults(tmp_path: Path, text: str) -> None:
     empty = tmp_path / "Pulumi.empty.yaml"
-    empty.write_text("")
+    empty.write_text(text)
     assert settings.read_stack_file(empty) == {}
+
+
+def test_of_a_stack_file_only_the_keys_of_the_project_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.test.yaml"
+    file.write_text("config:\n  1: x\n  docker:host: y\n  reflector:domain: a.test\n")
+    assert settings.read_stack_file(file) == {"domain": "a.test"}
+
+
+NO_STACK_FILES: Final = [
+    (b"config:\n  reflector:domain: [a.test\n", "line 3, column 1"),
+    (b"config:\n\treflector:domain: a.test\n", "line 2, column 1"),
+    (b"config:\n  reflector:domain: a\n   reflector:hf_token: HandedSecret\n", "line 3, column"),
+    (b"config: {}\n---\nconfig: {}\n", "line 2, column 1"),
+    (b"config:\n  reflector:domain: 2026-99-99\n", "month"),
+    (b"config: \xff\n", "0xff"),
+    (b"- reflector:domain: a.test\n", "the file is no mapping"),
+    (b"reflector", "the file is no mapping"),
+    (b"config:\n  - reflector:domain: a.test\n", "config is no mapping"),
+    (b"config: false\n", "config is no mapping"),
+]
+
+
+@pytest.mark.parametrize(("content", "given"), NO_STACK_FILES)
+def test_what_is_no_stack_file_is_one_problem_on_one_line(tmp_path: Path, content: bytes, given: str) -> None:
+    file = tmp_path / "Pulumi.test.yaml"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError) as refusal:
+        settings.read_stack_file(file)
+    (problem,) = refusal.value.problems
+    assert (problem.setting, problem.allowed) == ("Pulumi.test.yaml", "YAML with the settings in a mapping `config`")
+    assert given in problem.given
+    assert len(str(refusal.value).splitlines()) == 2
+    assert "HandedSecret" not in str(problem)
+
+
+def test_a_stack_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="Is a directory"):
+        settings.read_stack_file(tmp_path)
