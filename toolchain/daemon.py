@@ -126,6 +126,9 @@ def ensure(
         if shutil.which("dockerd") is None:
             # iptables is only recommended by docker.io, yet dockerd does not start without it.
             system.apt_install(["docker.io", "iptables"], "Docker", progress)
+            # So is the command line since Debian 13; before, it was in docker.io itself.
+            if shutil.which("docker") is None and system.apt_candidate("docker-cli"):
+                system.apt_install(["docker-cli"], "Docker's command line", progress)
         found = _start(layout, progress, path)
     lines = problems(found, pins, free_gib)
     if lines:

@@ -53,6 +53,14 @@ def apt_install(packages: Sequence[str], why: str, progress: Progress) -> None:
             run(install, step=step, env=environment)
 
 
+def apt_candidate(package: str) -> str:
+    """Return the version in which apt would install a Debian package, or "" when it knows of none."""
+    # Not from `apt-cache policy`, which says "Candidate" in the user's language.
+    shown = output(["apt-cache", "show", "--no-all-versions", package])
+    found = re.search(r"^Version: (\S+)", shown, re.MULTILINE)
+    return found.group(1) if found else ""
+
+
 def run(
     command: Sequence[str],
     *,

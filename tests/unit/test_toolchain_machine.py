@@ -164,6 +164,31 @@ def test_a_daemon_that_dies_is_reported_with_its_last_lines(
     assert time.monotonic() - started < daemon.START_SECONDS / 2
 
 
+@pytest.mark.parametrize(
+    ("brought", "candidate", "more"),
+    [("docker", "", []), ("docker", "26.1.5", []), ("other", "26.1.5", ["docker-cli"]), ("other", "", [])],
+)
+def test_docker_is_installed_with_its_command_line(
+    fake_dockerd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, brought: str, candidate: str, more: list[str]
+) -> None:
+    """It is part of Debian 12's docker.io, and a package of its own that nothing depends on in Debian 13."""
+    packages = tmp_path / "packages"
+    (tmp_path / "bin").rename(packages)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(system, "apt_candidate", {"docker-cli": candidate}.__getitem__)
+    installed: list[str] = []
+
+    def install(names: list[str], why: str, progress: Progress) -> None:
+        installed.extend(names)
+        if "docker.io" in names:
+            packages.rename(tmp_path / "bin")
+            program(tmp_path / "bin", brought, "exit 0")
+
+    monkeypatch.setattr(system, "apt_install", install)
+    daemon.ensure(Layout(tmp_path), Pins.read(), quiet(), fake_dockerd, free_gib=0.001)
+    assert installed == ["docker.io", "iptables", *more]
+
+
 def systemd(bin_folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> Path:
     """Put systemd in charge of the machine, with a `systemctl` that does `body`; return the log of its arguments."""
     log = bin_folder.parent / "systemctl.log"
@@ -332,6 +357,18 @@ def test_missing_package_lists_are_fetched_once_needed(bare: Path, tmp_path: Pat
         ["install", "noninteractive"],
         ["install", "noninteractive"],
     ]
+
+
+def test_the_version_of_a_package_is_that_which_would_be_installed(bare: Path) -> None:
+    program(
+        bare,
+        "apt-cache",
+        """\
+        [ "$1 $2" = "show --no-all-versions" ] || exit 1
+        [ "$3" = tool ] && printf 'Package: tool\\nVersion: 1.96.0+dfsg1-1\\nDepends: x (= 2)\\n'""",
+    )
+    assert system.apt_candidate("tool") == "1.96.0+dfsg1-1"
+    assert system.apt_candidate("other") == ""
 
 
 def test_a_failing_command_is_told_with_its_last_lines() -> None:
