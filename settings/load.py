@@ -373,16 +373,6 @@ class _Reader:
                 dns_names.append(value)
             elif kind == "IP":
                 ip_addresses.append(value)
-        bind_addresses = self._texts("bind_addresses")
-        for index, address in enumerate(bind_addresses):
-            self._checked(f"bind_addresses[{index}]", address, partial(values.ip_address, address), "")
-        if not bind_addresses:
-            self._problem(
-                "bind_addresses",
-                "an empty list",
-                "one address or more",
-                'Set it: pulumi config set --path "bind_addresses[0]" 0.0.0.0',
-            )
         https_port, http_port = self._port("https_port"), self._port("http_port")
         if https_port == http_port:
             self._problem(
@@ -396,10 +386,35 @@ class _Reader:
             s3_domain=s3_domain,
             dns_names=tuple(dict.fromkeys(dns_names)),
             ip_addresses=tuple(dict.fromkeys(ip_addresses)),
-            bind_addresses=tuple(dict.fromkeys(bind_addresses)),
+            bind_addresses=self._bind_addresses(),
             https_port=https_port,
             http_port=http_port,
         )
+
+    def _bind_addresses(self) -> tuple[str, ...]:
+        texts = self._texts("bind_addresses")
+        if not texts:
+            self._problem(
+                "bind_addresses",
+                "an empty list",
+                "one address or more",
+                'Set it: pulumi config set --path "bind_addresses[0]" 0.0.0.0',
+            )
+        # In normal form: they are compared with each other, and in the preflight with what Docker lists.
+        addresses = [
+            self._checked(f"bind_addresses[{index}]", text, partial(values.ip_address, text), "")
+            for index, text in enumerate(texts)
+        ]
+        for index, address in enumerate(addresses):
+            wildcard = "::" if ":" in address else "0.0.0.0"
+            if address not in {"", wildcard} and wildcard in addresses:
+                self._problem(
+                    f"bind_addresses[{index}]",
+                    f"{texts[index]!r}, besides {wildcard}",
+                    f"{wildcard} without others of its kind: it is all of them",
+                    f'Remove it: pulumi config rm --path "bind_addresses[{index}]"',
+                )
+        return tuple(dict.fromkeys(addresses))
 
     def _port(self, name: str) -> int:
         number = self._number(name)

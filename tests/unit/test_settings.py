@@ -107,6 +107,15 @@ BAD_VALUES: Final[list[tuple[str, object, str, str, str]]] = [
     ("extra_names", ["a.example.com"], "extra_names[0]", "'a.example.com'", "DNS:<host name> or IP:<address>"),
     ("extra_names", ["URI:https://a"], "extra_names[0]", "'URI:https://a'", "DNS:<host name> or IP:<address>"),
     ("bind_addresses", ["localhost"], "bind_addresses[0]", "'localhost'", ADDRESS),
+    *(
+        ("bind_addresses", addresses, path, given, f"{wildcard} without others of its kind: it is all of them")
+        for addresses, path, given, wildcard in (
+            (["0.0.0.0", "127.0.0.1"], "bind_addresses[1]", "'127.0.0.1', besides 0.0.0.0", "0.0.0.0"),
+            (["192.0.2.1", "::1", "0.0.0.0"], "bind_addresses[0]", "'192.0.2.1', besides 0.0.0.0", "0.0.0.0"),
+            (["0:0:0:0:0:0:0:0", "0.0.0.0", "0::1"], "bind_addresses[2]", "'0::1', besides ::", "::"),
+        )
+    ),
+    ("bind_addresses", ["0.0.0.0", "nowhere"], "bind_addresses[1]", "'nowhere'", ADDRESS),
     ("bind_addresses", [], "bind_addresses", "an empty list", "one address or more"),
     *(
         (name, value, name, str(value), "a port from 1 to 65535")
@@ -497,6 +506,17 @@ def test_extra_names_enter_the_edge_in_normal_form_and_once() -> None:
     assert edge.dns_names[-1] == "other.example"
     assert edge.dns_names.count("localhost") == 1
     assert edge.ip_addresses == ("127.0.0.1", "::1", "2001:db8::1")
+
+
+def test_addresses_to_publish_on_are_taken_in_normal_form_and_once() -> None:
+    """No port can be published twice on one address, however that is written."""
+    edge = settings.parse({"bind_addresses": ["::1", "0:0:0:0:0:0:0:1", "2001:DB8::1", "127.0.0.1", "::1"]}, "t").edge
+    assert edge.bind_addresses == ("::1", "2001:db8::1", "127.0.0.1")
+
+
+def test_every_address_of_one_kind_goes_with_any_of_the_other() -> None:
+    for addresses in (["0.0.0.0", "::"], ["0.0.0.0", "::1"], ["127.0.0.1", "::"]):
+        assert settings.parse({"bind_addresses": addresses}, "test").edge.bind_addresses == tuple(addresses)
 
 
 def test_a_url_shows_its_port_only_where_it_must() -> None:
