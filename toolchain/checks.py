@@ -17,9 +17,12 @@ def go(layout: Layout, progress: Progress) -> int:
     compilers.ensure_go(Pins.read(layout.root), progress)
     top = layout.root / "toolchain" / "go"
     failed = []
-    unformatted = system.output(["gofmt", "-l", str(top)]).split()
-    if unformatted:
-        print("not formatted (gofmt -w):\n" + "\n".join(unformatted))
+    if shutil.which("gofmt") is None:
+        raise ToolchainError("gofmt is not on PATH: install it (it is a part of Go) and run this again.")
+    # What is not formatted is on its output; its status tells only whether it could read all files.
+    gofmt = subprocess.run(["gofmt", "-l", str(top)], stdout=subprocess.PIPE, text=True, check=False)
+    if gofmt.stdout or gofmt.returncode:
+        print("not formatted (gofmt -w), or unreadable:\n" + gofmt.stdout, end="")
         failed.append("gofmt")
     # Compiling the bridges takes minutes on a cold cache: the step says that it is still at it.
     with progress.step("go vet and go test") as step:
