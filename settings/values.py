@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from rendering.reference import is_pinned
 
 HOST_NAME_MAX_LENGTH: Final = 253  # RFC 1035 §2.3.4, without the trailing dot
-_LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.IGNORECASE)  # RFC 1123 §2.1; no underscore (RFC 9525)
+# RFC 1123 §2.1; no underscore (RFC 9525). Without ASCII, Python takes the letter ſ for an s.
+_LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.IGNORECASE | re.ASCII)
 _GPUS: Final = re.compile(r"all|device=[\w-]+(?:,[\w-]+)*")
 _BUCKET: Final = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # S3's general purpose bucket names
 _MODEL: Final = re.compile(r"[^\s-]\S*")
@@ -38,10 +39,14 @@ def public_name(taken: Collection[str], text: str) -> str:
 
 def ip_address(text: str) -> str:
     """Return `text` in normal form if it is an IPv4 or IPv6 address."""
+    allowed = "an IPv4 address, or an IPv6 address without a zone"
     try:
-        return str(ipaddress.ip_address(text))
+        address = str(ipaddress.ip_address(text))
     except ValueError:
-        raise ValueError("an IPv4 or IPv6 address") from None
+        raise ValueError(allowed) from None
+    if "%" in address:  # a zone, which neither Docker nor a certificate takes
+        raise ValueError(allowed)
+    return address
 
 
 def subject_alternative_name(text: str) -> tuple[str, str]:

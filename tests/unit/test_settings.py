@@ -18,7 +18,7 @@ from tests.unit.engine import Engine, is_secret, value_of
 
 HOST_NAME: Final = "a host name of letters, digits and hyphens, such as reflector.example.com"
 DOCKER_HOST: Final = "unix:///<path>, ssh://<user>@<host>[:<port>] or tcp://<host>:<port>"
-ADDRESS: Final = "an IPv4 or IPv6 address"
+ADDRESS: Final = "an IPv4 address, or an IPv6 address without a zone"
 BUCKET: Final = "3 to 63 lower-case letters, digits, dots and hyphens"
 MODEL: Final = "a model name: one word that does not start with a hyphen"
 URL: Final = "a URL starting with http:// or https://"
@@ -93,7 +93,7 @@ BAD_VALUES: Final[list[tuple[str, object, str, str, str]]] = [
     ("image_references", {"nginx": "nginx:1.2.3"}, "image_references.nginx", "unknown image", ROLES),
     *(
         ("domain", text, "domain", repr(text), HOST_NAME)
-        for text in ("", "bad_name.example", "-x.example", "a..b", "10.0.0.1", "x" * 64, "a." * 130 + "b", "*.a.b")
+        for text in ("", "bad_name.example", "-x.example", "a..b", "10.0.0.1", "x" * 64, "a." * 130 + "b", "*.a.b", "ſ3.test")
     ),
     *(("domain", text, "domain", repr(text), TAKEN) for text in (*MEMORY_MIB, "Server")),
     *(("s3_domain", text, "s3_domain", repr(text), STORE_TAKEN) for text in ("localhost", "LocalHost", *MEMORY_MIB)),
@@ -106,6 +106,8 @@ BAD_VALUES: Final[list[tuple[str, object, str, str, str]]] = [
     ("extra_names", ["DNS:a.b", "IP:300.1.1.1"], "extra_names[1]", "'IP:300.1.1.1'", f"IP:<value> with {ADDRESS}"),
     ("extra_names", ["a.example.com"], "extra_names[0]", "'a.example.com'", "DNS:<host name> or IP:<address>"),
     ("extra_names", ["URI:https://a"], "extra_names[0]", "'URI:https://a'", "DNS:<host name> or IP:<address>"),
+    ("extra_names", ["IP:fe80::1%eth0"], "extra_names[0]", "'IP:fe80::1%eth0'", f"IP:<value> with {ADDRESS}"),
+    ("bind_addresses", ["fe80::1%eth0"], "bind_addresses[0]", "'fe80::1%eth0'", ADDRESS),
     ("bind_addresses", ["localhost"], "bind_addresses[0]", "'localhost'", ADDRESS),
     *(
         ("bind_addresses", addresses, path, given, f"{wildcard} without others of its kind: it is all of them")
