@@ -20,6 +20,7 @@ HOST_NAME: Final = "a host name of letters, digits and hyphens, such as reflecto
 DOCKER_HOST: Final = "unix:///<path>, ssh://<user>@<host>[:<port>] or tcp://<host>:<port>"
 ADDRESS: Final = "an IPv4 address, or an IPv6 address without a zone"
 BUCKET: Final = "3 to 63 lower-case letters, digits, dots and hyphens"
+EMAIL: Final = "an e-mail address as browsers take it, such as admin@reflector.example.com"
 MODEL: Final = "a model name: one word that does not start with a hyphen"
 URL: Final = "a URL starting with http:// or https://"
 IMAGE: Final = "an image reference with a digest (@sha256:…) or an exact version tag, never latest"
@@ -125,7 +126,14 @@ BAD_VALUES: Final[list[tuple[str, object, str, str, str]]] = [
         for value in (0, -1, 65536)
     ),
     ("authentication", "oidc", "authentication", "'oidc'", "password or none"),
-    ("admin_email", "nobody", "admin_email", "'nobody'", "an e-mail address"),
+    *(
+        ("admin_email", text, "admin_email", repr(text), EMAIL)
+        for text in (
+            "nobody", "@a.test", "me@", "me@@a.test", "me@a@b.test", "m e@a.test", " me@a.test", "me@a.test\n",
+            "me <me@a.test>", '"me"@a.test', "jürgen@a.test", "me@ä.test", "me@a..test", "me@-a.test", "me@a_b.test",
+            f"me@{'x' * 64}.test",
+        )
+    ),
     ("transcription", "cloud", "transcription", "'cloud'", "container, in-process or hosted"),
     ("llm", "openai", "llm", "'openai'", "ollama, external or none"),
     ("storage", "minio", "storage", "'minio'", "garage, s3 or external"),
@@ -519,6 +527,11 @@ def test_addresses_to_publish_on_are_taken_in_normal_form_and_once() -> None:
 def test_every_address_of_one_kind_goes_with_any_of_the_other() -> None:
     for addresses in (["0.0.0.0", "::"], ["0.0.0.0", "::1"], ["127.0.0.1", "::"]):
         assert settings.parse({"bind_addresses": addresses}, "test").edge.bind_addresses == tuple(addresses)
+
+
+@pytest.mark.parametrize("text", ["admin@localhost", "Ada.L+reflector@Mail.Example.com", "o'neil@a.test", "a@10.0.0.1"])
+def test_an_address_the_login_page_takes_is_left_as_it_is(text: str) -> None:
+    assert settings.parse({"admin_email": text}, "test").authentication.admin_email == text
 
 
 def test_a_url_shows_its_port_only_where_it_must() -> None:
