@@ -170,9 +170,7 @@ hatchet = components.Hatchet(
     components.HatchetArgs(
         host=host,
         image=image("hatchet"),
-        command=command("hatchet"),
         database=postgres.databases["hatchet"],
-        admin_email=settings.authentication.admin_email,
     ),
     opts=on_host,
 )

@@ -1,6 +1,5 @@
 """Hatchet, the workflow engine, with a token for its workers."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,11 +10,14 @@ from components.handover import Database, DockerHost, WorkflowEngine
 from components.secret import password
 from components.service import HealthCheck, ServiceArgs, service, volume
 from components.step import StepArgs, step
+from rendering import startup
 
 HTTP_PORT: Final = 8888
 GRPC_PORT: Final = 7077
 TENANT_ID: Final = "707d0855-80ab-4e1f-a156-f1c4546cbf52"
 """Hatchet's seeded default tenant (DEFAULT_TENANT_ID in its source)."""
+ADMIN_EMAIL: Final = "admin@hatchet.internal"
+"""The seeded administrator, in place of upstream's well-known one; nobody is it, as the dashboard is not published."""
 TOKEN_VALIDITY_HOURS: Final = 365 * 24
 TOKEN_RENEWAL_HOURS: Final = 90 * 24
 """Inside this time before the token's end any plain `up` mints a new one."""
@@ -26,13 +28,12 @@ _MINT: Final = f"""\
 set -eu
 previous=$(printf '%s\\n' "${{PULUMI_COMMAND_STDOUT:-}}" | grep '^eyJ' | tail -n 1 || true)
 if [ -n "$previous" ]; then
-    status=0
-    printf 'Authorization: Bearer %s\\n' "$previous" | curl -fsS -m 20 -o /dev/null -H @- \\
-        "http://127.0.0.1:{HTTP_PORT}/api/v1/tenants/{TENANT_ID}/worker" || status=$?
+    status=$(printf 'Authorization: Bearer %s\\n' "$previous" | curl -sS -m 20 -o /dev/null -w '%{{http_code}}' -H @- \\
+        "http://127.0.0.1:{HTTP_PORT}/api/v1/tenants/{TENANT_ID}/worker")
     case "$status" in
-    0) printf '%s\\n' "$previous"; exit 0 ;;
-    22) echo "Hatchet no longer accepts the token; minting a new one" >&2 ;; # an answer of 400 or more
-    *) echo "Hatchet could not be asked about its token" >&2; exit 1 ;;
+    200) printf '%s\\n' "$previous"; exit 0 ;;
+    401 | 403) echo "Hatchet no longer accepts the token; minting a new one" >&2 ;;
+    *) echo "Hatchet, asked about its token, answered with status $status; try again" >&2; exit 1 ;;
     esac
 fi
 /hatchet-admin token create --config /config --tenant-id {TENANT_ID} --name reflector \\
@@ -46,11 +47,7 @@ class HatchetArgs:
 
     host: DockerHost
     image: pulumi.Input[str]
-    command: Sequence[str]
-    """Arguments the image needs to play this part; empty for upstream's."""
     database: Database
-    admin_email: str
-    """Of the seeded administrator, who nobody needs: the dashboard is not published."""
 
 
 class Hatchet(pulumi.ComponentResource):
@@ -74,7 +71,7 @@ class Hatchet(pulumi.ComponentResource):
                 service="hatchet",
                 image=args.image,
                 port=HTTP_PORT,
-                command=list(args.command),
+                command=["sh", "-c", startup.hatchet()],
                 environment={
                     "DATABASE_URL": pulumi.Output.concat(args.database.url, "?sslmode=disable&connect_timeout=30"),
                     "SERVER_URL": server_url,
@@ -86,8 +83,7 @@ class Hatchet(pulumi.ComponentResource):
                     "SERVER_AUTH_COOKIE_DOMAIN": "hatchet",
                     "SERVER_AUTH_COOKIE_INSECURE": "t",
                     "SERVER_AUTH_SET_EMAIL_VERIFIED": "t",
-                    # The seed is upstream's well-known administrator unless it is given another.
-                    "ADMIN_EMAIL": args.admin_email,
+                    "ADMIN_EMAIL": ADMIN_EMAIL,
                     "ADMIN_PASSWORD": password(f"{name}-admin", self),
                     "SERVER_ALLOW_SIGNUP": "false",
                     "SERVER_ALLOW_INVITES": "false",

@@ -18,9 +18,9 @@ from components.handover import (
     WorkflowEngine,
 )
 from components.secret import password, token
-from components.service import HealthCheck, ServiceArgs, service, volume
+from components.service import File, HealthCheck, ServiceArgs, service, volume
 from components.trust import NODE_ENVIRONMENT, PYTHON_ENVIRONMENT, trust_file
-from rendering import environment
+from rendering import environment, startup
 from rendering.password import password_hash
 
 WEB_UID: Final = 1001
@@ -99,7 +99,7 @@ class _Role:
 
 _SERVER: Final = _Role(name="server", health=_SERVER_HEALTH, stop_grace_seconds=30)
 _WORKERS: Final = (
-    # Two minutes to finish what they are at; Celery and Hatchet hand the rest to the next worker.
+    # Two minutes to finish what they are at. Hatchet gives what is left to the next worker; Celery forgets it.
     _Role(name="worker", health=_WORKER_HEALTH, stop_grace_seconds=120),
     _Role(name="hatchet-worker-llm", health=_HATCHET_WORKER_HEALTH, stop_grace_seconds=120),
     _Role(name="beat", health=_BEAT_HEALTH, stop_grace_seconds=30, keeps_files=False, runs_models=False),
@@ -138,7 +138,10 @@ class Reflector(pulumi.ComponentResource):
                     image=args.backend_image,
                     port=environment.SERVER_PORT if role is _SERVER else None,
                     environment=environment.merged(backend, {"ENTRYPOINT": role.name}, extra),
-                    files=[trust_file(args.trust)],
+                    files=[
+                        trust_file(args.trust),
+                        File(path=startup.RUNSERVER_FILE, content=startup.runserver(), mode="0555"),
+                    ],
                     volumes={**(volumes if role.keeps_files else {}), **(models if role.runs_models else {})},
                     networks={"application": (), "cache": (), "database": ()},
                     health=role.health,

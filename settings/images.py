@@ -27,9 +27,9 @@ UPSTREAM_ROLES: Final = (
 # Reflector's own images and Hatchet cannot be built from packages: the probe stands in, picked by its argument.
 _BUILT: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "backend": ("probe", ()),
-    "frontend": ("probe", ("web",)),
-    "hatchet": ("probe", ("hatchet",)),
-    "transcription": ("probe", ("transcription",)),
+    "frontend": ("probe", ("probe", "run", "web")),
+    "hatchet": ("probe", ()),
+    "transcription": ("probe", ("probe", "start", "transcription")),
     "postgres": ("postgres", ()),
     "redis": ("redis", ()),
     "garage": ("garage", ()),

@@ -76,6 +76,8 @@ class Events:
         self._new: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
         self.actions: list[str] = []
         """Everything seen so far; Docker's own words, for a command inside a container with its whole command line."""
+        self.exit_codes: dict[str, int] = {}
+        """How each service's container ended last."""
         assert process.stdout is not None
         self._stream = process.stdout
         threading.Thread(target=self._read, daemon=True).start()
@@ -84,6 +86,9 @@ class Events:
         for line in self._stream:
             event = json.loads(line)
             self.actions.append(event["Action"])
+            if event["Action"] == "die":
+                attributes = event["Actor"]["Attributes"]
+                self.exit_codes[attributes[LABEL_SERVICE]] = int(attributes["exitCode"])
             self._new.put(event)
 
     def wait_for(self, action: str, service: str, timeout_seconds: float) -> None:

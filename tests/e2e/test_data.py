@@ -7,6 +7,8 @@ from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.docker
 
+KILLED = 128 + 9
+
 
 def test_down_keeps_the_data_and_a_killed_and_repeated_up_brings_all_of_it_back(
     deployment: Stack, events: Events
@@ -15,10 +17,14 @@ def test_down_keeps_the_data_and_a_killed_and_repeated_up_brings_all_of_it_back(
     before = deployment.outputs()
     volumes = sorted(deployment.host.ids("volume", deployment.prefix))
     assert volumes
+    services = deployment.containers().keys()
     deployment.settled = False
 
     output = deployment.run("down").succeeded().output
     assert "Data, keys and passwords are kept" in output
+    # Each was told to stop and did: nobody had to be killed.
+    assert services - events.exit_codes.keys() == set()
+    assert {service for service, code in events.exit_codes.items() if code == KILLED} == set()
     assert deployment.host.ids("container", deployment.prefix) == []
     assert deployment.host.ids("network", deployment.prefix) == []
     assert sorted(deployment.host.ids("volume", deployment.prefix)) == volumes

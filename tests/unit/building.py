@@ -213,11 +213,9 @@ COMPONENTS: Final[Mapping[str, Build]] = {
         components.HatchetArgs(
             host=host,
             image=IMAGE_ID,
-            command=(),
             database=Database(
                 url=pulumi.Output.secret(f"postgresql://hatchet:{DATABASE_PASSWORD}@postgres:5432/hatchet"), ready=ready
             ),
-            admin_email="admin@reflector.test",
         ),
     ),
     "Reflector": lambda name, host, ready: components.Reflector(name, reflector_args(host, ready)),

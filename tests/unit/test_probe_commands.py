@@ -217,17 +217,30 @@ def test_curl_fails_where_curl_fails(server: str, curl: Callable[..., "subproces
     assert curl("-fsS", "-m", "1", "-o", "/dev/null", "http://127.0.0.1:9/").returncode == 22
 
 
-def test_curl_takes_headers_from_standard_input(
+def test_curl_takes_headers_from_standard_input_and_tells_the_status(
     server: str, curl: Callable[..., "subprocess.CompletedProcess[str]"]
 ) -> None:
-    asked = ("-fsS", "-m", "5", "-o", "/dev/null", "-H", "@-")
-    assert curl(*asked, f"{server}/token", stdin="Authorization: Bearer t0ken\n").returncode == 0
-    assert curl(*asked, f"{server}/token", stdin="Authorization: Bearer other\n").returncode == 22
-    assert curl(*asked, "http://127.0.0.1:9/token", stdin="Authorization: Bearer t0ken\n").returncode == 7
-    assert curl("-f", "-H", "Authorization: Bearer t0ken", f"{server}/token").returncode == 2, "it would be an argument"
+    asked = ("-sS", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", "-H", "@-")
+    accepted = curl(*asked, f"{server}/token", stdin="Authorization: Bearer t0ken\n")
+    assert (accepted.returncode, accepted.stdout) == (0, "200")
+    refused = curl(*asked, f"{server}/token", stdin="Authorization: Bearer other\n")
+    assert (refused.returncode, refused.stdout) == (0, "401")
+    unreachable = curl(*asked, "http://127.0.0.1:9/token", stdin="Authorization: Bearer t0ken\n")
+    assert (unreachable.returncode, unreachable.stdout) == (7, "000")
+    by_argument = [*asked[:-1], "Authorization: Bearer t0ken"]
+    assert curl(*by_argument, f"{server}/token").returncode == 2, "it would be an argument"
 
 
-@pytest.mark.parametrize("arguments", [["http://127.0.0.1:9/"], ["-f"], ["-fk", "http://127.0.0.1:9/"], ["-X", "POST"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["http://127.0.0.1:9/"],
+        ["-f"],
+        ["-fk", "http://127.0.0.1:9/"],
+        ["-X", "POST"],
+        ["-f", "-w", "x", "http://127.0.0.1:9/"],
+    ],
+)
 def test_curl_refuses_what_it_does_not_do(
     arguments: list[str], curl: Callable[..., "subprocess.CompletedProcess[str]"]
 ) -> None:

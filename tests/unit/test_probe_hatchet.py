@@ -11,10 +11,11 @@ from uuid import UUID, uuid4
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from probe import hatchet
+from probe import hatchet, hatchet_commands
 from probe.engine import EngineClient, token_claims
 from probe.environment import Environment
-from probe.hatchet import Engine, Keys, Settings, TokenRefusedError, parse_admin, parse_duration, postgres_dsn
+from probe.hatchet import Engine, Keys, Settings, TokenRefusedError, parse_duration, postgres_dsn
+from probe.hatchet_commands import Quickstart, TokenRequest, parse_admin
 from probe.wiring import WiringError
 from probe.worker import Heart
 
@@ -131,15 +132,25 @@ def test_other_durations_are_refused(text: str) -> None:
 
 def test_the_command_line_takes_flags_as_hatchet_admin_does() -> None:
     tenant = hatchet.DEFAULT_TENANT_ID
-    request = parse_admin(["token", "create", "--config", "/config", "--tenant-id", tenant, "--name=r", "-e", "48h"])
-    assert (request.config, request.tenant_id, request.name) == (Path("/config"), UUID(tenant), "r")
-    assert request.life == timedelta(days=2)
-    assert parse_admin(["--config", "/c", "token", "create"]).life == timedelta(days=90)
-    assert parse_admin(["token", "create", "--expiresIn", "1h"]).tenant_id is None
+    assert parse_admin(
+        ["token", "create", "--config", "/config", "--tenant-id", tenant, "--name=r", "-e", "48h"]
+    ) == TokenRequest(config=Path("/config"), tenant_id=UUID(tenant), name="r", life=timedelta(days=2))
+    assert parse_admin(["token", "create"]) == TokenRequest(
+        config=Path(), tenant_id=None, name="default", life=timedelta(days=90)
+    )
+    assert parse_admin(
+        ["quickstart", "--skip", "certs", "--generated-config-dir", "./config", "--overwrite=false"]
+    ) == Quickstart(config=Path("config"))
 
 
 @pytest.mark.parametrize(
-    "arguments", [["token", "list"], ["token", "create", "--expiresIn", "30d"], ["token", "create", "--tenant-id", "x"]]
+    "arguments",
+    [
+        ["token", "list"],
+        ["token", "create", "--expiresIn", "30d"],
+        ["token", "create", "--tenant-id", "x"],
+        ["quickstart"],
+    ],
 )
 def test_a_wrong_command_line_ends_with_status_one(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -155,7 +166,7 @@ def test_the_command_prints_the_bare_token(
         return Rows()
 
     monkeypatch.setattr(Engine, "connect", connect)
-    assert hatchet.admin_main(["token", "create", "--config", str(tmp_path), "-e", "2h"], BASE) == 0
+    assert hatchet_commands.admin(["token", "create", "--config", str(tmp_path), "-e", "2h"], BASE) == 0
     out, err = capsys.readouterr()
     assert (out.count("\n"), err) == (1, "")
     tenant_id, token_id = keys.verify(settings(), out.strip())
@@ -165,10 +176,25 @@ def test_the_command_prints_the_bare_token(
 
 def test_the_command_says_why_it_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unreachable = BASE | {"DATABASE_URL": "postgresql://hatchet:pw@127.0.0.1:9/hatchet"}
-    assert hatchet.admin_main(["token", "create", "--config", str(tmp_path)], unreachable) == 1
+    assert hatchet_commands.admin(["token", "create", "--config", str(tmp_path)], unreachable) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("Fatal: could not run [token create] command: DATABASE_URL: ")
+
+
+@pytest.mark.parametrize("address", ["admin", "admin@localhost", "@example.com", "admin@example."])
+def test_an_address_hatchet_refuses_ends_the_quickstart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], address: str
+) -> None:
+    line = ["quickstart", "--skip", "certs", "--generated-config-dir", str(tmp_path), "--overwrite=false"]
+    assert hatchet_commands.admin(line, BASE | {"ADMIN_EMAIL": address}) == 1
+    assert "is no address" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_server_does_not_start_without_its_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert hatchet_commands.lite(["--config", str(tmp_path)], BASE) == 1
+    assert "server.yaml cannot be read" in capsys.readouterr().err
 
 
 class Rows:

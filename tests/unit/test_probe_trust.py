@@ -1,6 +1,7 @@
 """Private roots: what the entrypoint does with them, and how a role proves that it trusts them."""
 
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -81,27 +82,28 @@ def test_a_failed_update_ends_the_start(monkeypatch: pytest.MonkeyPatch, capsys:
         raise subprocess.CalledProcessError(1, "update-ca-certificates", stderr="Read-only file system\n")
 
     monkeypatch.setattr(trust, "install_custom_ca", update)
-    assert command.start_role(None, {"ENTRYPOINT": "worker"}) == 1
+    assert command.start_role(None, {}) == 1
     assert capsys.readouterr().err == "probe: update-ca-certificates failed: Read-only file system\n"
 
 
 def test_the_role_starts_as_a_new_process_with_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[tuple[list[str], dict[str, str]]] = []
     monkeypatch.setattr(trust, "install_custom_ca", lambda: {"SSL_CERT_FILE": "/bundle"})
-    monkeypatch.setattr("os.execve", lambda path, arguments, env: started.append((arguments[1:], env)))
+    monkeypatch.setattr("os.execve", lambda path, arguments, env: started.append((arguments, env)))
     command.start_role(None, {"ENTRYPOINT": "worker"})
-    command.start_role("web", {"ENTRYPOINT": "worker"})
+    command.start_role("transcription", {})
     assert started == [
-        (["-m", "probe", "run", "worker"], {"ENTRYPOINT": "worker", "SSL_CERT_FILE": "/bundle"}),
-        # Node.js reads NODE_EXTRA_CA_CERTS; the front end's image has no entrypoint that would export anything.
-        (["-m", "probe", "run", "web"], {"ENTRYPOINT": "worker"}),
+        (["/app/runserver.sh"], {"ENTRYPOINT": "worker", "SSL_CERT_FILE": "/bundle"}),
+        ([sys.executable, "-m", "probe", "run", "transcription"], {"SSL_CERT_FILE": "/bundle"}),
     ]
 
 
-@pytest.mark.parametrize("name", ["", "serve", "web"])
-def test_an_unknown_entrypoint_is_a_clear_error(name: str) -> None:
-    with pytest.raises(WiringError, match="allowed are server, worker, beat"):
-        command.chosen_role(None, {"ENTRYPOINT": name})
+def test_without_a_start_script_nothing_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(trust, "install_custom_ca", dict)
+    assert command.start_role(None, {"ENTRYPOINT": "worker"}) == 1
+    assert capsys.readouterr().err == "probe: /app/runserver.sh: No such file or directory\n"
 
 
 def test_a_variable_missing_in_this_process_is_named(tmp_path: Path, private: str) -> None:

@@ -1,8 +1,7 @@
-"""The command ``probe``: ``start [ROLE]`` is the container's entrypoint, ``run ROLE`` a role, ``wiring`` its report."""
+"""The command ``probe``: ``start`` is an upstream image's entrypoint, ``run ROLE`` a role, ``wiring`` its report."""
 
 import argparse
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -13,14 +12,11 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from probe import trust
-from probe.wiring import Scrubber, WiringError
+from probe import roles, trust
+from probe.wiring import WiringError
 
-BACKEND_ROLES = ("server", "worker", "beat", "hatchet-worker-llm", "hatchet-worker-cpu")
-"""Values of ENTRYPOINT in upstream's runserver.sh."""
-
-OTHER_ROLES = ("web", "hatchet", "transcription")
-"""Roles that have an image of their own upstream; they are named by the container's command."""
+RUNSERVER = "/app/runserver.sh"
+"""What the entrypoint of Reflector's backend image becomes (server/docker-entrypoint.sh, v0.45.0)."""
 
 WIRING_SECONDS = 120
 """Longest wait for a report, above what fifteen hanging checks take in groups of four."""
@@ -30,95 +26,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="probe", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    start = commands.add_parser("start", help="the entrypoint: trust first, then the role")
-    start.add_argument("role", nargs="?", choices=OTHER_ROLES)
+    start = commands.add_parser("start", help=f"trust first, then the role, or {RUNSERVER} where none is named")
+    start.add_argument("role", nargs="?", choices=["transcription"])
     run = commands.add_parser("run", help="run a role with the environment as it is")
-    run.add_argument("role", choices=BACKEND_ROLES + OTHER_ROLES)
+    run.add_argument("role", choices=sorted(roles.ROLES))
     wiring = commands.add_parser("wiring", help="print this container's report; exit 1 unless all is well")
     wiring.add_argument("--only", metavar="NAME", help="run one check")
     given = parser.parse_args(arguments)
     if given.command == "start":
         return start_role(given.role, os.environ)
     if given.command == "run":
-        return run_role(given.role)
+        return roles.run(given.role, os.environ)
     return print_wiring(given.only)
 
 
-def chosen_role(argument: str | None, env: Mapping[str, str]) -> str:
-    """The role of the argument, else of ENTRYPOINT; raises WiringError where neither names one."""
-    role = argument or env.get("ENTRYPOINT", "")
-    allowed = OTHER_ROLES if argument else BACKEND_ROLES
-    if role not in allowed:
-        raise WiringError(
-            f"ENTRYPOINT={role!r} is not known; allowed are {', '.join(BACKEND_ROLES)}, "
-            f"or a command of {', '.join(OTHER_ROLES)}"
-        )
-    return role
-
-
-def start_role(argument: str | None, env: Mapping[str, str]) -> int:
-    """Do what upstream's entrypoint does about private roots, then become the role's process.
+def start_role(role: str | None, env: Mapping[str, str]) -> int:
+    """Do what the entrypoints of backend and speech service do about private roots, then become what they become.
 
     Returns an exit status only where that fails.
     """
     try:
-        role = chosen_role(argument, env)
-        # The front end's image has no such entrypoint (Node.js reads NODE_EXTRA_CA_CERTS), and neither has Hatchet's.
-        exported = trust.install_custom_ca() if role not in ("web", "hatchet") else {}
-    except WiringError as problem:
-        print(f"probe: {problem}", file=sys.stderr)
-        return 1
+        exported = trust.install_custom_ca()
     except (OSError, subprocess.CalledProcessError) as problem:
         reason = getattr(problem, "stderr", None) or str(problem)
         print(f"probe: update-ca-certificates failed: {reason.strip()}", file=sys.stderr)
         return 1
     # A new process image, so that the variables stand in /proc/1/environ as they do upstream.
-    return os.execve(sys.executable, [sys.executable, "-m", "probe", "run", role], {**env, **exported})
-
-
-def run_role(name: str) -> int:
-    """Run a role until it is told to stop."""
-    # Each role imports only what it uses: a container of the front end carries no S3 client.
-    from probe.environment import Environment
-    from probe.serving import Role
-    from probe.serving import main as serve
-
-    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    env = Environment(os.environ)
-
-    def build() -> Role:
-        if name == "server":
-            from probe import server
-
-            return server.role(env)
-        if name == "web":
-            from probe import web
-
-            return web.role(env)
-        if name == "hatchet":
-            from probe import hatchet
-
-            return hatchet.role(env)
-        if name == "transcription":
-            from probe import transcription
-
-            return transcription.role(env)
-        from probe import worker
-
-        if name == "worker":
-            return worker.worker_role(env)
-        if name == "beat":
-            return worker.beat_role(env)
-        return worker.hatchet_worker_role(name, env)
-
+    command = [RUNSERVER] if role is None else [sys.executable, "-m", "probe", "run", role]
     try:
-        role = build()
-    except WiringError as problem:
-        print(f"probe {name}: {Scrubber(os.environ).clean(str(problem))}", file=sys.stderr, flush=True)
+        return os.execve(command[0], command, {**env, **exported})
+    except OSError as problem:
+        print(f"probe: {command[0]}: {problem.strerror}", file=sys.stderr)
         return 1
-    return serve(role)
 
 
 def print_wiring(only: str | None) -> int:

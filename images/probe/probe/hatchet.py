@@ -1,10 +1,9 @@
-"""The role ``hatchet``: the workflow engine's doors, its keys in /config and its ``hatchet-admin`` command.
+"""The role ``hatchet``: the workflow engine's doors, its keys in /config, its tenant and its tokens.
 
-Names, defaults and refusals are those of hatchet-lite (hatchet-dev/hatchet v0.104.7); the port that speaks gRPC there
+Names, defaults and refusals are those of hatchet-lite (hatchet-dev/hatchet v0.86.12); the port that speaks gRPC there
 speaks the line protocol of :mod:`probe.engine` here.
 """
 
-import argparse
 import asyncio
 import base64
 import json
@@ -12,13 +11,11 @@ import logging
 import os
 import re
 import secrets
-import sys
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 from uuid import UUID, uuid4
 
@@ -38,7 +35,7 @@ from probe.engine import LINE_BYTES
 from probe.environment import Environment, check_of
 from probe.http import bearer_token, http_error, json_object
 from probe.passwords import hash_password, verify_password
-from probe.serving import Listener, Role, StartupError
+from probe.serving import Listener, Role
 from probe.wiring import WiringError, describe
 
 CONFIG = Path("/config")
@@ -272,9 +269,8 @@ class Engine:
             raise WiringError(f"the database's time zone is {zone!r}, it must be UTC or Etc/UTC")
         return connection
 
-    async def prepare(self) -> None:
-        """Migrate, make keys where there are none, seed, and open the workers' port before HTTP answers."""
-        check_password(self.settings.admin_password)
+    async def migrate(self) -> None:
+        """Make the tables."""
         connection = await self.connect()
         try:
             async with connection.transaction():
@@ -282,16 +278,15 @@ class Engine:
                 await connection.execute(SCHEMA)
         finally:
             await connection.close()
+
+    async def quickstart(self) -> None:
+        """Make keys where there are none, and seed."""
+        check_email(self.settings.admin_email)
+        check_password(self.settings.admin_password)
         try:
             self._keys = Keys.quickstart(self.folder, self.settings)
         except OSError as problem:
-            raise StartupError(f"{self.folder} cannot be written: {problem.strerror}") from problem
-        await self._seed()
-        self._doors = await asyncio.start_server(
-            self._answer, self.settings.grpc_bind_address, self.settings.grpc_port, limit=LINE_BYTES
-        )
-
-    async def _seed(self) -> None:
+            raise WiringError(f"{self.folder} cannot be written: {problem.strerror}") from problem
         connection = await self.connect()
         try:
             # A user who exists keeps the password, whatever ADMIN_PASSWORD says now: the seed only creates.
@@ -310,6 +305,13 @@ class Engine:
             )
         finally:
             await connection.close()
+
+    async def open(self) -> None:
+        """Read the keys, and open the workers' port before HTTP answers."""
+        self._keys = Keys.load(self.folder)
+        self._doors = await asyncio.start_server(
+            self._answer, self.settings.grpc_bind_address, self.settings.grpc_port, limit=LINE_BYTES
+        )
 
     async def mint(self, tenant_id: UUID, name: str, life: timedelta) -> str:
         """Create a token and its row."""
@@ -437,9 +439,9 @@ class Engine:
         }
 
 
-def role(env: Environment) -> Role:
+def role(env: Environment, folder: Path = CONFIG) -> Role:
     """Assemble the role."""
-    engine = Engine(Settings.from_environment(env))
+    engine = Engine(Settings.from_environment(env), folder)
     checks = [
         check_of(env, "database", lambda _: engine.check_database()),
         check_of(env, "keys", lambda _: engine.check_keys()),
@@ -447,7 +449,7 @@ def role(env: Environment) -> Role:
         check_of(env, "grpc", lambda _: engine.check_doors()),
     ]
     listeners = [Listener(app=application(engine), port=engine.settings.http_port)]
-    return Role(name="hatchet", checks=checks, listeners=listeners, prepare=engine.prepare)
+    return Role(name="hatchet", checks=checks, listeners=listeners, prepare=engine.open)
 
 
 def application(engine: Engine) -> Starlette:
@@ -513,6 +515,13 @@ def application(engine: Engine) -> Starlette:
     )
 
 
+def check_email(address: str) -> None:
+    """Hatchet's rule for addresses (pkg/repository/user.go), as far as it decides anything here: a domain has a dot."""
+    name, _, domain = address.rpartition("@")
+    if not name or "." not in domain.strip("."):
+        raise WiringError(f"ADMIN_EMAIL={address!r} is no address: Hatchet wants one such as admin@example.com")
+
+
 def check_password(password: str) -> None:
     """Hatchet's rule for passwords (pkg/validator/validator.go); raises WiringError for a weaker one."""
     kinds = (str.isupper, str.islower, str.isnumeric)
@@ -529,57 +538,6 @@ def parse_duration(text: str) -> timedelta:
     if not found or "".join(match.group() for match in found) != text:
         raise ValueError(f"{text!r} is no duration; write it in h, m, s, such as 8760h")
     return timedelta(seconds=sum(float(match[1]) * GO_UNITS[match[2]] for match in found))
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenRequest:
-    """A parsed ``hatchet-admin token create``."""
-
-    config: Path
-    tenant_id: UUID | None
-    name: str
-    life: timedelta
-
-
-class _Parser(argparse.ArgumentParser):
-    """Errors end with status 1 on standard output, as Hatchet's command line does."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"Error: {message}")
-        print(self.format_usage(), end="")
-        sys.exit(1)
-
-
-def parse_admin(arguments: Sequence[str]) -> TokenRequest:
-    """Parse ``token create [--config DIR] [--tenant-id ID] [--name N] [--expiresIn DURATION]``."""
-    parser = _Parser(prog="hatchet-admin", allow_abbrev=False)
-    parser.add_argument("command", choices=["token"])
-    parser.add_argument("action", choices=["create"])
-    parser.add_argument("--config", type=Path, default=Path())
-    parser.add_argument("--tenant-id", default="")
-    parser.add_argument("--name", default="default")
-    parser.add_argument("-e", "--expiresIn", default="", metavar="DURATION")
-    given = parser.parse_args(arguments)
-    try:
-        tenant_id = UUID(given.tenant_id.strip()) if given.tenant_id.strip() else None
-        life = parse_duration(given.expiresIn) if given.expiresIn else DEFAULT_TOKEN_LIFE
-    except ValueError as problem:
-        parser.error(str(problem))
-    return TokenRequest(config=given.config, tenant_id=tenant_id, name=given.name, life=life)
-
-
-def admin_main(arguments: Sequence[str] | None = None, env: Mapping[str, str] | None = None) -> int:
-    """Run ``hatchet-admin``; the bare token is the only thing on standard output."""
-    request = parse_admin(sys.argv[1:] if arguments is None else arguments)
-    try:
-        engine = Engine(Settings.from_environment(Environment(os.environ if env is None else env)), request.config)
-        tenant_id = request.tenant_id or engine.settings.tenant_id
-        token = asyncio.run(engine.mint(tenant_id, request.name, request.life))
-    except WiringError as problem:
-        print(f"Fatal: could not run [token create] command: {problem}", file=sys.stderr)
-        return 1
-    print(token)
-    return 0
 
 
 def _kid(private: ec.EllipticCurvePrivateKey) -> str:

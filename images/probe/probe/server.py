@@ -1,4 +1,4 @@
-"""The role ``server``: migrates, provisions the administrator, then answers on port 1250."""
+"""The role ``server``: answers on port 1250."""
 
 import logging
 import time
@@ -47,28 +47,8 @@ def role(env: Environment) -> Role:
         name="server",
         checks=backend.checks("server", env),
         listeners=[Listener(app=application(env), port=PORT)],
-        prepare=Startup(env).run,
         warm=partial(backend.warm, env),
     )
-
-
-class Startup:
-    """What runs before the port opens, as in upstream's runserver.sh."""
-
-    def __init__(self, env: Environment) -> None:
-        """Keep the environment."""
-        self.env = env
-
-    async def run(self) -> None:
-        """Migrate, provision the administrator, leave word for the other roles."""
-        dsn = backend.settings(self.env).dsn
-        before, after = await database.migrate(dsn)
-        log.info("schema at version %d (was %d)", after, before)
-        email, password_hash = self.env.text("ADMIN_EMAIL"), self.env.text("ADMIN_PASSWORD_HASH")
-        if email and password_hash:
-            log.info("%s admin user %s", await database.provision_admin(dsn, email, password_hash), email)
-        secret_key = self.env.required("SECRET_KEY", DEFAULT_SECRET_KEY)
-        await database.publish_deployment(dsn, secret_key, backend.data_directory(self.env))
 
 
 def application(env: Environment) -> Starlette:

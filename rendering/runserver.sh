@@ -1,0 +1,25 @@
+#!/bin/sh
+# What Reflector's entrypoint hands over to, in place of the image's own /app/runserver.sh (v0.45.0). That one goes on
+# after a failed migration, and stays between Docker and the service, so that no stop signal ever reaches it.
+set -eu
+export VIRTUAL_ENV=/app/.venv
+export PATH="$VIRTUAL_ENV/bin:$PATH"
+case "$ENTRYPOINT" in
+server)
+    alembic upgrade head
+    if [ -n "${ADMIN_EMAIL:-}" ] && [ -n "${ADMIN_PASSWORD_HASH:-}" ]; then
+        python -m reflector.tools.provision_admin
+    fi
+    exec uvicorn reflector.app:app --host 0.0.0.0 --port 1250
+    ;;
+worker | beat)
+    exec celery -A reflector.worker.app "$ENTRYPOINT" --loglevel=info
+    ;;
+hatchet-worker-llm)
+    exec python -m reflector.hatchet.run_workers_llm
+    ;;
+*)
+    echo "ENTRYPOINT=$ENTRYPOINT is not one of server, worker, beat, hatchet-worker-llm" >&2
+    exit 1
+    ;;
+esac

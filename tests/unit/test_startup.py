@@ -1,0 +1,170 @@
+"""The start scripts: each step's failure ends them, and what they start takes their place."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from rendering import startup
+from tests.unit import building
+
+# Says what it was called with and by which process it runs, then fails or goes on as told.
+STAND_IN = """#!/bin/sh
+echo "$(basename "$0") $*" >> "$CALLS"
+case "$(basename "$0") $*" in "${FAILING:-nothing}"*) exit 3 ;; esac
+case "$(basename "$0") $*" in "${LASTING:-nothing}"*) echo $$ > "$CALLS.pid"; exec sleep 60 ;; esac
+"""
+
+
+class Container:
+    """A folder in a container's place, with stand-ins for the programs a script calls."""
+
+    def __init__(self, root: Path, script: str, programs: Mapping[str, str]) -> None:
+        """Put everything where the script, moved below `root`, looks for it."""
+        self.calls = root / "calls"
+        for folder, names in programs.items():
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            for name in names.split():
+                (root / folder / name).write_text(STAND_IN)
+                (root / folder / name).chmod(0o755)
+        self.script = root / "start.sh"
+        self.script.write_text(script.replace("/app/", f"{root}/app/").replace("cd /\n", f"cd {root}\n"))
+
+    def start(self, **environment: str) -> "subprocess.Popen[str]":
+        env = {"PATH": os.environ["PATH"], "CALLS": str(self.calls)} | environment
+        return subprocess.Popen(["sh", str(self.script)], env=env, stderr=subprocess.PIPE, text=True)
+
+    def run(self, **environment: str) -> tuple[int, list[str]]:
+        """Return the exit status and every call."""
+        process = self.start(**environment)
+        process.communicate(timeout=30)
+        return process.returncode, self.calls.read_text().splitlines() if self.calls.exists() else []
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> Container:
+    return Container(tmp_path, startup.runserver(), {"app/.venv/bin": "alembic celery python uvicorn"})
+
+
+@pytest.fixture
+def hatchet(tmp_path: Path) -> Container:
+    return Container(tmp_path, startup.hatchet(), {".": "hatchet-migrate hatchet-admin hatchet-lite"})
+
+
+SERVER = "uvicorn reflector.app:app --host 0.0.0.0 --port 1250"
+MIGRATE = "alembic upgrade head"
+PROVISION = "python -m reflector.tools.provision_admin"
+ADMIN = {"ADMIN_EMAIL": "a@b.test", "ADMIN_PASSWORD_HASH": "hash"}
+QUICKSTART = "hatchet-admin quickstart --skip certs --generated-config-dir ./config --overwrite=false"
+
+
+@pytest.mark.parametrize(
+    ("role", "calls"),
+    [
+        ("server", [MIGRATE, SERVER]),
+        ("worker", ["celery -A reflector.worker.app worker --loglevel=info"]),
+        ("beat", ["celery -A reflector.worker.app beat --loglevel=info"]),
+        ("hatchet-worker-llm", ["python -m reflector.hatchet.run_workers_llm"]),
+    ],
+)
+def test_each_role_is_started(backend: Container, role: str, calls: list[str]) -> None:
+    assert backend.run(ENTRYPOINT=role) == (0, calls)
+
+
+def test_the_administrator_is_provisioned_between_migration_and_start(backend: Container) -> None:
+    assert backend.run(ENTRYPOINT="server", **ADMIN) == (0, [MIGRATE, PROVISION, SERVER])
+
+
+@pytest.mark.parametrize(("failing", "calls"), [("alembic", [MIGRATE]), ("python", [MIGRATE, PROVISION])])
+def test_a_server_whose_database_is_not_ready_does_not_start(
+    backend: Container, failing: str, calls: list[str]
+) -> None:
+    assert backend.run(ENTRYPOINT="server", FAILING=failing, **ADMIN) == (3, calls)
+
+
+@pytest.mark.parametrize("role", ["", "serve", "web"])
+def test_an_unknown_role_is_a_clear_error(backend: Container, role: str) -> None:
+    process = backend.start(ENTRYPOINT=role)
+    _, said = process.communicate(timeout=30)
+    assert (process.returncode, backend.calls.exists()) == (1, False)
+    assert said == f"ENTRYPOINT={role} is not one of server, worker, beat, hatchet-worker-llm\n"
+
+
+def test_hatchet_is_migrated_and_seeded_before_it_starts(hatchet: Container) -> None:
+    assert hatchet.run() == (0, ["hatchet-migrate ", QUICKSTART, "hatchet-lite --config ./config"])
+
+
+@pytest.mark.parametrize(
+    ("failing", "calls"),
+    [("hatchet-migrate", ["hatchet-migrate "]), ("hatchet-admin", ["hatchet-migrate ", QUICKSTART])],
+)
+def test_a_hatchet_that_is_not_ready_does_not_start(hatchet: Container, failing: str, calls: list[str]) -> None:
+    assert hatchet.run(FAILING=failing) == (3, calls)
+
+
+@pytest.fixture(params=["server", "worker", "beat", "hatchet-worker-llm", "hatchet"])
+def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", Path]]:
+    """Yield a service that keeps running, and the file with the number of its process."""
+    if request.param == "hatchet":
+        container: Container = request.getfixturevalue("hatchet")
+        process = container.start(LASTING="hatchet-lite")
+    else:
+        container = request.getfixturevalue("backend")
+        last = {"server": "uvicorn", "hatchet-worker-llm": "python"}.get(request.param, "celery")
+        process = container.start(ENTRYPOINT=request.param, LASTING=last)
+    yield process, Path(f"{container.calls}.pid")
+    process.kill()
+    process.communicate()
+
+
+def test_the_stop_signal_reaches_the_service_itself(service: tuple["subprocess.Popen[str]", Path]) -> None:
+    process, file = service
+    deadline = time.monotonic() + 30
+    while not (file.exists() and file.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    # No shell is left between: Docker signals the first process only.
+    assert int(file.read_text()) == process.pid
+    process.terminate()
+    assert process.wait(timeout=30) == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("role", ["server", "worker", "beat", "hatchet-worker-llm"])
+def test_every_backend_container_has_the_script(role: str) -> None:
+    container = building.built("Reflector").engine.named(f"it-{role}")
+    (upload,) = (upload for upload in container.plain("uploads") if upload["file"] == "/app/runserver.sh")
+    assert (upload["content"], upload["permissions"]) == (startup.runserver(), "0555")
+
+
+def test_hatchet_is_started_by_the_script() -> None:
+    assert building.built("Hatchet").engine.named("it-container").plain("command") == ["sh", "-c", startup.hatchet()]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "printed"),
+    [
+        ("200", 0, "eyJkept"),
+        ("401", 0, "eyJnew"),
+        ("403", 0, "eyJnew"),
+        # Not an answer to the question: workers with a token that works must not be replaced for it.
+        ("404", 1, ""),
+        ("500", 1, ""),
+    ],
+)
+def test_a_token_is_minted_only_when_hatchet_refuses_the_last_one(
+    tmp_path: Path, answer: str, status: int, printed: str
+) -> None:
+    for name, text in (("curl", f"cat > /dev/null; printf {answer}"), ("hatchet-admin", "echo noise; echo eyJnew")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    minted = building.built("Hatchet").engine.named("it-token")
+    script = minted.plain("create").replace("/hatchet-admin", "hatchet-admin")
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PULUMI_COMMAND_STDOUT": "eyJkept"}
+    done = subprocess.run(["sh", "-c", script], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (status, printed)
+    if status:
+        assert answer in done.stderr
