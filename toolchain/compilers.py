@@ -13,6 +13,12 @@ from toolchain.layout import ToolchainError, cache_root
 from toolchain.pins import Pins
 from toolchain.progress import Progress
 
+USR = Path("/usr")
+"""Where Debian's packages lie."""
+
+_RUST_PACKAGES = ("cargo-web", "cargo")
+"""Packages that bring `cargo` and `rustc`; Debian keeps the first new enough to build browsers in a stable release."""
+
 _GO_REMEDY = "Install it (https://go.dev/doc/install) and put its bin folder on PATH."
 
 
@@ -91,11 +97,50 @@ def install_go(module: Path, root: Path) -> None:
     draft.rename(root)
 
 
-def ensure_rust(pins: Pins) -> None:
-    """Check that `cargo` is new enough for the registry build of Garage; Debian's own is too old to be offered.
+def rust_version() -> str:
+    """Return the version of the Rust on PATH, such as "1.95.0", or "" when `cargo` or `rustc` is missing or fails.
 
-    rustup's cargo looks for its toolchains below HOME. Where HOME is not the user's own (a fresh one in CI), it is
-    pointed at those of the user's real home. A folder alone tells nothing: rustup makes an empty one when it is asked.
+    rustup puts both on PATH even where it has no toolchain that they could start.
+    """
+    versions = []
+    for name in ("cargo", "rustc"):
+        found = re.match(rf"{name} (\d[\w.]*)", system.output([name, "--version"]))
+        if found is None:
+            return ""
+        versions.append(found.group(1))
+    return min(versions, key=system.version_tuple)
+
+
+def ensure_rust(pins: Pins, progress: Progress) -> None:
+    """Make the Rust on PATH new enough for the registry build of Garage, for this process and what it starts.
+
+    A user's own that is too old or missing is left as it is; as root on Debian or Ubuntu a package that is new enough
+    is installed beside it.
+    """
+    _find_users_rust()
+    least = pins.minimum("rust")
+    if system.version_tuple(rust_version()) >= system.version_tuple(least):
+        return
+    packages = system.is_root_on_debian()
+    if packages and (package := _rust_package(least, progress)):
+        system.apt_install([package], "Rust", progress)
+        _prefer_rust(
+            USR / "bin" if package in _RUST_PACKAGES else USR / "lib" / package.replace("cargo", "rust") / "bin"
+        )
+    version = rust_version()
+    if system.version_tuple(version) < system.version_tuple(least):
+        raise ToolchainError(
+            f"To build Garage Rust {least} or newer is needed; on PATH is {version or 'none'}"
+            f"{', and no package brings it' if packages else ''}. Install it with rustup (https://rustup.rs), or put a"
+            f" garage {pins.version('garage')} on PATH."
+        )
+
+
+def _find_users_rust() -> None:
+    """Let rustup's commands find the toolchains of the user's real home, and PATH the commands.
+
+    They look below HOME, which may not be the user's own (a fresh one in CI). A folder alone tells nothing: rustup
+    makes an empty one when it is asked.
     """
     home = Path(pwd.getpwuid(os.getuid()).pw_dir)
     toolchains = Path(".rustup") / "toolchains"
@@ -104,12 +149,28 @@ def ensure_rust(pins: Pins) -> None:
     cargo_bin = home / ".cargo" / "bin"
     if shutil.which("cargo") is None and (cargo_bin / "cargo").exists():
         os.environ["PATH"] = f"{cargo_bin}{os.pathsep}{os.environ['PATH']}"
-    least = pins.minimum("rust")
-    found = re.search(r"rustc (\d[\w.]*)", system.output(["rustc", "--version"]))
-    version = found.group(1) if found else ""
-    if shutil.which("cargo") is None or system.version_tuple(version) < system.version_tuple(least):
-        raise ToolchainError(
-            f"To build Garage Rust {least} or newer is needed; on PATH is {version or 'none'}."
-            " Debian's package is too old: install it with rustup (https://rustup.rs), or put a garage"
-            f" {pins.version('garage')} on PATH."
-        )
+
+
+def _rust_package(least: str, progress: Progress) -> str:
+    """Return the name of the first Debian package with a cargo of at least the version `least`, or ""."""
+    for fresh in (False, True):
+        if fresh:
+            system.apt_update(progress)
+        # Ubuntu has further versions as cargo-1.91 and so on.
+        names = system.apt_names("^cargo-[0-9.]+$")
+        numbered = sorted(names, key=lambda name: system.version_tuple(name.removeprefix("cargo-")))
+        for package in (*_RUST_PACKAGES, *numbered):
+            if system.version_tuple(system.apt_candidate(package)) >= system.version_tuple(least):
+                return package
+    return ""
+
+
+def _prefer_rust(folder: Path) -> None:
+    """Put `cargo` and `rustc` of `folder` first on PATH, but nothing else that lies there."""
+    links = cache_root() / "rust"
+    links.mkdir(parents=True, exist_ok=True)
+    for name in ("cargo", "rustc"):
+        draft = links / f".{name}.{os.getpid()}"
+        draft.symlink_to(folder / name)
+        draft.replace(links / name)
+    os.environ["PATH"] = f"{links}{os.pathsep}{os.environ['PATH']}"

@@ -117,7 +117,7 @@ class Catalogue:
             if recipe.compiler == "go":
                 compilers.ensure_go(self.pins, progress)
             elif recipe.compiler == "rust":
-                compilers.ensure_rust(self.pins)
+                compilers.ensure_rust(self.pins, progress)
 
         return Part(
             name=name,

@@ -43,7 +43,7 @@ def apt_install(packages: Sequence[str], why: str, progress: Progress) -> None:
     title = f"apt-get install {' '.join(packages)} ({why})"
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     # dpkg takes one caller at a time; the lock's time-out is for those outside this process.
-    options = ["-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"]
+    options = ["-y", "--no-install-recommends", "--no-remove", "-o", "DPkg::Lock::Timeout=300"]
     install = ["apt-get", "install", *options, *packages]
     with _APT, progress.step(title) as step:
         done = run(install, step=step, env=environment, check=False)
@@ -51,6 +51,17 @@ def apt_install(packages: Sequence[str], why: str, progress: Progress) -> None:
             # The package lists may never have been fetched, or name versions that are gone from the mirror.
             run(["apt-get", "update"], step=step, env=environment)
             run(install, step=step, env=environment)
+
+
+def apt_update(progress: Progress) -> None:
+    """Fetch the lists of Debian packages anew; the caller has checked `is_root_on_debian`."""
+    with _APT, progress.step("apt-get update") as step:
+        run(["apt-get", "update"], step=step)
+
+
+def apt_names(pattern: str) -> list[str]:
+    """Return the names of all Debian packages that match a POSIX extended regular expression."""
+    return re.findall(r"^\S+", output(["apt-cache", "search", "--names-only", pattern]), re.MULTILINE)
 
 
 def apt_candidate(package: str) -> str:

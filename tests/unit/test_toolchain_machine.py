@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pwd
+import re
 import socketserver
 import subprocess
 import sys
@@ -292,25 +293,123 @@ def test_a_compiler_that_cannot_be_fetched_is_one_clear_line(bare: Path) -> None
         compilers.ensure_go(Pins.read(), quiet())
 
 
-@pytest.mark.parametrize(("version", "good"), [("99.0.0", True), ("1.63.0", False), (None, False)])
-def test_rust_must_be_new_enough(
-    bare: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str | None, good: bool
-) -> None:
-    monkeypatch.setenv("RUSTUP_HOME", str(tmp_path))
-    monkeypatch.setenv("CARGO_HOME", str(tmp_path))
+@pytest.fixture
+def rust(bare: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The machine of `bare`, where the user has no Rust at home and packages go to a `usr` beside it."""
 
     class Nobody:
         pw_dir = str(tmp_path)
 
     monkeypatch.setattr(pwd, "getpwuid", lambda _: Nobody)
-    if version is not None:
-        program(bare, "cargo", "exit 0")
-        program(bare, "rustc", f"echo 'rustc {version} (abc 2026-01-01)'")
-    if good:
-        compilers.ensure_rust(Pins.read())
-    else:
-        with pytest.raises(ToolchainError, match=f"on PATH is {version or 'none'}. .*rustup"):
-            compilers.ensure_rust(Pins.read())
+    monkeypatch.setattr(compilers, "USR", tmp_path / "usr")
+    return bare
+
+
+def rust_programs(folder: Path, cargo: str, rustc: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    program(folder, "cargo", f"echo 'cargo {cargo} (abc 2026-01-01)'")
+    program(folder, "rustc", f"echo 'rustc {rustc} (abc 2026-01-01)'")
+
+
+def test_a_new_enough_rust_is_used_as_it_is(rust: Path) -> None:
+    least = Pins.read().minimum("rust")
+    rust_programs(rust, f"{least}.0", f"{least}.0")
+    compilers.ensure_rust(Pins.read(), quiet())
+    assert os.environ["PATH"] == str(rust)
+
+
+@pytest.mark.parametrize(
+    ("cargo", "rustc", "told"), [("1.63.0", "99.0.0", "1.63.0"), ("99.0.0", "1.63.0", "1.63.0"), ("", "", "none")]
+)
+def test_an_old_rust_or_none_is_one_clear_line(rust: Path, cargo: str, rustc: str, told: str) -> None:
+    if cargo:
+        rust_programs(rust, cargo, rustc)
+    with pytest.raises(ToolchainError, match=rf"on PATH is {told}\. Install it with rustup.*") as caught:
+        compilers.ensure_rust(Pins.read(), quiet())
+    assert "\n" not in str(caught.value)
+
+
+def without_toolchain(folder: Path) -> None:
+    """Leave on PATH what rustup leaves there when it has no toolchain, or a home where it finds none."""
+    for name in ("cargo", "rustc"):
+        program(folder, name, f"echo 'error: rustup could not choose a version of {name} to run' >&2; exit 1")
+
+
+def test_a_rustup_without_a_toolchain_is_no_rust(rust: Path) -> None:
+    without_toolchain(rust)
+    with pytest.raises(ToolchainError, match="on PATH is none"):
+        compilers.ensure_rust(Pins.read(), quiet())
+
+
+class Packages:
+    """A Debian or Ubuntu whose packages are given as name → version, and where root may install them."""
+
+    def __init__(self, machine: Path, monkeypatch: pytest.MonkeyPatch, versions: dict[str, str]) -> None:
+        self.installed: list[str] = []
+        self.updates = 0
+        self.versions = versions
+        monkeypatch.setattr(system, "is_root_on_debian", lambda: True)
+        monkeypatch.setattr(system, "apt_candidate", lambda name: self.versions.get(name, ""))
+        monkeypatch.setattr(system, "apt_names", self.names)
+        monkeypatch.setattr(system, "apt_update", self.update)
+        monkeypatch.setattr(system, "apt_install", self.install)
+
+    def names(self, pattern: str) -> list[str]:
+        return sorted(name for name in self.versions if re.search(pattern, name))
+
+    def update(self, progress: Progress) -> None:
+        self.updates += 1
+
+    def install(self, names: list[str], why: str, progress: Progress) -> None:
+        for name in names:
+            self.installed.append(name)
+            release = name.removeprefix("cargo-")
+            folder = compilers.USR / ("bin" if release in ("cargo", "web") else f"lib/rust-{release}/bin")
+            version = self.versions[name].partition("+")[0]
+            rust_programs(folder, version, version)
+
+
+@pytest.mark.parametrize(
+    ("versions", "chosen"),
+    [
+        ({"cargo": "0.66.0+ds1-1", "cargo-web": "1.96.0+dfsg1-1~deb12u2"}, "cargo-web"),
+        ({"cargo": "1.99.0+dfsg1-1"}, "cargo"),
+        (
+            {
+                "cargo": "1.75.0+dfsg0",
+                "cargo-1.85": "1.85.1+dfsg",
+                "cargo-1.100": "1.100.0+dfsg",
+                "cargo-1.91": "1.91.1+dfsg~22.04",
+                "cargo-1.91-doc": "1.91.1+dfsg~22.04",
+            },
+            "cargo-1.91",
+        ),
+    ],
+)
+@pytest.mark.parametrize("shadowed", [True, False])
+def test_the_first_package_that_is_new_enough_is_installed_and_used(
+    rust: Path, monkeypatch: pytest.MonkeyPatch, versions: dict[str, str], chosen: str, shadowed: bool
+) -> None:
+    if shadowed:
+        without_toolchain(rust)
+    packages = Packages(rust, monkeypatch, versions)
+    compilers.ensure_rust(Pins.read(), quiet())
+    assert packages.installed == [chosen]
+    assert versions[chosen].startswith(compilers.rust_version())
+    assert os.environ["PATH"].endswith(f":{rust}"), "no other program may come from elsewhere than before"
+
+
+def test_package_lists_are_fetched_before_no_rust_is_found_in_them(rust: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = Packages(rust, monkeypatch, {"cargo-web": "1.85.0+dfsg3-1~deb12u3"})
+    with pytest.raises(ToolchainError, match=r"on PATH is none, and no package brings it\. Install it with rustup"):
+        compilers.ensure_rust(Pins.read(), quiet())
+    assert (packages.installed, packages.updates) == ([], 1)
+
+    monkeypatch.setattr(
+        system, "apt_update", lambda progress: packages.versions.update({"cargo-web": "1.96.0+dfsg1-1~deb12u2"})
+    )
+    compilers.ensure_rust(Pins.read(), quiet())
+    assert packages.installed == ["cargo-web"]
 
 
 def test_a_fresh_home_still_finds_the_users_rust(bare: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -321,7 +420,7 @@ def test_a_fresh_home_still_finds_the_users_rust(bare: Path, monkeypatch: pytest
     monkeypatch.setenv("HOME", str(fresh))
     program(bare, "rustc", "echo 'rustc 99.0.0'")
     (real / ".cargo").mkdir()
-    program(real / ".cargo" / "bin", "cargo", "exit 0")
+    program(real / ".cargo" / "bin", "cargo", "echo 'cargo 99.0.0'")
 
     class User:
         pw_dir = str(real)
@@ -331,7 +430,7 @@ def test_a_fresh_home_still_finds_the_users_rust(bare: Path, monkeypatch: pytest
     for name in ("RUSTUP_HOME", "CARGO_HOME"):
         monkeypatch.setenv(name, "x")
         monkeypatch.delenv(name)
-    compilers.ensure_rust(Pins.read())
+    compilers.ensure_rust(Pins.read(), quiet())
     assert os.environ["RUSTUP_HOME"] == str(real / ".rustup")
     assert str(real / ".cargo" / "bin") in os.environ["PATH"]
 
@@ -369,6 +468,19 @@ def test_the_version_of_a_package_is_that_which_would_be_installed(bare: Path) -
     )
     assert system.apt_candidate("tool") == "1.96.0+dfsg1-1"
     assert system.apt_candidate("other") == ""
+
+
+def test_packages_are_found_by_name(bare: Path) -> None:
+    body = r"""[ "$*" = 'search --names-only ^cargo-[0-9.]+$' ] && printf 'cargo-1.9 - Rust\ncargo-1.10 - Rust\n'"""
+    program(bare, "apt-cache", body)
+    assert system.apt_names("^cargo-[0-9.]+$") == ["cargo-1.9", "cargo-1.10"]
+    assert system.apt_names("^other$") == []
+
+
+def test_what_is_installed_is_never_removed_for_a_package(bare: Path, tmp_path: Path) -> None:
+    program(bare, "apt-get", f'echo "$@" > {tmp_path}/log')
+    system.apt_install(["x"], "a test", quiet())
+    assert "--no-remove" in (tmp_path / "log").read_text()
 
 
 def test_a_failing_command_is_told_with_its_last_lines() -> None:
