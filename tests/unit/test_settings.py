@@ -567,7 +567,7 @@ def test_built_images_come_after_their_base_and_are_tagged_by_content(tmp_path: 
     assert next(iter(sources.images)) == "base"
     assert sources.images["probe"].reference == "reflector-probe:abababababab"
     assert sources.images["probe"].context == ".toolchain/images/x", "state must not hold a machine's path"
-    assert (sources.roles["frontend"], sources.command("frontend")) == ("probe", ("web",))
+    assert (sources.roles["frontend"], sources.command("frontend")) == ("probe", ("probe", "run", "web"))
 
 
 # --- The files of the project -----------------------------------------------------------------------------------------
