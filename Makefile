@@ -36,7 +36,7 @@ down: ## remove the stack; volumes keep their data
 	@$(TOOLCHAIN) setup
 	@$(OPERATIONS) down --stack $(STACK) $(ARGS)
 
-test: ## run every test, the real deployment among them
+test: ## run every test in Python, the real deployment among them
 	@$(TOOLCHAIN) setup --dev --stack dev
 	@$(PYTEST) tests/unit tests/program tests/e2e $(ARGS)
 
@@ -50,7 +50,7 @@ e2e: ## run the tests against the real engine and Docker
 	@$(TOOLCHAIN) setup --dev --stack dev
 	@$(PYTEST) tests/e2e $(ARGS)
 
-check: check-python check-go check-shell pin-check docs-check ## check format, lint and types
+check: check-python check-go check-shell pin-check docs-check ## check format, lint, types, pins and docs, and run the tests in Go
 
 check-python: setup-dev
 	@$(DEV)/ruff format --check $(PYTHON_SOURCES)
