@@ -136,7 +136,7 @@ def bucket(text: str) -> str:
 def email(text: str) -> str:
     """Return `text` if it can be typed into Reflector's login page.
 
-    That is an `<input type="email">`, whose grammar (HTML §4.10.5.1.5) is not that of RFC 5322. Reflector checks no more.
+    That is an `<input type="email">`, with a grammar of its own (HTML §4.10.5.1.5). Reflector itself checks nothing.
     """
     match = _EMAIL.fullmatch(text)
     if match is None or not all(_LABEL.fullmatch(label) for label in match[2].split(".")):

@@ -94,7 +94,9 @@ BAD_VALUES: Final[list[tuple[str, object, str, str, str]]] = [
     ("image_references", {"nginx": "nginx:1.2.3"}, "image_references.nginx", "unknown image", ROLES),
     *(
         ("domain", text, "domain", repr(text), HOST_NAME)
-        for text in ("", "bad_name.example", "-x.example", "a..b", "10.0.0.1", "x" * 64, "a." * 130 + "b", "*.a.b", "ſ3.test")
+        for text in (
+            "", "bad_name.example", "-x.example", "a..b", "10.0.0.1", "x" * 64, "a." * 130 + "b", "*.a.b", "ſ3.test",
+        )
     ),
     *(("domain", text, "domain", repr(text), TAKEN) for text in (*MEMORY_MIB, "Server")),
     *(("s3_domain", text, "s3_domain", repr(text), STORE_TAKEN) for text in ("localhost", "LocalHost", *MEMORY_MIB)),
