@@ -51,7 +51,7 @@ class Part:
     find_installed: Callable[[], dict[str, Path] | None] = lambda: None
     """Return an installed copy as file → path, or None."""
     release: Callable[[], releases.Release] | None = None
-    """Return the official release; raises NotAvailable where there is none."""
+    """Return the official release; raises NotAvailable where there is none. None for what nobody releases."""
     build: Callable[[Path], Sequence[str]] | None = None
     """Return the command that builds the files into a folder."""
     prepare_build: Callable[[Progress], None] = lambda progress: None
@@ -65,6 +65,15 @@ class Part:
     def title(self) -> str:
         """What people call it: name and version."""
         return f"{self.name} {self.version}".strip()
+
+    def origins(self) -> tuple[str, ...]:
+        """Return the origins to try, in order.
+
+        `TOOLCHAIN_ORIGINS` chooses where there is a choice. What nobody releases, and so nobody has installed, is built
+        from the registries whatever it says.
+        """
+        allowed = allowed_origins()
+        return allowed if self.release is not None else (REGISTRY,)
 
     def release_key(self) -> str:
         """Return the cache key of the official release."""
@@ -132,7 +141,7 @@ class Workshop:
 
         What the cache already holds of an allowed origin is taken before anything is downloaded or built.
         """
-        origins = allowed_origins()
+        origins = part.origins()
         if INSTALLED in origins and (found := self._installed(part)):
             return found
         keys = {RELEASE: part.release_key, REGISTRY: part.registry_key}

@@ -129,6 +129,20 @@ def test_origins_can_be_narrowed(shop: parts.Workshop, tmp_path: Path, monkeypat
         shop.obtain(part(Counter()))
 
 
+@pytest.mark.parametrize("origins", ["release", "installed", "release,registry"])
+def test_what_can_only_be_built_is_built_whatever_the_origins(
+    shop: parts.Workshop, monkeypatch: pytest.MonkeyPatch, origins: str
+) -> None:
+    monkeypatch.setenv("TOOLCHAIN_ORIGINS", origins)
+    build = Counter()
+    only_built = part(build, release=None)
+    assert shop.obtain(only_built) == shop.obtain(only_built)
+    assert (shop.obtain(only_built).origin, build.calls) == (parts.REGISTRY, 1)
+    monkeypatch.setenv("TOOLCHAIN_ORIGINS", "internet")
+    with pytest.raises(ToolchainError, match="installed, release, registry"):
+        shop.obtain(only_built)
+
+
 def test_one_build_serves_several_parts(shop: parts.Workshop) -> None:
     build = Counter()
     shared = part(build, name="many", release=None)

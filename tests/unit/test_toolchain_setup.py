@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import cli, doctor, setup, stamps, system, venvs
+from toolchain import cli, doctor, recipes, setup, stamps, system, venvs
 from toolchain.layout import ROOT, Layout, ToolchainError
 from toolchain.parts import INSTALLED, REGISTRY, RELEASE, Obtained
 from toolchain.pins import Pins
@@ -145,6 +145,12 @@ def test_installed_programs_for_images(
     script(tmp_path / "usr" / name, says.format(pins.version(name)))
     monkeypatch.setenv("PATH", f"{tmp_path / 'usr'}:/usr/bin:/bin")
     assert (catalogue.image_part(name).find_installed() is not None) == taken
+
+
+def test_what_nobody_releases_or_installs_says_so(layout: Layout) -> None:
+    catalogue = setup.Catalogue(layout, Pins.read(layout.root))
+    parts = [catalogue.image_part(name) for name in recipes.RECIPES]
+    assert [part.name for part in parts if part.origins() == (REGISTRY,)] == ["rootfs", "model", "probe"]
 
 
 def test_the_plugins_share_one_build_and_aws_has_none() -> None:
