@@ -4,8 +4,8 @@ from pathlib import Path
 
 from toolchain import daemon, recipes, setup
 from toolchain.layout import Layout, ToolchainError, cache_root
-from toolchain.parts import Obtained
-from toolchain.pins import Pins
+from toolchain.parts import INSTALLED, Obtained
+from toolchain.pins import PLUGINS, Pins
 
 
 def main(layout: Layout, docker_socket: Path = daemon.SOCKET) -> int:
@@ -16,12 +16,13 @@ def main(layout: Layout, docker_socket: Path = daemon.SOCKET) -> int:
     missing = []
     for name, version, needed in expected(pins):
         part = known.get(name)
-        if part is None or part.version != version or not all(Path(path).exists() for path in part.files.values()):
+        if part is None or part.version != version or not all(path.exists() for path in placed(layout, part)):
             rows.append((name, version, "missing" if needed else "not asked for", "", ""))
             if needed:
                 missing.append(name)
             continue
-        rows.append((name, version, part.origin, part.sha256[:12], _where(part)))
+        path = part.main if part.origin == INSTALLED else placed(layout, part)[0]
+        rows.append((name, version, part.origin, part.sha256[:12], _shown(layout, path)))
     for name, link in (("venv", layout.venv), ("venv-dev", layout.venv_dev)):
         there = (link / "bin" / "python").exists()
         rows.append((name, "", "made from PyPI" if there else "missing" if name == "venv" else "not asked for", "", ""))
@@ -30,7 +31,7 @@ def main(layout: Layout, docker_socket: Path = daemon.SOCKET) -> int:
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print(f"cache: {_shown(cache_root())}")
+    print(f"cache: {_shown(layout, cache_root())}")
     lines = _docker(pins, docker_socket)
     print("\n".join(lines))
     if missing:
@@ -48,14 +49,20 @@ def expected(pins: Pins) -> list[tuple[str, str, bool]]:
     return rows
 
 
-def _where(part: Obtained) -> str:
-    return _shown(part.main.parent if part.key == "" else part.folder)
+def placed(layout: Layout, part: Obtained) -> list[Path]:
+    """Return where set-up has put a part; the cache, from which it came, is not needed any more."""
+    if part.name in recipes.RECIPES and part.name not in setup.PROGRAMS:
+        return [layout.images / "manifest.json"]
+    folder = layout.plugins / f"resource-{part.name}-v{part.version}" if part.name in PLUGINS else layout.bin
+    # Libraries beside a program are in the contexts of the images only.
+    names = [part.main.name] if part.name in setup.PROGRAMS else part.files
+    return [folder / Path(name).name for name in names]
 
 
-def _shown(path: Path) -> str:
-    """Return `path` below the cache, else below the home folder, else whole."""
-    if path.is_relative_to(cache_root()) and path != cache_root():
-        return str(path.relative_to(cache_root()))
+def _shown(layout: Layout, path: Path) -> str:
+    """Return `path` below the checkout, else below the home folder, else whole."""
+    if path.is_relative_to(layout.root):
+        return str(path.relative_to(layout.root))
     home = Path.home()
     return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 

@@ -276,19 +276,28 @@ def test_doctor_tells_where_every_part_came_from(
         for name, version, needed in doctor.expected(pins)
         if needed
     ]
-    setup.record(layout, parts)
-    (layout.venv / "bin").mkdir(parents=True)
-    (layout.venv / "bin" / "python").touch()
+    model = obtained(tmp_path / "cache" / "parts" / "model", "model", "", "model.gguf")
+    setup.install(layout, parts)
+    setup.record(layout, [*parts, model])
+    for path in (layout.venv / "bin" / "python", layout.images / "manifest.json"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    # Links to what is installed stay; all else is in the checkout, and nothing needs the cache.
+    for part in (*parts[1:], model):
+        shutil.rmtree(part.folder)
     assert doctor.main(layout, tmp_path / "docker.sock") == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert lines["engine"].split()[1:3] == [pins.version("pulumi"), "installed"]
     assert "official release" in lines["language"]
     assert "built from the registries" in lines["tls"]
     assert "abababababab" in lines["tls"]
-    assert lines["tls"].endswith("parts/tls")
-    parts[2].main.unlink()
+    assert lines["tls"].endswith(f".toolchain/pulumi/plugins/resource-tls-v{pins.version('tls')}/f-tls")
+    assert lines["model"].endswith(".toolchain/images/manifest.json")
+    assert lines["garage"].split()[2:] == ["not", "asked", "for"]
+    parts[0].main.unlink()
+    (layout.bin / "f-language").unlink()
     assert doctor.main(layout, tmp_path / "docker.sock") == 1
-    assert f"missing: {parts[2].name}." in capsys.readouterr().out
+    assert "missing: engine, language. Run: make setup" in capsys.readouterr().out
 
 
 def test_a_part_of_another_version_is_missing(
