@@ -75,6 +75,16 @@ class Part:
         allowed = allowed_origins()
         return allowed if self.release is not None else (REGISTRY,)
 
+    def is_released(self) -> bool:
+        """Tell whether there is an official release that could be proved and may be used."""
+        if RELEASE not in self.origins() or self.release is None:
+            return False
+        try:
+            release = self.release()
+        except releases.NotAvailable:
+            return False
+        return bool(release.sha256 or release.checksum_urls)
+
     def release_key(self) -> str:
         """Return the cache key of the official release."""
         pinned = ""
@@ -136,22 +146,26 @@ class Workshop:
     def __post_init__(self) -> None:
         self.downloader = releases.Downloader(self.progress)
 
+    def prepare(self, part: Part) -> None:
+        """Make the machine ready to build `part` where nothing but a build can bring it.
+
+        `obtain` does so too, but whoever needs several parts is to learn that a compiler is missing before the first
+        one has been compiled for minutes. Whether a release can be reached is not asked here.
+        """
+        if REGISTRY in part.origins() and not part.is_released() and self._at_hand(part) is None:
+            (part.shared or part).prepare_build(self.progress)
+
     def obtain(self, part: Part) -> Obtained:
         """Return `part`, from the first origin that has it.
 
         What the cache already holds of an allowed origin is taken before anything is downloaded or built.
         """
-        origins = part.origins()
-        if INSTALLED in origins and (found := self._installed(part)):
+        if found := self._at_hand(part):
             return found
-        keys = {RELEASE: part.release_key, REGISTRY: part.registry_key}
-        for origin in origins:
-            if origin != INSTALLED and (found := self._cached(part, origin, keys[origin]())):
-                return found
+        origins = part.origins()
         with self._lock(part.name) as descriptor:
-            for origin in origins:  # another run may have finished it while this one waited
-                if origin != INSTALLED and (found := self._cached(part, origin, keys[origin]())):
-                    return found
+            if found := self._at_hand(part):  # another run may have finished it while this one waited
+                return found
             refusals = []
             for origin in origins:
                 try:
@@ -173,6 +187,16 @@ class Workshop:
         for archive in self._archives:
             shutil.rmtree(archive.parent, ignore_errors=True)
         self._archives.clear()
+
+    def _at_hand(self, part: Part) -> Obtained | None:
+        keys = {RELEASE: part.release_key, REGISTRY: part.registry_key}
+        origins = part.origins()
+        if INSTALLED in origins and (found := self._installed(part)):
+            return found
+        for origin in origins:
+            if origin != INSTALLED and (found := self._cached(part, origin, keys[origin]())):
+                return found
+        return None
 
     def _installed(self, part: Part) -> Obtained | None:
         files = part.find_installed()

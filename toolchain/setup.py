@@ -1,5 +1,6 @@
 """What set-up consists of: which parts there are, in which order they are made, and where they are put."""
 
+import functools
 import json
 import os
 import re
@@ -205,7 +206,9 @@ def setup(
     image_fingerprint = stamps.image_fingerprint(layout)
     main_fingerprint, test_fingerprint = stamps.setup_fingerprint(layout), stamps.dev_fingerprint(layout)
     main_due = base and not stamps.current(layout, "setup", main_fingerprint)
+    dev_due = dev and not stamps.current(layout, "dev", test_fingerprint)
     aws_due = with_aws and not _aws_plugin(layout, pins).exists()
+    images_due = with_images and not stamps.current(layout, "images", image_fingerprint)
     obtained: dict[str, Obtained] = {}
 
     def take(part: Part) -> Callable[[], None]:
@@ -214,21 +217,24 @@ def setup(
 
         return work
 
-    lanes: list[list[Callable[[], None]]] = [[], []]
+    # The Go builds share compiled packages and would compile them twice side by side, so they are one lane.
+    go_parts: list[Part] = []
+    other_parts: list[Part] = []
     if main_due:
-        # The three Go builds share compiled packages and would compile them twice side by side, so they are one lane.
-        plugins = map(catalogue.plugin, REQUIRED_PLUGINS)
-        lanes[0] += map(take, (catalogue.engine(), *plugins, catalogue.language()))
-        lanes[1].append(lambda: _ignore(venvs.ensure(layout, progress)))
+        go_parts += (catalogue.engine(), *map(catalogue.plugin, REQUIRED_PLUGINS), catalogue.language())
     if aws_due:
-        lanes[0].append(take(catalogue.plugin("aws")))
-    images_due = with_images and not stamps.current(layout, "images", image_fingerprint)
+        go_parts.append(catalogue.plugin("aws"))
     if images_due:
-        lanes[0] += (take(catalogue.image_part(name)) for name in ("caddy", "ollama"))
-        lanes[1] += (take(catalogue.image_part(name)) for name in ("rootfs", "model", "probe", "garage"))
-    if dev and not stamps.current(layout, "dev", test_fingerprint):
-        lanes[1].append(lambda: _ignore(venvs.ensure(layout, progress, dev=True)))
-    run_lanes(lanes, progress)
+        go_parts += map(catalogue.image_part, ("caddy", "ollama"))
+        other_parts += map(catalogue.image_part, ("rootfs", "model", "probe", "garage"))
+    for part in (*go_parts, *other_parts):
+        shop.prepare(part)
+    environments = [
+        functools.partial(venvs.ensure, layout, progress, dev=for_tests)
+        for for_tests, due in ((False, main_due), (True, dev_due))
+        if due
+    ]
+    run_lanes([[*map(take, go_parts)], [*environments, *map(take, other_parts)]], progress)
     shop.tidy()
     if obtained:
         install(layout, (part for part in obtained.values() if part.name in PROGRAMS))
@@ -250,20 +256,16 @@ def stage(layout: Layout, progress: Progress, parts: Mapping[str, Obtained]) -> 
         images.stage({name: part.files for name, part in parts.items()}, layout.images)
 
 
-def _ignore(value: object) -> None:
-    del value
-
-
 def _aws_plugin(layout: Layout, pins: Pins) -> Path:
     return layout.plugins / f"resource-aws-v{pins.version('aws')}" / "pulumi-resource-aws"
 
 
-def run_lanes(lanes: Sequence[Sequence[Callable[[], None]]], progress: Progress) -> None:
+def run_lanes(lanes: Sequence[Sequence[Callable[[], object]]], progress: Progress) -> None:
     """Run every lane's tasks in order, the lanes side by side; after a failure no further task is begun."""
     errors: list[BaseException] = []
     ended: list[int] = []
 
-    def work(tasks: Sequence[Callable[[], None]]) -> None:
+    def work(tasks: Sequence[Callable[[], object]]) -> None:
         for task in tasks:
             if errors:
                 return

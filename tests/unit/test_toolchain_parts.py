@@ -143,6 +143,50 @@ def test_what_can_only_be_built_is_built_whatever_the_origins(
         shop.obtain(only_built)
 
 
+def released(*, sums: tuple[str, ...] = (), sha256: str | None = None) -> Callable[[], releases.Release]:
+    return lambda: releases.Release("tool", "https://example.org/tool.tar.gz", sums, sha256, {"tool": "tool"})
+
+
+@pytest.mark.parametrize(
+    ("release", "origins", "prepared"),
+    [
+        (None, "installed,release,registry", True),
+        (no_release, "installed,release,registry", True),
+        (released(), "installed,release,registry", True),
+        (released(sums=("https://example.org/sums",)), "installed,release,registry", False),
+        (released(sha256="ab" * 32), "installed,release,registry", False),
+        (released(sha256="ab" * 32), "registry", True),
+        (released(), "release", False),
+    ],
+)
+def test_what_only_a_build_can_bring_is_prepared_for(
+    shop: parts.Workshop,
+    monkeypatch: pytest.MonkeyPatch,
+    release: Callable[[], releases.Release] | None,
+    origins: str,
+    prepared: bool,
+) -> None:
+    monkeypatch.setenv("TOOLCHAIN_ORIGINS", origins)
+    calls: list[Progress] = []
+    tool = part(Counter(), release=release, prepare_build=calls.append)
+    shop.prepare(tool)
+    shop.prepare(part(None, name="one", shared=tool, release=release))
+    assert len(calls) == (2 if prepared else 0)
+
+
+def test_what_is_at_hand_is_not_prepared_for(shop: parts.Workshop, tmp_path: Path) -> None:
+    def refuse(progress: Progress) -> None:
+        raise ToolchainError("no compiler")
+
+    tool = tmp_path / "tool"
+    tool.write_text("mine")
+    shop.prepare(part(Counter(), find_installed=lambda: {"tool": tool}, prepare_build=refuse))
+    shop.obtain(part(Counter()))
+    shop.prepare(part(Counter(), prepare_build=refuse))
+    with pytest.raises(ToolchainError, match="no compiler"):
+        shop.prepare(part(Counter(), "other", prepare_build=refuse))
+
+
 def test_one_build_serves_several_parts(shop: parts.Workshop) -> None:
     build = Counter()
     shared = part(build, name="many", release=None)

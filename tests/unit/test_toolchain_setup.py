@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import cli, doctor, recipes, setup, stamps, system, venvs
+from toolchain import cli, compilers, doctor, recipes, setup, stamps, system, venvs
 from toolchain.layout import ROOT, Layout, ToolchainError
-from toolchain.parts import INSTALLED, REGISTRY, RELEASE, Obtained
+from toolchain.parts import INSTALLED, REGISTRY, RELEASE, Obtained, Workshop
 from toolchain.pins import Pins
 from toolchain.progress import Progress
 
@@ -180,6 +180,24 @@ def test_lanes_run_side_by_side_and_each_in_order() -> None:
     setup.run_lanes([[task("a1"), task("a2")], [], [task("b1"), task("b2")]], Progress(io.StringIO()))
     assert [name for name in seen if name[0] == "a"] == ["a1", "a2"]
     assert sorted(seen) == ["a1", "a2", "b1", "b2"]
+
+
+def test_a_missing_compiler_is_noticed_before_anything_is_obtained(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOOLCHAIN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TOOLCHAIN_ORIGINS", "release,registry")
+    begun: list[str] = []
+    monkeypatch.setattr(recipes, "prepare", lambda name, progress: None)
+    monkeypatch.setattr(Workshop, "obtain", lambda shop, part: begun.append(part.name))
+
+    def ensure_rust(pins: Pins, progress: Progress) -> None:
+        raise ToolchainError("Rust is needed")
+
+    monkeypatch.setattr(compilers, "ensure_rust", ensure_rust)
+    with pytest.raises(ToolchainError, match="Rust is needed"):
+        setup.setup(layout, Progress(io.StringIO()), base=False, with_images=True)
+    assert begun == []
 
 
 def test_a_failure_is_said_at_once_and_raised_at_the_end() -> None:
