@@ -19,6 +19,8 @@ class DockerHost:
 
     prefix: str
     """What every name on the host starts with: `<project>-<stack>`."""
+    deployment: pulumi.Output[str]
+    """What tells it apart from another state's stack of the same name: 16 hex digits."""
     daemon: Daemon
     networks: Mapping[str, docker.Network]
     """By role, see `host.NETWORKS`."""

@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import pulumi
 import pulumi_docker as docker
+import pulumi_random as random
 
 from components.daemon import Daemon
 from components.handover import DockerHost
-from components.service import LABEL_STACK
+from components.service import LABEL_DEPLOYMENT, LABEL_STACK
 
 _LAST_LOG_LINES: Final = 20
 
@@ -63,6 +64,12 @@ class Host(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: HostArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("reflector:host:Host", name, {}, opts)
+        deployment = random.RandomId(
+            f"{name}-deployment",
+            random.RandomIdArgs(byte_length=8),
+            # Lost, everything on the host would count as somebody else's.
+            opts=pulumi.ResourceOptions(parent=self, protect=True),
+        ).hex
         guard = pulumi.ResourceHookBinding(before_create=[_left_over_networks(name, args)])
         networks = {
             role: docker.Network(
@@ -71,7 +78,10 @@ class Host(pulumi.ComponentResource):
                     name=f"{args.prefix}-{role}",
                     driver="bridge",
                     internal=NETWORKS[role].internal,
-                    labels=[docker.NetworkLabelArgs(label=LABEL_STACK, value=args.prefix)],
+                    labels=[
+                        docker.NetworkLabelArgs(label=LABEL_DEPLOYMENT, value=deployment),
+                        docker.NetworkLabelArgs(label=LABEL_STACK, value=args.prefix),
+                    ],
                 ),
                 opts=pulumi.ResourceOptions(parent=self, hooks=guard),
             )
@@ -79,6 +89,7 @@ class Host(pulumi.ComponentResource):
         }
         self.handle = DockerHost(
             prefix=args.prefix,
+            deployment=deployment,
             daemon=args.daemon,
             networks=networks,
             internal_networks=frozenset(role for role in networks if NETWORKS[role].internal),
@@ -96,59 +107,97 @@ class Host(pulumi.ComponentResource):
 def _left_over_containers(name: str, args: HostArgs) -> pulumi.ResourceHook:
     """Clear the way for a container whose name is taken.
 
-    The engine is about to create it, so its state knows of none: one that carries our label is what an interrupted run
+    The engine is about to create it, so its state knows of none: one that carries our labels is what an interrupted run
     left behind, and holds nothing that is not in a volume. Any other is somebody else's and is not touched.
     """
 
     async def clear(hook: pulumi.ResourceHookArgs) -> None:
-        await asyncio.to_thread(remove_left_over_container, args, str((hook.new_inputs or {})["name"]))
+        made = Made.of(hook)
+        await asyncio.to_thread(remove_left_over_container, args.daemon, made.name, made.owner)
 
     return pulumi.ResourceHook(f"{name}-left-over-containers", clear)
-
-
-def remove_left_over_container(args: HostArgs, container_name: str) -> None:
-    """Remove the container called `container_name` if an interrupted run of this stack left it.
-
-    Raises: RuntimeError if it belongs to somebody else.
-    """
-    found = args.daemon.container(container_name)
-    if found is None:
-        return
-    owner = (found["Config"]["Labels"] or {}).get(LABEL_STACK)
-    if owner != args.prefix:
-        raise RuntimeError(
-            f"the name {container_name} is taken on {args.daemon.address} by a container this stack does not own "
-            f"(image {found['Config']['Image']}); rename or remove that container, or use another stack name"
-        )
-    grace_seconds = found["Config"].get("StopTimeout") or 30
-    args.daemon.run("stop", "--time", str(grace_seconds), container_name, timeout_seconds=grace_seconds + 60)
-    args.daemon.run("rm", "--force", container_name)
 
 
 def _left_over_networks(name: str, args: HostArgs) -> pulumi.ResourceHook:
     """Clear the way for a network: Docker would make a second one of the same name without a word."""
 
     async def clear(hook: pulumi.ResourceHookArgs) -> None:
-        await asyncio.to_thread(remove_left_over_networks, args, str((hook.new_inputs or {})["name"]))
+        made = Made.of(hook)
+        await asyncio.to_thread(remove_left_over_networks, args.daemon, made.name, made.owner)
 
     return pulumi.ResourceHook(f"{name}-left-over-networks", clear)
 
 
-def remove_left_over_networks(args: HostArgs, network_name: str) -> None:
-    """Remove networks called `network_name` that an interrupted run of this stack left.
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """Whom a container or a network belongs to."""
+
+    stack: str
+    """The stack's prefix; empty for what no stack made."""
+    deployment: str
+
+    @classmethod
+    def of(cls, labels: Mapping[str, str] | None) -> "Owner":
+        """Return whom something with these labels belongs to."""
+        labels = labels or {}
+        return cls(stack=labels.get(LABEL_STACK, ""), deployment=labels.get(LABEL_DEPLOYMENT, ""))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What the engine is about to make."""
+
+    name: str
+    owner: Owner
+
+    @classmethod
+    def of(cls, hook: pulumi.ResourceHookArgs) -> "Made":
+        """Return what a hook is told of it."""
+        inputs: Mapping[str, Any] = hook.new_inputs or {}
+        labels = {str(label["label"]): str(label["value"]) for label in inputs["labels"]}
+        return cls(name=str(inputs["name"]), owner=Owner.of(labels))
+
+
+def remove_left_over_container(daemon: Daemon, name: str, owner: Owner) -> None:
+    """Remove the container called `name` if an interrupted run of `owner` left it.
+
+    Raises: RuntimeError if it belongs to somebody else.
+    """
+    found = daemon.container(name)
+    if found is None:
+        return
+    _must_belong(daemon, f"container {name} (image {found['Config']['Image']})", found["Config"]["Labels"], owner)
+    grace_seconds = found["Config"].get("StopTimeout") or 30
+    daemon.run("stop", "--time", str(grace_seconds), name, timeout_seconds=grace_seconds + 60)
+    daemon.run("rm", "--force", name)
+
+
+def remove_left_over_networks(daemon: Daemon, name: str, owner: Owner) -> None:
+    """Remove networks called `name` that an interrupted run of `owner` left.
 
     Raises: RuntimeError if one belongs to somebody else.
     """
-    for network in args.daemon.networks(network_name):
-        if (network["Labels"] or {}).get(LABEL_STACK) != args.prefix:
-            raise RuntimeError(
-                f"the name {network_name} is taken on {args.daemon.address} by a network this stack does not own; "
-                f"remove that network, or use another stack name"
-            )
+    for network in daemon.networks(name):
+        _must_belong(daemon, f"network {name}", network["Labels"], owner)
         for container in network["Containers"].values():
             # Containers of an interrupted run: they could not start anew on a network that is about to be another one.
-            remove_left_over_container(args, container["Name"])
-        args.daemon.run("network", "rm", network["Id"])
+            remove_left_over_container(daemon, container["Name"], owner)
+        daemon.run("network", "rm", network["Id"])
+
+
+def _must_belong(daemon: Daemon, what: str, labels: Mapping[str, str] | None, owner: Owner) -> None:
+    actual = Owner.of(labels)
+    if actual == owner:
+        return
+    if actual.stack == owner.stack:
+        raise RuntimeError(
+            f"{daemon.address} already runs a stack of this name that another state knows: the {what} is not this "
+            f"state's. Use that checkout or backend, or another stack name; if its state is lost, see docs/deploy.md"
+        )
+    raise RuntimeError(
+        f"the {what} on {daemon.address} has a name this stack needs and is not this stack's; rename or remove it, or "
+        f"use another stack name"
+    )
 
 
 def _last_words(name: str, args: HostArgs) -> pulumi.ErrorHook:

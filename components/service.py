@@ -18,6 +18,8 @@ from rendering.reference import is_pinned
 LABEL_STACK: Final = "org.reflector.stack"
 """Marks what a stack owns on a host; the value is the stack's prefix."""
 LABEL_SERVICE: Final = "org.reflector.service"
+LABEL_DEPLOYMENT: Final = "org.reflector.deployment"
+"""Tells two stacks of one name apart, each with a state of its own, as those of two checkouts are."""
 
 _WAIT_SLACK_SECONDS: Final = 45  # creating and starting, on a busy host, before the first check is even due
 
@@ -169,6 +171,7 @@ def service(name: str, args: ServiceArgs, parent: pulumi.Resource) -> docker.Con
         # Sorted, or an equal set in another order shows as a change.
         envs=_environment(args.environment),
         labels=[
+            docker.ContainerLabelArgs(label=LABEL_DEPLOYMENT, value=host.deployment),
             docker.ContainerLabelArgs(label=LABEL_SERVICE, value=args.service),
             docker.ContainerLabelArgs(label=LABEL_STACK, value=host.prefix),
         ],

@@ -49,8 +49,11 @@ class Listing:
         return False
 
 
-def check(stack: str) -> tuple[Settings | None, list[Problem]]:
-    """Return the settings of `stack`, None if they cannot be read, and every problem found."""
+def check(stack: str, *, is_new: bool) -> tuple[Settings | None, list[Problem]]:
+    """Return the settings of `stack`, None if they cannot be read, and every problem found.
+
+    A stack `is_new` while no state knows of it: nothing on the host can be its own then, whatever its name.
+    """
     file = ROOT / f"Pulumi.{stack}.yaml"
     if not file.exists():
         known = ", ".join(sorted(path.suffixes[0][1:] for path in ROOT.glob("Pulumi.*.yaml")))
@@ -74,7 +77,7 @@ def check(stack: str) -> tuple[Settings | None, list[Problem]]:
         problems += error.problems
         settings = _usable_part(raw, stack, error)
     if settings is not None:
-        problems += host_problems(settings)
+        problems += host_problems(settings, is_new=is_new)
     return (None if problems else settings), problems
 
 
@@ -87,7 +90,7 @@ def _usable_part(raw: dict[str, object], stack: str, error: SettingsError) -> Se
         return None
 
 
-def host_problems(settings: Settings) -> list[Problem]:
+def host_problems(settings: Settings, *, is_new: bool) -> list[Problem]:
     """Return what is wrong with the Docker host for this stack."""
     daemon = Daemon(address=settings.host.address, certificates=settings.host.certificates)
     try:
@@ -105,6 +108,7 @@ def host_problems(settings: Settings) -> list[Problem]:
         ]
     return [
         *_engine_problems(settings, info, version),
+        *(_state_problems(settings, listings) if is_new else ()),
         *_name_problems(settings, listings),
         *_port_problems(settings, listings),
     ]
@@ -142,6 +146,18 @@ def _listings(lines: str) -> Iterator[Listing]:
         container = json.loads(line)
         labels = dict(label.partition("=")[::2] for label in container["Labels"].split(","))
         yield Listing(name=container["Names"], stack=labels.get(LABEL_STACK, ""), ports=container["Ports"])
+
+
+def _state_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[Problem]:
+    theirs = sorted(listing.name for listing in listings if listing.stack == settings.prefix)
+    if theirs:
+        yield Problem(
+            setting="STACK",
+            given=f"a stack of this name is on {settings.host.address} already, and this state knows nothing of it: "
+            + ", ".join(theirs),
+            allowed="a stack this checkout or backend has deployed itself, or a name nobody else uses",
+            remedy="Go on where it was deployed, or use another stack name; if its state is lost: docs/deploy.md",
+        )
 
 
 def _name_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[Problem]:

@@ -67,6 +67,12 @@ class Stack:
             locks=folder / "locks" / "organization" / schema().project / self.name,
         )
 
+    @property
+    def is_new(self) -> bool:
+        """Whether no state knows of it; False where the state is not in files, and only the engine can tell."""
+        files = self._files()
+        return files is not None and not files.checkpoint.exists()
+
     def ensure(self) -> None:
         """Make sure the stack exists and can be read, and that git sees nothing of its salt whoever made it."""
         self._keep_salt_out_of_git()

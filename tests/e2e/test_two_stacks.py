@@ -1,5 +1,7 @@
 """Two stacks share one Docker host."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.e2e.stack import DOMAIN, Checkout, Stack, free_port
@@ -47,3 +49,28 @@ def test_a_second_stack_lives_beside_the_first_and_recovers_from_a_killed_first_
         assert deployment.edge.ask("GET", "/health").status == 200
     finally:
         second.host.erase(second.prefix)
+
+
+def test_a_stack_that_another_checkout_deployed_is_not_taken_over(deployment: Stack, tmp_path: Path) -> None:
+    before = deployment.ids()
+    traces = deployment.leave_traces()
+    ports = {"https_port": str(free_port()), "http_port": str(free_port())}
+    other = Checkout(tmp_path / "other")
+    same = Stack(checkout=other, name=deployment.name, host=deployment.host)
+    other.add_stack(same.name, {"domain": DOMAIN, **ports, "llm": "none"}, without=["llm_model"])
+
+    output = same.run("up").failed().output
+    assert "a stack of this name is on" in output
+    assert f"{deployment.prefix}-postgres" in output
+    assert not same.checkpoint.exists()
+
+    # With a state, empty yet, only what is on the host can tell.
+    same.pulumi("stack", "init").succeeded()
+    output = same.run("up").failed().output
+    assert "already runs a stack of this name that another state knows" in output
+
+    assert deployment.ids() == before
+    assert len(deployment.host.ids("network", deployment.prefix)) == 4
+    assert deployment.planned(refresh=True) == {}
+    assert deployment.broken_wires() == {}
+    assert traces.are_found_in(deployment)

@@ -24,6 +24,7 @@ TOKEN: Final = "eyJzZWNyZXQ.token"
 """What every command prints: it has the shape of a Hatchet token, and counts as a secret."""
 
 _FAKE_OUTPUTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "random:index/randomId:RandomId": {"hex": "0123456789abcdef"},
     # Computed outputs by type token. Values are recognisable and of the right shape; secrets are marked as such.
     "docker:index/remoteImage:RemoteImage": {"imageId": f"sha256:{'1' * 64}", "repoDigest": ""},
     "docker:index/container:Container": {"containerLogs": "", "exitCode": 0},

@@ -10,21 +10,30 @@ import pytest
 
 import components
 from components.daemon import Daemon, DaemonError
-from components.host import NETWORKS, remove_left_over_container, remove_left_over_networks
+from components.host import NETWORKS, Owner, remove_left_over_container, remove_left_over_networks
 from tests.unit import building
 from tests.unit.building import PREFIX, calls, fake_command, path_with
 from tests.unit.engine import Engine
 
+DEPLOYMENT: Final = "0123456789abcdef"
+OWNER: Final = Owner(stack=PREFIX, deployment=DEPLOYMENT)
+DAEMON: Final = Daemon(address="unix:///var/run/docker.sock")
 NO_SUCH: Final = {"status": 1, "stderr": "Error response from daemon: No such container: x"}
 
 
-def container(owner: str | None = PREFIX, **config: Any) -> str:
+def labels(owner: Owner | None) -> dict[str, str] | None:
+    """Return the labels of what belongs to `owner`; None, as Docker says it, of what has none."""
+    if owner is None:
+        return None
+    return {"org.reflector.stack": owner.stack, "org.reflector.deployment": owner.deployment}
+
+
+def container(owner: Owner | None = OWNER, **config: Any) -> str:
     """Return what `docker container inspect` prints of a container."""
-    labels = None if owner is None else {"org.reflector.stack": owner}
     return json.dumps(
         [
             {
-                "Config": {"Labels": labels, "Image": "nginx:1.27.1", **config},
+                "Config": {"Labels": labels(owner), "Image": "nginx:1.27.1", **config},
                 "State": {
                     "Status": "running",
                     "ExitCode": 0,
@@ -36,12 +45,12 @@ def container(owner: str | None = PREFIX, **config: Any) -> str:
     )
 
 
-def network(owner: str | None = PREFIX, containers: tuple[str, ...] = ()) -> str:
+def network(owner: Owner | None = OWNER, containers: tuple[str, ...] = ()) -> str:
     return json.dumps(
         [
             {
                 "Id": "network-id",
-                "Labels": None if owner is None else {"org.reflector.stack": owner},
+                "Labels": labels(owner),
                 "Containers": {name: {"Name": name} for name in containers},
             }
         ]
@@ -135,24 +144,24 @@ def test_last_words_of_a_container_that_is_gone_say_so(docker: Any) -> None:
 
 def test_a_free_name_is_left_alone(docker: Any) -> None:
     log = docker(container_inspect=NO_SUCH)
-    remove_left_over_container(building.host_args(), "x")
+    remove_left_over_container(DAEMON, "x", OWNER)
     assert commands(log) == ["container inspect x"]
 
 
 def test_our_own_left_over_container_is_stopped_with_its_grace_and_removed(docker: Any) -> None:
     log = docker(container_inspect=container(StopTimeout=77), stop="", rm="")
-    remove_left_over_container(building.host_args(), "x")
+    remove_left_over_container(DAEMON, "x", OWNER)
     assert commands(log)[1:] == ["stop --time 77 x", "rm --force x"]
 
 
-@pytest.mark.parametrize("owner", [None, "reflector-other"])
-def test_somebody_elses_container_is_refused_and_not_touched(docker: Any, owner: str | None) -> None:
+@pytest.mark.parametrize("owner", [None, Owner(stack="reflector-other", deployment=DEPLOYMENT)])
+def test_somebody_elses_container_is_refused_and_not_touched(docker: Any, owner: Owner | None) -> None:
     log = docker(container_inspect=container(owner))
     with pytest.raises(RuntimeError) as refusal:
-        remove_left_over_container(building.host_args(), "reflector-test-caddy")
+        remove_left_over_container(DAEMON, "reflector-test-caddy", OWNER)
     assert str(refusal.value) == (
-        "the name reflector-test-caddy is taken on unix:///var/run/docker.sock by a container this stack does not own "
-        "(image nginx:1.27.1); rename or remove that container, or use another stack name"
+        "the container reflector-test-caddy (image nginx:1.27.1) on unix:///var/run/docker.sock has a name this stack "
+        "needs and is not this stack's; rename or remove it, or use another stack name"
     )
     assert commands(log) == ["container inspect reflector-test-caddy"]
 
@@ -162,31 +171,52 @@ def test_our_own_left_over_network_goes_after_the_containers_on_it(docker: Any) 
         network_ls="network-id\n", network_inspect=network(containers=("x",)), container_inspect=container(), stop="",
         rm="", network_rm="",
     )  # fmt: skip
-    remove_left_over_networks(building.host_args(), "n")
+    remove_left_over_networks(DAEMON, "n", OWNER)
     assert commands(log)[0] == "network ls --no-trunc --quiet --filter name=^n$", (
         "a filter by part of a name hits others"
     )
     assert commands(log)[-2:] == ["rm --force x", "network rm network-id"]
 
 
-@pytest.mark.parametrize("owner", [None, "reflector-other"])
-def test_somebody_elses_network_is_refused_and_not_touched(docker: Any, owner: str | None) -> None:
+@pytest.mark.parametrize("owner", [None, Owner(stack="reflector-other", deployment=DEPLOYMENT)])
+def test_somebody_elses_network_is_refused_and_not_touched(docker: Any, owner: Owner | None) -> None:
     log = docker(network_ls="network-id\n", network_inspect=network(owner))
     with pytest.raises(RuntimeError) as refusal:
-        remove_left_over_networks(building.host_args(), "n")
+        remove_left_over_networks(DAEMON, "n", OWNER)
     assert str(refusal.value) == (
-        "the name n is taken on unix:///var/run/docker.sock by a network this stack does not own; "
-        "remove that network, or use another stack name"
+        "the network n on unix:///var/run/docker.sock has a name this stack needs and is not this stack's; rename or "
+        "remove it, or use another stack name"
     )
     assert not any("rm" in command.split() for command in commands(log))
 
 
+@pytest.mark.parametrize("deployment", ["", "fedcba9876543210"])
+def test_what_another_state_of_the_same_stack_runs_is_refused_and_not_touched(docker: Any, deployment: str) -> None:
+    theirs = Owner(stack=PREFIX, deployment=deployment)
+    log = docker(
+        container_inspect=container(theirs),
+        network_ls="network-id\n",
+        network_inspect=network(theirs, containers=("x",)),
+    )
+    with pytest.raises(
+        RuntimeError, match="already runs a stack of this name that another state knows: the container x"
+    ):
+        remove_left_over_container(DAEMON, "x", OWNER)
+    with pytest.raises(RuntimeError, match="already runs a stack of this name that another state knows: the network n"):
+        remove_left_over_networks(DAEMON, "n", OWNER)
+    assert {command.rpartition(" ")[0] for command in commands(log)} <= {
+        "container inspect", "network inspect", "network ls --no-trunc --quiet --filter",
+    }  # fmt: skip
+
+
 def test_a_foreign_container_keeps_our_left_over_network(docker: Any) -> None:
     log = docker(
-        network_ls="network-id\n", network_inspect=network(containers=("x",)), container_inspect=container("other")
+        network_ls="network-id\n",
+        network_inspect=network(containers=("x",)),
+        container_inspect=container(Owner(stack="other", deployment="")),
     )
-    with pytest.raises(RuntimeError, match="the name x is taken"):
-        remove_left_over_networks(building.host_args(), "n")
+    with pytest.raises(RuntimeError, match=r"the container x .* is not this stack's"):
+        remove_left_over_networks(DAEMON, "n", OWNER)
     assert "network rm network-id" not in commands(log)
 
 
@@ -199,7 +229,8 @@ def hooks_of(engine: Engine) -> Any:
 
 
 def before_create(name: str) -> pulumi.ResourceHookArgs:
-    return pulumi.ResourceHookArgs(urn="urn", id="", name="n", type="t", new_inputs={"name": name})
+    inputs = {"name": name, "labels": [{"label": key, "value": value} for key, value in (labels(OWNER) or {}).items()]}
+    return pulumi.ResourceHookArgs(urn="urn", id="", name="n", type="t", new_inputs=inputs)
 
 
 def failure(*errors: str) -> pulumi.ErrorHookArgs:
@@ -227,7 +258,11 @@ def test_networks_are_guarded_and_labelled(engine: Engine) -> None:
     assert {resource.name for resource in made} == {f"host-{role}" for role in NETWORKS}
     for resource in made:
         assert list(resource.request.hooks.before_create) == ["host-left-over-networks"]
-        assert resource.plain("labels") == [{"label": "org.reflector.stack", "value": PREFIX}]
+        assert resource.plain("labels") == [
+            {"label": "org.reflector.deployment", "value": DEPLOYMENT},
+            {"label": "org.reflector.stack", "value": PREFIX},
+        ]
+    assert engine.named("host-deployment").request.protect, "without it nothing on the host would be known again"
 
 
 @pytest.mark.parametrize("role", sorted(NETWORKS))

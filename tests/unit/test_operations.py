@@ -112,7 +112,7 @@ def test_a_port_of_another_container_is_named_with_its_holder(
 ) -> None:
     https, http = free_ports
     docker(listed("proxy", f"127.0.0.1:{https}->80/tcp"))
-    (problem,) = preflight.host_problems(stack_settings(https, http))
+    (problem,) = preflight.host_problems(stack_settings(https, http), is_new=False)
     assert str(problem) == (
         f"https_port: {https}/tcp is in use by the container proxy on unix:///var/run/docker.sock; "
         "allowed: a free port. Stop it, or set another: pulumi config set https_port <port>"
@@ -127,7 +127,7 @@ def test_a_port_of_another_program_is_found_by_trying_it(
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         port = busy.getsockname()[1]
-        (problem,) = preflight.host_problems(stack_settings(free_ports[0], port))
+        (problem,) = preflight.host_problems(stack_settings(free_ports[0], port), is_new=False)
     assert (problem.setting, problem.given) == (
         "http_port",
         f"{port}/tcp is in use by another program on unix:///var/run/docker.sock",
@@ -139,7 +139,7 @@ def test_a_busy_udp_port_is_found_too(docker: Callable[..., Path], free_ports: t
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as busy:
         busy.bind(("127.0.0.1", 0))
         port = busy.getsockname()[1]
-        (problem,) = preflight.host_problems(stack_settings(port, free_ports[1]))
+        (problem,) = preflight.host_problems(stack_settings(port, free_ports[1]), is_new=False)
     assert problem.given.startswith(f"{port}/udp is in use by another program"), "HTTP/3 would fail to start"
 
 
@@ -149,7 +149,7 @@ def test_a_busy_port_of_another_machine_cannot_be_tried(docker: Callable[..., Pa
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         port = busy.getsockname()[1]
-        assert preflight.host_problems(stack_settings(port, 1, docker_host="ssh://host")) == []
+        assert preflight.host_problems(stack_settings(port, 1, docker_host="ssh://host"), is_new=False) == []
 
 
 def test_the_stacks_own_ports_are_not_in_its_way(docker: Callable[..., Path]) -> None:
@@ -159,7 +159,7 @@ def test_the_stacks_own_ports_are_not_in_its_way(docker: Callable[..., Path]) ->
         port = own.getsockname()[1]
         ports = ", ".join(f"127.0.0.1:{port}-{port + 1}->{port}-{port + 1}/{kind}" for kind in ("tcp", "udp"))
         docker(listed("reflector-test-caddy", ports, stack="reflector-test"))
-        assert preflight.host_problems(stack_settings(port, port + 1)) == [], (
+        assert preflight.host_problems(stack_settings(port, port + 1), is_new=False) == [], (
             "a second `up` must not trip over the first"
         )
 
@@ -172,30 +172,50 @@ def test_a_name_somebody_else_uses_is_a_problem(
     docker: Callable[..., Path], free_ports: tuple[int, int], owner: str
 ) -> None:
     docker(listed("reflector-test-postgres", stack=owner))
-    (problem,) = preflight.host_problems(stack_settings(*free_ports))
+    (problem,) = preflight.host_problems(stack_settings(*free_ports), is_new=False)
     assert str(problem) == (
         "STACK: the container reflector-test-postgres on unix:///var/run/docker.sock is not this stack's; allowed: "
         "names nobody else uses. Remove it (docker rm reflector-test-postgres), or use another stack name"
     )
 
 
+def test_a_stack_of_this_name_that_no_state_knows_is_somebody_elses(docker: Any, free_ports: tuple[int, int]) -> None:
+    https, http = free_ports
+    docker(listed("reflector-test-caddy", f"127.0.0.1:{https}->{https}/tcp", "reflector-test"))
+    (problem,) = preflight.host_problems(stack_settings(https, http), is_new=True)
+    assert str(problem) == (
+        "STACK: a stack of this name is on unix:///var/run/docker.sock already, and this state knows nothing of it: "
+        "reflector-test-caddy; allowed: a stack this checkout or backend has deployed itself, or a name nobody else "
+        "uses. Go on where it was deployed, or use another stack name; if its state is lost: docs/deploy.md"
+    )
+    assert preflight.host_problems(stack_settings(https, http), is_new=False) == []
+
+
+def test_a_stack_is_new_while_no_state_knows_of_it(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stack.is_new
+    with_state(stack)
+    assert not stack.is_new
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://somebodys-state")
+    assert not stack.is_new, "only the engine could tell"
+
+
 def test_the_stacks_own_containers_and_unrelated_ones_are_no_problem(
     docker: Callable[..., Path], free_ports: tuple[int, int]
 ) -> None:
     docker(listed("reflector-test-postgres", stack="reflector-test") + listed("blog-postgres"))
-    assert preflight.host_problems(stack_settings(*free_ports)) == []
+    assert preflight.host_problems(stack_settings(*free_ports), is_new=False) == []
 
 
 def test_an_engine_that_is_too_old_is_a_problem(docker: Callable[..., Path], free_ports: tuple[int, int]) -> None:
     docker(version={"Version": "19.03.1", "ApiVersion": "1.40"})
-    found = preflight.host_problems(stack_settings(*free_ports))
+    found = preflight.host_problems(stack_settings(*free_ports), is_new=False)
     assert [problem.setting for problem in found] == ["docker_host", "docker_host"]
     assert "19.03.1" in found[0].given
 
 
 def test_too_little_disk_is_a_problem(docker: Callable[..., Path], free_ports: tuple[int, int]) -> None:
     docker()
-    (problem,) = preflight.host_problems(stack_settings(*free_ports, minimum_free_disk_gib=10**9))
+    (problem,) = preflight.host_problems(stack_settings(*free_ports, minimum_free_disk_gib=10**9), is_new=False)
     assert "GiB" in problem.given
 
 
@@ -203,7 +223,7 @@ def test_a_folder_that_cannot_be_looked_into_is_no_problem(
     docker: Callable[..., Path], free_ports: tuple[int, int]
 ) -> None:
     docker(info={**INFO, "DockerRootDir": "/nowhere/docker"})
-    assert preflight.host_problems(stack_settings(*free_ports)) == []
+    assert preflight.host_problems(stack_settings(*free_ports), is_new=False) == []
 
 
 def test_a_daemon_that_does_not_answer_is_the_only_problem_of_the_host(
@@ -211,7 +231,7 @@ def test_a_daemon_that_does_not_answer_is_the_only_problem_of_the_host(
 ) -> None:
     fake_command(tmp_path, "docker", {"info": {"status": 1, "stderr": "Cannot connect to the Docker daemon"}})
     monkeypatch.setenv("PATH", path_with(tmp_path))
-    (problem,) = preflight.host_problems(stack_settings(443, 80))
+    (problem,) = preflight.host_problems(stack_settings(443, 80), is_new=False)
     assert (problem.setting, problem.allowed) == ("docker_host", "a Docker daemon that answers")
     assert "Cannot connect to the Docker daemon" in problem.given
 
@@ -229,7 +249,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_stack_without_a_file_is_named_with_those_that_have_one(checkout: Path) -> None:
     (checkout / "Pulumi.dev.yaml").touch()
     (checkout / "Pulumi.other.yaml").touch()
-    found, (problem,) = preflight.check("tset")
+    found, (problem,) = preflight.check("tset", is_new=False)
     assert found is None
     assert str(problem) == (
         "STACK: 'tset', but there is no Pulumi.tset.yaml; allowed: a stack with a file: dev, other. "
@@ -272,7 +292,7 @@ def test_a_stack_without_problems_gives_its_settings(
     (checkout / "Pulumi.test.yaml").write_text(
         f'config:\n  reflector:https_port: "{free_ports[0]}"\n  reflector:http_port: "{free_ports[1]}"\n'
     )
-    found, problems = preflight.check("test")
+    found, problems = preflight.check("test", is_new=False)
     assert problems == []
     assert found is not None
     assert found.edge.https_port == free_ports[0]
@@ -444,7 +464,7 @@ def test_a_backend_of_the_users_own_is_left_to_itself(stack: Stack, monkeypatch:
 
 
 def with_checks(monkeypatch: pytest.MonkeyPatch, problems: list[settings.Problem]) -> None:
-    monkeypatch.setattr(preflight, "check", lambda _: (None, problems))
+    monkeypatch.setattr(preflight, "check", lambda _, *, is_new: (None, problems))
 
 
 PROBLEM: Final = settings.Problem(setting="domain", given="'x'", allowed="y", remedy="z")

@@ -122,6 +122,7 @@ def test_a_container_is_named_for_its_stack_and_service(engine: Engine) -> None:
 
 def test_a_container_is_labelled_with_its_stack_and_service_in_order(engine: Engine) -> None:
     assert made(engine).plain("labels") == [
+        {"label": "org.reflector.deployment", "value": "0123456789abcdef"},
         {"label": "org.reflector.service", "value": "caddy"},
         {"label": "org.reflector.stack", "value": "reflector-test"},
     ]
