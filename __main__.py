@@ -101,9 +101,16 @@ match settings.storage.mode:
         ).store
     case StorageMode.S3:
         # Imported here alone: the SDK is large, and its plugin is only asked for once one of its resources is made.
+        import pulumi_aws as aws
+
         from components.s3 import S3, S3Args
 
-        store = S3("s3", S3Args(bucket=settings.storage.bucket, region=settings.storage.region, origins=(url,))).store
+        store = S3(
+            "s3",
+            S3Args(bucket=settings.storage.bucket, origins=(url,)),
+            # A default provider would take its region from the environment.
+            opts=pulumi.ResourceOptions(providers={"aws": aws.Provider("aws", region=settings.storage.region)}),
+        ).store
     case StorageMode.EXTERNAL:
         store = ObjectStore(
             endpoint=settings.storage.endpoint,

@@ -1,6 +1,6 @@
 """A bucket in AWS, with a user that may use it and nothing else.
 
-The only module that imports pulumi_aws, and only imported where `storage` is `s3`.
+The only component that imports pulumi_aws, and only imported where `storage` is `s3`.
 """
 
 import json
@@ -15,16 +15,11 @@ from components.handover import ObjectStore
 
 @dataclass(frozen=True, kw_only=True)
 class S3Args:
-    """A bucket."""
+    """A bucket, in the region of the provider."""
 
     bucket: str
-    region: str
     origins: Sequence[str]
     """Web origins whose pages may use presigned URLs."""
-
-    def __post_init__(self) -> None:
-        if not self.region:
-            raise ValueError("region must name an AWS region")
 
 
 class S3(pulumi.ComponentResource):
@@ -42,14 +37,13 @@ class S3(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         bucket = aws.s3.Bucket(
             f"{name}-bucket",
-            aws.s3.BucketArgs(bucket=args.bucket, region=args.region),
+            aws.s3.BucketArgs(bucket=args.bucket),
             opts=pulumi.ResourceOptions(parent=self, protect=True, retain_on_delete=True),
         )
         aws.s3.BucketPublicAccessBlock(
             f"{name}-public-access",
             aws.s3.BucketPublicAccessBlockArgs(
                 bucket=bucket.bucket,
-                region=args.region,
                 block_public_acls=True,
                 block_public_policy=True,
                 ignore_public_acls=True,
@@ -61,7 +55,6 @@ class S3(pulumi.ComponentResource):
             f"{name}-cors",
             aws.s3.BucketCorsConfigurationArgs(
                 bucket=bucket.bucket,
-                region=args.region,
                 cors_rules=[
                     aws.s3.BucketCorsConfigurationCorsRuleArgs(
                         allowed_origins=list(args.origins),
@@ -84,7 +77,7 @@ class S3(pulumi.ComponentResource):
         self.store = ObjectStore(
             endpoint="",
             public_endpoint="",
-            region=args.region,
+            region=bucket.region,
             bucket=bucket.bucket,
             access_key_id=key.id,
             secret_access_key=key.secret,

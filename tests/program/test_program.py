@@ -19,6 +19,7 @@ from tests.program.shapes import (
     shape,
 )
 from tests.unit.building import COMMAND, NETWORK, VOLUME, depends_on, environment_of
+from tests.unit.engine import Registered
 from tests.unit.test_components import assert_rules
 
 BACKEND: Final = frozenset({"server", "worker", "beat", "hatchet-worker-llm"})
@@ -88,17 +89,18 @@ def test_every_service_has_a_memory_limit_of_its_own(stack: Shape) -> None:
 
 
 def test_every_docker_resource_goes_to_the_stacks_own_host(stack: Shape) -> None:
-    provider = _provider(stack)
+    assert_one_provider(stack, "docker")
+
+
+def assert_one_provider(stack: Shape, package: str) -> Registered:
+    """Fail unless every resource of a package goes to its one provider, and return that."""
+    (provider,) = stack.of_type(f"pulumi:providers:{package}")
     for resource in stack.engine.resources:
-        if resource.type.startswith("docker:"):
-            assert resource.request.provider.startswith(f"{provider}::"), (
+        if resource.type.startswith(f"{package}:"):
+            assert resource.request.provider.startswith(f"{provider.urn}::"), (
                 f"{resource.name} would use a default provider"
             )
-
-
-def _provider(stack: Shape) -> str:
-    (provider,) = stack.of_type("pulumi:providers:docker")
-    return provider.urn
+    return provider
 
 
 def _searchable(secret: str) -> str:
@@ -313,9 +315,14 @@ def test_a_bucket_of_aws_reaches_the_backend_without_an_endpoint() -> None:
     )
 
 
+def test_a_bucket_of_aws_and_all_around_it_is_made_in_the_region_of_the_settings() -> None:
+    provider = assert_one_provider(shape("s3"), "aws")
+    assert provider.plain("region") == "eu-central-1", "or it would take one from the environment, or refuse"
+
+
 @pytest.mark.parametrize("name", sorted(SHAPES))
 def test_no_resource_of_aws_is_made_unless_asked_for(name: str) -> None:
-    aws = [resource.name for resource in shape(name).engine.resources if resource.type.startswith("aws:")]
+    aws = [resource.name for resource in shape(name).engine.resources if "aws" in resource.type.split(":")]
     assert bool(aws) is (name == "s3"), "the plugin is large, and not everybody has it"
 
 

@@ -199,9 +199,7 @@ COMPONENTS: Final[Mapping[str, Build]] = {
             origins=("https://reflector.test",),
         ),
     ),
-    "S3": lambda name, _host, _ready: S3(
-        name, S3Args(bucket=f"media-{name}", region="eu-central-1", origins=("https://reflector.test",))
-    ),
+    "S3": lambda name, _host, _ready: S3(name, S3Args(bucket=f"media-{name}", origins=("https://reflector.test",))),
     "Transcription": lambda name, host, _ready: components.Transcription(
         name, components.TranscriptionArgs(host=host, image=IMAGE_ID, command=(), trust=trust(), hf_token=HF_TOKEN)
     ),

@@ -41,7 +41,7 @@ _FAKE_OUTPUTS: Final[Mapping[str, Mapping[str, Any]]] = {
         "validityEndTime": "2026-04-01T00:00:00Z",
     },
     "command:local:Command": {"stdout": TOKEN, "stderr": ""},
-    "aws:s3/bucket:Bucket": {"arn": "arn:aws:s3:::bucket"},
+    "aws:s3/bucket:Bucket": {"arn": "arn:aws:s3:::bucket", "region": "eu-central-1"},
 }
 SECRET_OUTPUTS: Final[Mapping[str, frozenset[str]]] = {
     # What the real providers mark as secret, so that secretness travels as it does in production.

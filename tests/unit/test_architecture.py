@@ -75,9 +75,15 @@ def test_components_do_not_import_each_other(path: Path) -> None:
     assert used <= SHARED, "components meet in __main__.py, by the values of handover.py"
 
 
-@pytest.mark.parametrize("path", [*files("components", "settings", "rendering"), ROOT / "__main__.py"], ids=ids)
+@pytest.mark.parametrize("path", files("components", "settings", "rendering"), ids=ids)
 def test_only_the_bucket_of_aws_imports_the_sdk_of_aws(path: Path) -> None:
     assert bool(within(path, "pulumi_aws")) is (path.name == "s3.py"), "it is large, and few need it"
+
+
+def test_the_program_imports_the_sdk_of_aws_on_one_branch_only() -> None:
+    program = ast.parse((ROOT / "__main__.py").read_text(encoding="utf-8"))
+    always = [node for node in program.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert not [line for line in map(ast.unparse, always) if "aws" in line or "s3" in line], "it is large, few need it"
 
 
 @pytest.mark.parametrize("path", [*files("components", "rendering"), ROOT / "__main__.py"], ids=ids)

@@ -15,7 +15,7 @@ import components
 from components.certificate import RENEWAL_HOURS, VALIDITY_HOURS
 from components.garage import UID as GARAGE_UID
 from components.handover import SpeechServices
-from components.s3 import S3Args, bucket_policy
+from components.s3 import bucket_policy
 from components.step import StepArgs, step
 from rendering.password import password_hash
 from tests.unit import building
@@ -148,7 +148,6 @@ def assert_rules(container: Registered) -> None:
             "dns_names must hold one name or more",
         ),
         (lambda: components.ImageArgs(reference="postgres:latest"), "image 'postgres:latest' is not pinned"),
-        (lambda: S3Args(bucket="b", region="", origins=()), "region must name an AWS region"),
         (
             lambda: components.HostArgs(
                 prefix="p",
@@ -353,6 +352,7 @@ def test_the_user_of_a_bucket_may_do_what_reflector_does_there_and_no_more() -> 
 def test_a_bucket_of_aws_is_handed_over_with_a_secret_key_and_no_endpoint() -> None:
     s3 = building.built("S3").component
     assert (s3.store.endpoint, s3.store.public_endpoint) == ("", ""), "empty means AWS itself"
+    assert value_of(s3.store.region) == "eu-central-1"
     assert is_secret(pulumi.Output.from_input(s3.store.secret_access_key))
 
 

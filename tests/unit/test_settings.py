@@ -598,7 +598,7 @@ def test_a_committed_stack_only_uses_declared_keys(stack: str) -> None:
 @pytest.mark.parametrize("stack", ["dev", "selfhosted"])
 def test_a_committed_stack_never_falls_back_to_a_default_docker_provider(stack: str) -> None:
     content = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"))
-    assert content["config"]["pulumi:disable-default-providers"] == ["docker"]
+    assert content["config"]["pulumi:disable-default-providers"] == ["docker", "aws"]
 
 
 @pytest.mark.parametrize("stack", ["dev", "selfhosted"])
