@@ -4,6 +4,7 @@ The program itself checks its configuration only: it must give the same answer w
 Docker host (engine, disk, ports, names) is looked up here.
 """
 
+import errno
 import json
 import shutil
 import socket
@@ -110,6 +111,7 @@ def host_problems(settings: Settings, *, is_new: bool) -> list[Problem]:
         *_engine_problems(settings, info, version),
         *(_state_problems(settings, listings) if is_new else ()),
         *_name_problems(settings, listings),
+        *_address_problems(settings),
         *_port_problems(settings, listings),
     ]
 
@@ -172,6 +174,18 @@ def _name_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[
             )
 
 
+def _address_problems(settings: Settings) -> Iterator[Problem]:
+    for index, address in enumerate(settings.edge.bind_addresses):
+        # Port 0 is any free one: nobody holds it, and it takes no privilege.
+        if settings.host.is_local and _refusal(address, 0, "tcp") in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+            yield Problem(
+                setting=f"bind_addresses[{index}]",
+                given=f"{address} is no address of this machine",
+                allowed="addresses of the Docker host",
+                remedy=f'Set another: pulumi config set --path "bind_addresses[{index}]" <address>',
+            )
+
+
 def _port_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[Problem]:
     listings = list(listings)
     for setting, port, protocol in (
@@ -195,15 +209,19 @@ def _port_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[
 
 
 def _is_busy(addresses: Iterable[str], port: int, protocol: str) -> bool:
-    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-    for address in addresses:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with socket.socket(family, kind) as probe:
+    # Any other refusal says nothing: only root may listen below 1024, and Docker does so for everybody.
+    return any(_refusal(address, port, protocol) == errno.EADDRINUSE for address in addresses)
+
+
+def _refusal(address: str, port: int, protocol: str) -> int | None:
+    """Return the error number that keeps this process from listening there, None if nothing does."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM) as probe:
             if protocol == "tcp":
                 # A connection in its last minutes after a restart is not in anybody's way.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, port))
-            except OSError:
-                return True
-    return False
+            probe.bind((address, port))
+    except OSError as error:
+        return error.errno
+    return None

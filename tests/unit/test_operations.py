@@ -1,5 +1,6 @@
 """What happens before and after the engine runs: checks as one list, and the traces of killed runs cleared away."""
 
+import errno
 import json
 import os
 import socket
@@ -141,6 +142,40 @@ def test_a_busy_udp_port_is_found_too(docker: Callable[..., Path], free_ports: t
         port = busy.getsockname()[1]
         (problem,) = preflight.host_problems(stack_settings(port, free_ports[1]), is_new=False)
     assert problem.given.startswith(f"{port}/udp is in use by another program"), "HTTP/3 would fail to start"
+
+
+@pytest.mark.parametrize("refusal", [errno.EACCES, errno.EINVAL])
+def test_a_port_this_user_may_not_try_is_not_in_use(
+    docker: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, refusal: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(refusal, os.strerror(refusal))
+
+    docker()
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    assert preflight.host_problems(stack_settings(443, 80), is_new=False) == [], (
+        "below 1024 only root may listen, and Docker is root"
+    )
+
+
+def test_an_address_the_host_does_not_have_is_a_problem_of_its_own(
+    docker: Callable[..., Path], free_ports: tuple[int, int]
+) -> None:
+    docker()
+    # RFC 5737 and RFC 3849 keep these addresses for documentation: no machine has them.
+    addresses = ["127.0.0.1", "192.0.2.1", "2001:db8::1"]
+    found = preflight.host_problems(stack_settings(*free_ports, bind_addresses=addresses), is_new=False)
+    assert [str(problem) for problem in found] == [
+        f"bind_addresses[{index}]: {addresses[index]} is no address of this machine; allowed: addresses of the Docker "
+        f'host. Set another: pulumi config set --path "bind_addresses[{index}]" <address>'
+        for index in (1, 2)
+    ]
+
+
+def test_addresses_of_another_machine_cannot_be_tried(docker: Callable[..., Path]) -> None:
+    docker()
+    elsewhere = stack_settings(443, 80, docker_host="ssh://host", bind_addresses=["192.0.2.1"])
+    assert preflight.host_problems(elsewhere, is_new=False) == []
 
 
 def test_a_busy_port_of_another_machine_cannot_be_tried(docker: Callable[..., Path], tmp_path: Path) -> None:
