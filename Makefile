@@ -13,7 +13,7 @@ PYTEST = $(RUN) $(DEV)/python -m pytest
 PYTHON_SOURCES = $(wildcard __main__.py components operations pki policy rendering settings tests toolchain images/probe)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up preview down test check check-python check-go check-shell unit program e2e images doctor pin pin-check clean docs docs-check benchmark
+.PHONY: help setup setup-dev up preview down test check check-python check-go check-shell check-caddy unit program e2e images doctor pin pin-check clean docs docs-check benchmark
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -50,7 +50,7 @@ e2e: ## run the tests against the real engine and Docker
 	@$(TOOLCHAIN) setup --dev --stack dev
 	@$(PYTEST) tests/e2e $(ARGS)
 
-check: check-python check-go check-shell pin-check docs-check ## check format, lint, types, pins and docs, and run the tests in Go
+check: check-python check-go check-shell check-caddy pin-check docs-check ## check format, lint, types and more, and run the tests in Go
 
 check-python: setup-dev
 	@$(DEV)/ruff format --check $(PYTHON_SOURCES)
@@ -62,6 +62,10 @@ check-go:
 
 check-shell:
 	@$(TOOLCHAIN) check-shell
+
+# As in CI, where the test obtains the Caddy it asks and is never skipped.
+check-caddy: setup-dev
+	@CI=1 $(PYTEST) -s tests/unit/test_rendering.py::test_caddy_itself_takes_the_rendered_files
 
 images: ## stage the build contexts of the development images
 	@$(TOOLCHAIN) images

@@ -1,4 +1,4 @@
-"""The checks of `make check` that need more than one call: the Go modules and the shell scripts."""
+"""The checks of `make check` that need more than one call: the Go modules, the shell scripts, the Caddyfiles."""
 
 import shutil
 import subprocess
@@ -8,8 +8,10 @@ from pathlib import Path
 
 from toolchain import compilers, system
 from toolchain.layout import Layout, ToolchainError
+from toolchain.parts import Workshop
 from toolchain.pins import Pins
 from toolchain.progress import Progress
+from toolchain.setup import Catalogue
 
 
 def go(layout: Layout, progress: Progress) -> int:
@@ -45,6 +47,16 @@ def shell(layout: Layout, progress: Progress) -> int:
     if status == 0:
         print(f"shellcheck: {len(scripts)} scripts, no findings")
     return status
+
+
+def caddy(layout: Layout, progress: Progress) -> Path:
+    """Return the pinned Caddy, obtained as for its image, for a test that asks it about what is rendered for it."""
+    catalogue = Catalogue(layout, Pins.read(layout.root))
+    catalogue.container = catalogue.host  # it runs here
+    shop = Workshop(progress, logs=layout.logs)
+    found = shop.obtain(catalogue.image_part("caddy"))
+    shop.tidy()
+    return found.main
 
 
 def shell_scripts(root: Path) -> Sequence[str]:
