@@ -10,13 +10,13 @@ import fcntl
 import hashlib
 import json
 import os
-import platform
 import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from toolchain import system
 from toolchain.layout import ROOT, ToolchainError
 
 _NEWEST_SYMBOLS = {b"GLIBC": (2, 36), b"GLIBCXX": (3, 4, 30)}
@@ -109,7 +109,7 @@ def stage(parts: Parts, out: Path, *, sources: Path = ROOT / "images") -> Manife
 def check_program(path: Path) -> None:
     """Raise ToolchainError unless the program at `path` can run in the images: Linux, this architecture, Debian 12."""
     content = path.read_bytes()
-    machine = {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine(), platform.machine())
+    machine = system.linux_machine()
     if content[:4] != b"\x7fELF" or int.from_bytes(content[18:20], "little") != _ELF_MACHINES.get(machine):
         raise ToolchainError(
             f"{path} is not a Linux program for {machine}, so it cannot run in an image."

@@ -271,11 +271,25 @@ def _go_build(
     )
 
 
+_LINK_REMEDY = (
+    "Let set-up have the official release (docs/mirrors-and-air-gap.md; Garage's needs a pinned sum), or make the parts"
+    " on a Debian 12 of the same architecture and copy its cache of parts (TOOLCHAIN_CACHE) here."
+)
+
+
 def _only_on_linux(name: str) -> None:
     if sys.platform != "linux":
+        raise ToolchainError(f"{name} can be built from the registries on Linux only. {_LINK_REMEDY}")
+
+
+def _only_with_the_images_libraries(part: str) -> None:
+    """Refuse before minutes of compiling what staging would refuse after them."""
+    _only_on_linux(part)
+    library, version = platform.libc_ver()
+    if library != "glibc" or system.version_tuple(version) > GLIBC_VERSION:
         raise ToolchainError(
-            f"{name} can be built from the registries on Linux only. Let set-up reach its official release, or stage"
-            " the images on a Linux machine of the same architecture and copy .toolchain/images."
+            f"{part} built here would need {f'{library} {version}' if library else 'another C library'}, but the images"
+            f" bring glibc {'.'.join(map(str, GLIBC_VERSION))} (Debian 12). {_LINK_REMEDY}"
         )
 
 
@@ -315,6 +329,8 @@ class Recipe:
     """What shortens the build and is installed where that is possible."""
     compiler: str | None = None
     """`go`, `rust` or None."""
+    links_libraries: bool = False
+    """Whether what it makes needs the C library of the machine it was made on, or a newer one."""
 
 
 _CC = Need(package="build-essential", command="cc")
@@ -328,6 +344,7 @@ RECIPES = {
         needs=(_CC, Need(package="build-essential", command="make"), Need(package="build-essential", command="strip")),
         wants=(Need(package="libsodium-dev", file=f"/usr/lib/{platform.machine()}-linux-gnu/libsodium.a"),),
         compiler="rust",
+        links_libraries=True,
     ),
     "ollama": Recipe(
         build=build_ollama,
@@ -341,6 +358,7 @@ RECIPES = {
             Need(package="libstb-dev", file="/usr/include/stb/stb_image.h"),
         ),
         compiler="go",
+        links_libraries=True,
     ),
     "rootfs": Recipe(
         build=build_rootfs,
@@ -371,7 +389,7 @@ def inputs(part: str) -> str:
     """
     recipe = RECIPES[part]
     pins = Pins.read().data["recipes"]
-    digest = hashlib.sha256(f"{part}\0{platform.machine()}\0".encode())
+    digest = hashlib.sha256(f"{part}\0{system.linux_machine()}\0".encode())
     for item in (recipe.build, *recipe.helpers):
         text = inspect.getsource(item) if inspect.isfunction(item) else repr(item)
         digest.update(text.encode() + b"\0")
@@ -383,8 +401,10 @@ def inputs(part: str) -> str:
 
 
 def prepare(part: str, progress: Progress) -> None:
-    """Install the Debian packages the recipe of `part` takes, or say in one line what is missing."""
+    """Install the Debian packages the recipe of `part` takes, or say in one line what is missing or in the way."""
     recipe = RECIPES[part]
+    if recipe.links_libraries:
+        _only_with_the_images_libraries(part)
     needs = list(recipe.needs)
     if part == "rootfs":
         if not system.is_root_on_debian():

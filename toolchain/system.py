@@ -27,6 +27,11 @@ def host_platform() -> tuple[str, str]:
     return system, _ARCHITECTURES[machine]
 
 
+def linux_machine() -> str:
+    """Return this machine's architecture by its name on Linux, x86_64 or aarch64; macOS has another for the second."""
+    return {"arm64": "aarch64", "amd64": "x86_64"}.get(platform.machine(), platform.machine())
+
+
 def version_tuple(text: str) -> tuple[int, ...]:
     """Return the leading numbers of a version, for comparison: "20.10.24+dfsg1" is (20, 10, 24)."""
     found = re.match(r"v?(\d+(?:\.\d+)*)", text.strip())
