@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     setup = commands.add_parser("setup", help="obtain and install everything that is needed to run the program")
     setup.add_argument("--dev", action="store_true", help="the environment for tests and checks as well")
     setup.add_argument("--with-aws", action="store_true", help="the aws plugin as well (official release only)")
-    setup.add_argument("--stack", help="also what this stack needs: staged images, a local Docker daemon")
+    setup.add_argument("--stack", help="also what this stack needs: staged images, the aws plugin, a Docker daemon")
 
     commands.add_parser("images", help="stage the build contexts of the development images")
 
@@ -93,11 +93,13 @@ def stack_settings(layout: Layout, stack: str) -> dict[str, str]:
 def _setup(layout: Layout, dev: bool, with_aws: bool, stack: str | None) -> int:
     settings = stack_settings(layout, stack) if stack else {}
     images = settings.get("images") == "built"
+    with_aws = with_aws or settings.get("storage") == "s3"
+    fingerprint = stamps.setup_fingerprint(layout)
     due = (
-        not stamps.current(layout, "setup", stamps.setup_fingerprint(layout))
+        not stamps.current(layout, "setup", fingerprint)
         or (dev and not stamps.current(layout, "dev", stamps.dev_fingerprint(layout)))
         or (images and not stamps.current(layout, "images", stamps.image_fingerprint(layout)))
-        or with_aws
+        or (with_aws and not stamps.current(layout, "aws", fingerprint))
     )
     if due:
         from toolchain import setup as steps

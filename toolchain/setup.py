@@ -207,7 +207,7 @@ def setup(
     main_fingerprint, test_fingerprint = stamps.setup_fingerprint(layout), stamps.dev_fingerprint(layout)
     main_due = base and not stamps.current(layout, "setup", main_fingerprint)
     dev_due = dev and not stamps.current(layout, "dev", test_fingerprint)
-    aws_due = with_aws and not _aws_plugin(layout, pins).exists()
+    aws_due = with_aws and not stamps.current(layout, "aws", main_fingerprint)
     images_due = with_images and not stamps.current(layout, "images", image_fingerprint)
     obtained: dict[str, Obtained] = {}
 
@@ -243,6 +243,9 @@ def setup(
         if main_due:
             python = layout.venv / "bin" / "python"
             stamps.write(layout, "setup", main_fingerprint, [*map(str, products), str(python), str(layout.passphrase)])
+        if aws_due:
+            plugin = (str(path) for path in products if path.name == "pulumi-resource-aws")
+            stamps.write(layout, "aws", main_fingerprint, plugin)
     if dev and layout.venv_dev.exists():
         stamps.write(layout, "dev", test_fingerprint, [str(layout.venv_dev / "bin" / "python")])
     if images_due:
@@ -254,10 +257,6 @@ def stage(layout: Layout, progress: Progress, parts: Mapping[str, Obtained]) -> 
     """Lay out the build contexts of the development images."""
     with progress.step("images: staging the build contexts"):
         images.stage({name: part.files for name, part in parts.items()}, layout.images)
-
-
-def _aws_plugin(layout: Layout, pins: Pins) -> Path:
-    return layout.plugins / f"resource-aws-v{pins.version('aws')}" / "pulumi-resource-aws"
 
 
 def run_lanes(lanes: Sequence[Sequence[Callable[[], object]]], progress: Progress) -> None:

@@ -273,6 +273,57 @@ def test_nothing_to_do_takes_a_moment(layout: Layout, tmp_path: Path) -> None:
     assert not imported & {"subprocess", "urllib.request", "tomllib", "toolchain.setup"}
 
 
+# --- What a stack needs -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, bool]]:
+    """What set-up was asked for, each time; Docker is as it should be."""
+    calls: list[dict[str, bool]] = []
+    monkeypatch.setattr(setup, "setup", lambda layout, progress, **options: calls.append(options))
+    monkeypatch.setattr(cli, "_docker", lambda *_, **__: 0)
+    return calls
+
+
+def stack_of(layout: Layout, *settings: str) -> str:
+    (layout.root / "Pulumi.x.yaml").write_text("config:\n" + "".join(f"  reflector:{line}\n" for line in settings))
+    return "x"
+
+
+@pytest.mark.parametrize(
+    ("settings", "with_aws", "wanted"),
+    [
+        (("storage: s3",), False, True),
+        (('storage: "s3"  # the bucket is made',), False, True),
+        (("storage: garage",), False, False),
+        (("storage: external",), False, False),
+        ((), False, False),
+        ((), True, True),
+    ],
+)
+def test_a_stack_on_s3_gets_the_aws_plugin(
+    layout: Layout, asked: list[dict[str, bool]], settings: tuple[str, ...], with_aws: bool, wanted: bool
+) -> None:
+    assert cli._setup(layout, False, with_aws, stack_of(layout, *settings)) == 0
+    assert asked == [{"dev": False, "with_aws": wanted, "with_images": False}]
+
+
+def test_the_aws_plugin_is_obtained_once(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pins = Pins.read(layout.root)
+    plugin = obtained(tmp_path / "c", "aws", pins.version("aws"), "pulumi-resource-aws", origin=RELEASE)
+    monkeypatch.setattr(Workshop, "obtain", lambda shop, part: plugin)
+    monkeypatch.setattr(Workshop, "prepare", lambda shop, part: None)
+    setup.setup(layout, Progress(io.StringIO()), base=False, with_aws=True)
+    stamps.write(layout, "setup", stamps.setup_fingerprint(layout), [])
+    monkeypatch.setattr(setup, "setup", lambda *_, **__: pytest.fail("nothing is to be done"))
+    monkeypatch.setattr(cli, "_docker", lambda *_, **__: 0)
+    stack = stack_of(layout, "storage: s3")
+    assert cli._setup(layout, False, False, stack) == 0
+    (layout.plugins / f"resource-aws-v{pins.version('aws')}" / "pulumi-resource-aws").unlink()
+    with pytest.raises(pytest.fail.Exception):
+        cli._setup(layout, False, False, stack)
+
+
 # --- Doctor and clean -------------------------------------------------------------------------------------------------
 
 
