@@ -92,6 +92,12 @@ def stack_settings(layout: Layout, stack: str) -> dict[str, str]:
 
 def _setup(layout: Layout, dev: bool, with_aws: bool, stack: str | None) -> int:
     settings = stack_settings(layout, stack) if stack else {}
+    if stack and settings.get("docker_host", "unix:///var/run/docker.sock").startswith("unix://"):
+        from toolchain import daemon
+
+        # First of all: without Docker, whatever is obtained and compiled for minutes cannot be deployed.
+        path = Path(settings.get("docker_host", f"unix://{daemon.SOCKET}").removeprefix("unix://"))
+        _docker(layout, float(settings.get("minimum_free_disk_gib", daemon.FREE_DISK_GIB)), path, quiet=True)
     images = settings.get("images") == "built"
     with_aws = with_aws or settings.get("storage") == "s3"
     fingerprint = stamps.setup_fingerprint(layout)
@@ -106,11 +112,6 @@ def _setup(layout: Layout, dev: bool, with_aws: bool, stack: str | None) -> int:
         from toolchain.progress import Progress
 
         steps.setup(layout, Progress(), dev=dev, with_aws=with_aws, with_images=images)
-    if stack and settings.get("docker_host", "unix:///var/run/docker.sock").startswith("unix://"):
-        from toolchain import daemon
-
-        path = Path(settings.get("docker_host", f"unix://{daemon.SOCKET}").removeprefix("unix://"))
-        return _docker(layout, float(settings.get("minimum_free_disk_gib", daemon.FREE_DISK_GIB)), path, quiet=True)
     return 0
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import cli, compilers, doctor, recipes, setup, stamps, system, venvs
+from toolchain import cli, compilers, daemon, doctor, recipes, setup, stamps, system, venvs
 from toolchain.layout import ROOT, Layout, ToolchainError
 from toolchain.parts import INSTALLED, REGISTRY, RELEASE, Obtained, Workshop
 from toolchain.pins import Pins
@@ -281,7 +281,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, bool]]:
     """What set-up was asked for, each time; Docker is as it should be."""
     calls: list[dict[str, bool]] = []
     monkeypatch.setattr(setup, "setup", lambda layout, progress, **options: calls.append(options))
-    monkeypatch.setattr(cli, "_docker", lambda *_, **__: 0)
+    monkeypatch.setattr(daemon, "ensure", lambda *_: None)
     return calls
 
 
@@ -308,6 +308,20 @@ def test_a_stack_on_s3_gets_the_aws_plugin(
     assert asked == [{"dev": False, "with_aws": wanted, "with_images": False}]
 
 
+def test_docker_is_looked_at_before_anything_is_obtained(
+    layout: Layout, asked: list[dict[str, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ensure(*_: object) -> None:
+        raise ToolchainError("no Docker daemon answers")
+
+    monkeypatch.setattr(daemon, "ensure", ensure)
+    with pytest.raises(ToolchainError, match="no Docker daemon"):
+        cli._setup(layout, False, False, stack_of(layout))
+    assert asked == []
+    assert cli._setup(layout, False, False, stack_of(layout, "docker_host: ssh://a@b")) == 0
+    assert len(asked) == 1
+
+
 def test_the_aws_plugin_is_obtained_once(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pins = Pins.read(layout.root)
     plugin = obtained(tmp_path / "c", "aws", pins.version("aws"), "pulumi-resource-aws", origin=RELEASE)
@@ -316,7 +330,7 @@ def test_the_aws_plugin_is_obtained_once(layout: Layout, tmp_path: Path, monkeyp
     setup.setup(layout, Progress(io.StringIO()), base=False, with_aws=True)
     stamps.write(layout, "setup", stamps.setup_fingerprint(layout), [])
     monkeypatch.setattr(setup, "setup", lambda *_, **__: pytest.fail("nothing is to be done"))
-    monkeypatch.setattr(cli, "_docker", lambda *_, **__: 0)
+    monkeypatch.setattr(daemon, "ensure", lambda *_: None)
     stack = stack_of(layout, "storage: s3")
     assert cli._setup(layout, False, False, stack) == 0
     (layout.plugins / f"resource-aws-v{pins.version('aws')}" / "pulumi-resource-aws").unlink()
