@@ -96,7 +96,10 @@ def _site(app_names: Sequence[str], s3_name: str, https_port: int, http_port: in
 	}}
 
 """
+    # Behind a port, {host} has lost the brackets of an IPv6 address.
     return f"""http://:{http_port} {{
+	@ipv6 header_regexp host Host ^(\\[.*\\])
+	redir @ipv6 https://{{re.host.1}}{public_port}{{uri}} 308
 	redir https://{{host}}{public_port}{{uri}} 308
 }}
 

@@ -1,13 +1,18 @@
 """Text in, text out: the files and environments other programs read."""
 
 import base64
+import contextlib
 import io
 import json
 import os
 import shutil
+import socket
 import subprocess
 import tarfile
+import time
 import tomllib
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,7 +81,8 @@ def test_every_name_of_the_application_is_served_and_no_other() -> None:
 @pytest.mark.parametrize(("port", "target"), [(443, "https://{host}{uri}"), (8443, "https://{host}:8443{uri}")])
 def test_plain_http_redirects_to_the_published_port(port: int, target: str) -> None:
     site = release(https_port=port, http_port=8080).site
-    assert f"http://:8080 {{\n\tredir {target} 308\n}}" in site
+    listener = site[site.index("http://:8080 {") : site.index("https://:")]
+    assert f"\tredir {target} 308\n" in listener
 
 
 @pytest.mark.parametrize(
@@ -178,6 +184,58 @@ def test_caddy_itself_takes_the_rendered_files(caddy: Path, tmp_path: Path, shap
     for file in (base, site):
         formatted = subprocess.run([caddy, "fmt", file], capture_output=True, text=True, check=False)
         assert formatted.returncode == 0, f"Caddy would format {file.name} otherwise: {formatted.stderr}"
+
+
+@pytest.fixture(scope="module")
+def redirect(caddy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """The real Caddy with the rendered site: where it sends a request for `/x?y` of a host."""
+    folder = tmp_path_factory.mktemp("caddy")
+    with socket.socket() as https, socket.socket() as http:
+        https.bind(("127.0.0.1", 0))
+        http.bind(("127.0.0.1", 0))
+        https_port, http_port = https.getsockname()[1], http.getsockname()[1]
+    site = release(https_port=https_port, http_port=http_port).site
+    (folder / "Caddyfile").write_text(f"{{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n}}\n\n{site}")
+    log = folder / "log"
+
+    def ask(host: str) -> str:
+        with contextlib.closing(HTTPConnection("127.0.0.1", http_port, timeout=10)) as connection:
+            connection.request("GET", "/x?y", headers={"Host": host})
+            return connection.getresponse().headers["Location"].replace(f":{https_port}/", ":<https_port>/")
+
+    with (
+        log.open("wb") as sink,
+        subprocess.Popen(
+            [caddy, "run", "--config", folder / "Caddyfile"],
+            env={"PATH": os.environ["PATH"], "HOME": str(folder)},
+            stderr=sink,
+        ) as running,
+    ):
+        try:
+            deadline = time.monotonic() + 30
+            while "serving initial configuration" not in log.read_text():
+                assert running.poll() is None and time.monotonic() < deadline, log.read_text()
+                time.sleep(0.02)
+            yield ask
+        finally:
+            running.kill()
+
+
+@pytest.mark.parametrize(
+    ("host", "target"),
+    [
+        ("a.test", "a.test"),
+        ("a.test:8080", "a.test"),
+        ("127.0.0.1:8080", "127.0.0.1"),
+        ("[::1]", "[::1]"),
+        ("[::1]:8080", "[::1]"),
+        ("[2001:db8::1]:8080", "[2001:db8::1]"),
+    ],
+)
+def test_caddy_itself_redirects_to_the_host_that_was_asked_for(
+    redirect: Callable[[str], str], host: str, target: str
+) -> None:
+    assert redirect(host) == f"https://{target}:<https_port>/x?y"
 
 
 # --- Garage -----------------------------------------------------------------------------------------------------------
