@@ -29,6 +29,8 @@ def databases(passwords: Mapping[str, str]) -> str:
         "SET password_encryption = 'scram-sha-256';",
         # From here on the superuser only gets in over the socket, from inside the container.
         "ALTER ROLE postgres PASSWORD NULL;",
+        # Those that come with the server; no role of ours has any business there.
+        "REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC;",
     ]
     for name in sorted(passwords):
         check_identifier(name)

@@ -417,6 +417,7 @@ def test_setting_up_a_database_twice_is_harmless_and_order_does_not_matter() -> 
 def test_a_role_reaches_its_own_database_only() -> None:
     script = postgres.databases({"reflector": "P1"})
     assert "REVOKE ALL ON DATABASE reflector FROM PUBLIC;" in script
+    assert "REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC;" in script, "everybody may by default"
     assert "NOSUPERUSER NOCREATEDB NOCREATEROLE" in script
 
 
