@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import pulumi
@@ -132,13 +133,7 @@ class Caddy(pulumi.ComponentResource):
             app_names=args.app_names, s3_name=args.s3_name, https_port=args.https_port, http_port=args.http_port
         )
         delivery = pulumi.Output.all(args.certificate.certificate_pem, args.certificate.private_key_pem).apply(
-            lambda pem: archive(
-                {
-                    "identifier": release.identifier,
-                    caddyfile.SITE_FILE: release.site,
-                    caddyfile.CERTIFICATE_FILE: caddyfile.certificate(*pem),
-                }
-            )
+            partial(_delivery, release)
         )
         self.ready = step(
             f"{name}-release",
@@ -152,3 +147,14 @@ class Caddy(pulumi.ComponentResource):
             self,
         )
         self.register_outputs({})
+
+
+def _delivery(release: caddyfile.Release, pem: Sequence[str]) -> str:
+    """Return the archive with a release and a certificate; `pem` is the leaf with its chain, then the key."""
+    return archive(
+        {
+            "identifier": release.identifier,
+            caddyfile.SITE_FILE: release.site,
+            caddyfile.CERTIFICATE_FILE: caddyfile.certificate(*pem),
+        }
+    )

@@ -1,7 +1,8 @@
 """Garage: S3 on this Docker host."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -92,9 +93,7 @@ class Garage(pulumi.ComponentResource):
                 script=Path(__file__).with_name("garage_setup.py").read_text(encoding="utf-8"),
                 inside=False,
                 stdin=pulumi.Output.all(access_key_id=access_key_id, secret_access_key=secret_access_key).apply(
-                    lambda key: rendering.desired_state(
-                        capacity_gib=args.capacity_gib, bucket=args.bucket, origins=list(args.origins), **key
-                    )
+                    partial(_desired_state, args)
                 ),
                 show_progress=True,
             ),
@@ -110,3 +109,10 @@ class Garage(pulumi.ComponentResource):
             ready=[ready],
         )
         self.register_outputs({})
+
+
+def _desired_state(args: GarageArgs, key: Mapping[str, str]) -> str:
+    """Return the input of the set-up script; `key` is the id and the secret of the access key, by their names there."""
+    return rendering.desired_state(
+        capacity_gib=args.capacity_gib, bucket=args.bucket, origins=list(args.origins), **key
+    )
