@@ -231,13 +231,13 @@ pulumi.export(
         {
             "name": "authority",
             "kind": "root",
-            "subject": f"Reflector {settings.stack} root",
+            "subject": authority.common_name,
             "expires": authority.expires,
         },
         {
             "name": "edge-certificate",
             "kind": "server",
-            "subject": edge.domain,
+            "subject": certificate.handle.common_name,
             "names": [f"DNS:{name}" for name in edge.dns_names] + [f"IP:{address}" for address in edge.ip_addresses],
             "expires": certificate.handle.expires,
         },

@@ -30,6 +30,8 @@ class Authority(pulumi.ComponentResource):
     Neither is ever renewed by itself: every client trusts this very certificate.
     """
 
+    common_name: str
+    """Of the root's subject."""
     certificate_pem: pulumi.Output[str]
     """The root, PEM."""
     private_key_pem: pulumi.Output[str]
@@ -60,6 +62,7 @@ class Authority(pulumi.ComponentResource):
             ),
             opts=pulumi.ResourceOptions(parent=self, protect=True),
         )
+        self.common_name = args.common_name
         self.certificate_pem = certificate.cert_pem
         self.private_key_pem = key.private_key_pem
         self.trust = TrustBundle(pem=certificate.cert_pem)

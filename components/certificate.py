@@ -44,12 +44,13 @@ class Certificate(pulumi.ComponentResource):
             tls.PrivateKeyArgs(algorithm="ECDSA", ecdsa_curve="P256"),
             opts=pulumi.ResourceOptions(parent=self),
         )
+        # RFC 5280 limits a common name to 64 characters; a longer domain only lives in the alternative names.
+        common_name = args.dns_names[0][:64]
         request = tls.CertRequest(
             f"{name}-request",
             tls.CertRequestArgs(
                 private_key_pem=key.private_key_pem,
-                # RFC 5280 limits a common name to 64 characters; a longer domain only lives in the alternative names.
-                subject=tls.CertRequestSubjectArgs(common_name=args.dns_names[0][:64]),
+                subject=tls.CertRequestSubjectArgs(common_name=common_name),
                 dns_names=list(args.dns_names),
                 ip_addresses=list(args.ip_addresses),
             ),
@@ -70,6 +71,7 @@ class Certificate(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.handle = CertificateHandle(
+            common_name=common_name,
             certificate_pem=certificate.cert_pem,
             private_key_pem=key.private_key_pem,
             expires=certificate.validity_end_time,

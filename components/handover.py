@@ -46,6 +46,8 @@ class DockerHost:
 class CertificateHandle:
     """A leaf with its key."""
 
+    common_name: str
+    """Of the leaf's subject."""
     certificate_pem: pulumi.Output[str]
     """Leaf first, then what a client needs to reach a root it trusts."""
     private_key_pem: pulumi.Output[str] = field(repr=False)

@@ -154,6 +154,22 @@ def test_the_pki_inventory_lists_root_and_leaf_and_no_key(stack: Shape) -> None:
     assert "PRIVATE" not in json.dumps(inventory)
 
 
+def test_the_pki_inventory_has_the_subjects_of_the_certificates(stack: Shape) -> None:
+    assert_true_subjects(stack)
+
+
+def test_a_long_stack_name_has_the_subject_of_its_certificate_in_the_inventory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.unit.engine.STACK", "x" * 60)
+    assert_true_subjects(shape.__wrapped__("selfhosted"))
+
+
+def assert_true_subjects(stack: Shape) -> None:
+    """Fail unless the inventory names certificates as they name themselves."""
+    requests = [stack.engine.named(name) for name in ("authority-certificate", "edge-certificate-request")]
+    subjects = [entry["subject"] for entry in stack.engine.exports["pki_inventory"]]
+    assert subjects == [request.plain("subject")["commonName"] for request in requests]
+
+
 def test_data_services_sit_on_internal_networks_alone(stack: Shape) -> None:
     internal = {network.plain("name") for network in stack.of_type(NETWORK) if network.plain("internal")}
     for name in stack.services & {"postgres", "redis", "garage"}:

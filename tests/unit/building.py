@@ -147,6 +147,7 @@ def caddy_args(handle: DockerHost, ready: pulumi.Resource, s3_name: str = "s3.re
         https_port=8443,
         http_port=8080,
         certificate=CertificateHandle(
+            common_name="reflector.test",
             certificate_pem=pulumi.Output.from_input("-----BEGIN CERTIFICATE-----\nLeaf\n-----END CERTIFICATE-----\n"),
             private_key_pem=pulumi.Output.secret(LEAF_KEY),
             expires=pulumi.Output.from_input("2027-01-01T00:00:00Z"),

@@ -223,7 +223,7 @@ def test_a_leaf_carries_its_names_and_is_renewed_before_its_end() -> None:
 
 def test_a_long_domain_only_lives_in_the_alternative_names(engine: Engine) -> None:
     domain = f"{'a' * 60}.{'b' * 60}.test"
-    engine.run(
+    certificate = engine.run(
         lambda: components.Certificate(
             "it",
             components.CertificateArgs(
@@ -233,6 +233,7 @@ def test_a_long_domain_only_lives_in_the_alternative_names(engine: Engine) -> No
     )
     request = engine.named("it-request")
     assert len(request.plain("subject")["commonName"]) == 64
+    assert certificate.handle.common_name == request.plain("subject")["commonName"]
     assert request.plain("dnsNames") == [domain]
 
 
