@@ -113,7 +113,7 @@ match settings.storage.mode:
         ).store
     case StorageMode.EXTERNAL:
         store = ObjectStore(
-            endpoint=settings.storage.endpoint,
+            endpoint="",
             public_endpoint=settings.storage.endpoint,
             region=settings.storage.region,
             bucket=settings.storage.bucket,
@@ -211,6 +211,7 @@ caddy = components.Caddy(
         command=command("caddy"),
         app_names=[name for name in (*edge.dns_names, *edge.ip_addresses) if name != edge.s3_domain],
         s3_name=edge.s3_domain,
+        s3_upstream=store.endpoint,
         bind_addresses=edge.bind_addresses,
         https_port=edge.https_port,
         http_port=edge.http_port,

@@ -55,6 +55,8 @@ class CaddyArgs:
     """DNS names and addresses of the application, the canonical name first."""
     s3_name: str
     """DNS name of the object store; empty where there is none on this host."""
+    s3_upstream: str
+    """URL of the object store inside the stack; empty where there is none on this host."""
     bind_addresses: Sequence[str]
     https_port: int
     http_port: int
@@ -130,7 +132,11 @@ class Caddy(pulumi.ComponentResource):
             self,
         )
         release = caddyfile.release(
-            app_names=args.app_names, s3_name=args.s3_name, https_port=args.https_port, http_port=args.http_port
+            app_names=args.app_names,
+            s3_name=args.s3_name,
+            s3_upstream=args.s3_upstream,
+            https_port=args.https_port,
+            http_port=args.http_port,
         )
         delivery = pulumi.Output.all(args.certificate.certificate_pem, args.certificate.private_key_pem).apply(
             partial(_delivery, release)

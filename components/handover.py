@@ -89,9 +89,9 @@ class Cache:
 class ObjectStore:
     """A bucket with a key for it; nobody after this knows whether Garage or S3 made it."""
 
-    endpoint: pulumi.Input[str]
-    """URL inside the stack; empty means AWS."""
-    public_endpoint: pulumi.Input[str]
+    endpoint: str
+    """URL inside the stack, served by the edge as the public one; empty where the store is elsewhere."""
+    public_endpoint: str
     """URL that works inside and outside, the one presigned URLs carry; empty means AWS."""
     region: pulumi.Input[str]
     bucket: pulumi.Input[str]

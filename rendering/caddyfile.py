@@ -70,13 +70,13 @@ class Release:
     """Caddyfile text."""
 
 
-def release(*, app_names: Sequence[str], s3_name: str, https_port: int, http_port: int) -> Release:
+def release(*, app_names: Sequence[str], s3_name: str, s3_upstream: str, https_port: int, http_port: int) -> Release:
     """Return the release that serves these names.
 
     Shape: `app_names` are DNS names and addresses of the application, the canonical one first; `s3_name` is the object
-    store's, empty where there is none here.
+    store's and `s3_upstream` the URL it is reached at, both empty where there is none here.
     """
-    site = _site(app_names, s3_name, https_port, http_port)
+    site = _site(app_names, s3_name, s3_upstream, https_port, http_port)
     return Release(identifier=hashlib.sha256(site.encode()).hexdigest()[:16], site=site)
 
 
@@ -85,14 +85,14 @@ def certificate(certificate_pem: str, private_key_pem: str) -> str:
     return f"{certificate_pem.strip()}\n{private_key_pem.strip()}\n"
 
 
-def _site(app_names: Sequence[str], s3_name: str, https_port: int, http_port: int) -> str:
+def _site(app_names: Sequence[str], s3_name: str, s3_upstream: str, https_port: int, http_port: int) -> str:
     public_port = "" if https_port == 443 else f":{https_port}"
     # A browser applies HSTS to every port of a name, so on localhost it would break a developer's other services.
     hsts = '\n\t\t\tStrict-Transport-Security "max-age=31536000"' if not app_names[0].endswith("localhost") else ""
     # No compression and no headers of ours there: what S3 clients get must be what the store said.
     store = f"""	@store host {s3_name}
 	handle @store {{
-		reverse_proxy garage:3900
+		reverse_proxy {s3_upstream}
 	}}
 
 """

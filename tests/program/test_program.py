@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pytest
 
+from rendering.garage import S3_PORT
 from rendering.reference import is_pinned
 from settings.load import MEMORY_MIB
 from tests.program.shapes import (
@@ -20,7 +21,7 @@ from tests.program.shapes import (
 )
 from tests.unit.building import COMMAND, NETWORK, VOLUME, depends_on, environment_of
 from tests.unit.engine import Registered
-from tests.unit.test_components import assert_rules
+from tests.unit.test_components import assert_rules, delivered
 
 BACKEND: Final = frozenset({"server", "worker", "beat", "hatchet-worker-llm"})
 ALWAYS: Final = BACKEND | {"postgres", "redis", "hatchet", "web", "caddy"}
@@ -307,6 +308,11 @@ def test_with_a_store_elsewhere_nothing_of_garage_is_left() -> None:
         assert not any("garage" in resource for resource in _names(stack)), name
         assert "garage" not in _all_text(stack).lower(), name
         assert "host-storage" not in _names(stack), "a network nobody needs"
+
+
+def test_the_edge_looks_for_the_store_where_it_listens() -> None:
+    site = delivered(shape("selfhosted").engine.named("caddy-release"))["site.caddy"]
+    assert f"reverse_proxy http://garage:{S3_PORT}\n" in site
 
 
 def test_with_services_elsewhere_their_addresses_and_keys_reach_the_backend() -> None:

@@ -136,13 +136,14 @@ def reflector_args(
     )
 
 
-def caddy_args(handle: DockerHost, ready: pulumi.Resource, s3_name: str = "s3.reflector.test") -> components.CaddyArgs:
+def caddy_args(handle: DockerHost, ready: pulumi.Resource, *, with_store: bool = True) -> components.CaddyArgs:
     return components.CaddyArgs(
         host=handle,
         image=IMAGE_ID,
         command=(),
         app_names=["reflector.test", "127.0.0.1", "::1"],
-        s3_name=s3_name,
+        s3_name="s3.reflector.test" if with_store else "",
+        s3_upstream="http://garage:3900" if with_store else "",
         bind_addresses=["127.0.0.1", "192.0.2.1"],
         https_port=8443,
         http_port=8080,

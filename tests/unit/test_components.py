@@ -615,7 +615,9 @@ def test_the_edge_answers_to_its_public_names_inside_the_stack() -> None:
 
 
 def test_the_edge_joins_the_storage_network_only_where_it_serves_a_store(engine: Engine) -> None:
-    engine.run(lambda: components.Caddy("it", building.caddy_args(building.host(), building.Anchor(), s3_name="")))
+    engine.run(
+        lambda: components.Caddy("it", building.caddy_args(building.host(), building.Anchor(), with_store=False))
+    )
     networks = [entry["name"] for entry in engine.named("it-container").plain("networksAdvanced")]
     assert networks == ["reflector-test-application"]
 
@@ -636,9 +638,12 @@ def test_a_certificate_reaches_the_edge_without_replacing_its_container() -> Non
     assert "HandedLeafKey" not in str(container.plain("envs"))
     assert "uploads" not in container.inputs
     assert release.is_secret("stdin")
+    content = delivered(release)
+    assert content.keys() == {"identifier", "site.caddy", "edge.pem"}
+    assert "HandedLeafKey" in content["edge.pem"]
+
+
+def delivered(release: Registered) -> dict[str, str]:
+    """Return the files that reach the edge, by name."""
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(release.plain("stdin")))) as tar:
-        content = {entry.name: tar.extractfile(entry) for entry in tar.getmembers()}
-        assert content.keys() == {"identifier", "site.caddy", "edge.pem"}
-        pem = content["edge.pem"]
-        assert pem is not None
-        assert b"HandedLeafKey" in pem.read()
+        return {e.name: stream.read().decode() for e in tar.getmembers() if (stream := tar.extractfile(e)) is not None}

@@ -35,6 +35,7 @@ def release(**overrides: Any) -> caddyfile.Release:
     given: dict[str, Any] = {
         "app_names": ["reflector.example.com"],
         "s3_name": "s3.reflector.example.com",
+        "s3_upstream": "http://store:1",
         "https_port": 443,
         "http_port": 80,
     }
@@ -103,14 +104,13 @@ def test_the_api_goes_to_the_server_and_the_rest_to_the_web() -> None:
 def test_the_object_store_is_served_untouched() -> None:
     site = release().site
     store = site[site.index("@store host s3.reflector.example.com") : site.index("@application")]
-    assert "reverse_proxy garage:3900" in store
+    assert "reverse_proxy http://store:1\n" in store
     assert "encode" not in store
     assert "header" not in store, "what S3 clients get must be what the store said"
 
 
 def test_without_a_store_there_is_no_route_to_one() -> None:
-    site = release(s3_name="").site
-    assert "garage" not in site
+    site = release(s3_name="", s3_upstream="").site
     assert "@store" not in site
 
 
@@ -123,7 +123,13 @@ def test_the_certificate_is_asked_for_at_each_handshake() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"app_names": ["b.test"]}, {"s3_name": ""}, {"https_port": 1}, {"http_port": 1}],
+    [
+        {"app_names": ["b.test"]},
+        {"s3_name": ""},
+        {"s3_upstream": "http://store:2"},
+        {"https_port": 1},
+        {"http_port": 1},
+    ],
 )
 def test_anything_new_makes_a_new_release(change: dict[str, Any]) -> None:
     assert release(**change).identifier != release().identifier
@@ -163,7 +169,7 @@ def caddy() -> Path:
     [
         {"app_names": ["reflector.example.com"]},
         {"app_names": ["reflector.localhost", "localhost", "127.0.0.1", "::1"], "https_port": 8443, "http_port": 8080},
-        {"app_names": ["reflector.example.com", "2001:db8::1"], "s3_name": ""},
+        {"app_names": ["reflector.example.com", "2001:db8::1"], "s3_name": "", "s3_upstream": ""},
     ],
 )
 def test_caddy_itself_takes_the_rendered_files(caddy: Path, tmp_path: Path, shape: dict[str, Any]) -> None:
