@@ -150,7 +150,7 @@ def _pin(layout: Layout, options: argparse.Namespace) -> int:
 def _clean(layout: Layout, cache: bool) -> int:
     import shutil
 
-    from toolchain.layout import cache_root
+    from toolchain.layout import CACHE_FOLDERS, cache_root
 
     kept = {layout.state, layout.passphrase}
     for entry in sorted(layout.home.iterdir()) if layout.home.exists() else []:
@@ -163,10 +163,14 @@ def _clean(layout: Layout, cache: bool) -> int:
             shutil.rmtree(entry)
         else:
             entry.unlink()
-    if cache and cache_root().exists():
+    if cache:
         from toolchain.parts import remove
 
-        remove(cache_root())
+        for name in CACHE_FOLDERS:
+            if (cache_root() / name).exists():
+                remove(cache_root() / name)
+        if cache_root().exists() and not any(cache_root().iterdir()):
+            cache_root().rmdir()
     print(f"kept: {layout.state.relative_to(layout.root)} (state), {layout.passphrase.relative_to(layout.root)}")
     return 0
 

@@ -36,6 +36,10 @@ class Layout:
         self.logs = self.home / "logs"
 
 
+CACHE_FOLDERS = ("build", "downloads", "go", "locks", "parts", "rust", "work")
+"""What set-up makes in the cache. The folder is one the user may have named, so nothing else in it is ours."""
+
+
 def cache_root() -> Path:
     """Return the folder of the parts cache: `TOOLCHAIN_CACHE`, else the user's cache folder.
 

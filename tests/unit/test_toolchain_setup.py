@@ -403,6 +403,36 @@ def test_clean_keeps_state_passphrase_and_login(layout: Layout) -> None:
     assert left == ["passphrase", "pulumi/credentials.json", "state/s"]
 
 
+def test_clean_empties_the_cache_of_what_is_ours_alone(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("TOOLCHAIN_CACHE", str(cache))
+
+    def fill() -> None:
+        for name in ("parts/a-1/a", "downloads/1/a.tar.gz", "work/a-1/a", "locks/a.lock", "go/1/bin/go", "build/g/x"):
+            (cache / name).parent.mkdir(parents=True)
+            (cache / name).write_text("made")
+        (cache / "rust").mkdir()
+        (cache / "rust" / "cargo").symlink_to("/usr/bin/cargo")
+        (cache / "go" / "1" / "bin").chmod(0o555)
+
+    fill()
+    (cache / "photos").mkdir()
+    (cache / "parts.txt").write_text("mine")
+    assert cli._clean(layout, False) == 0
+    assert len(list(cache.iterdir())) == 9
+    assert cli._clean(layout, True) == 0
+    assert sorted(path.name for path in cache.iterdir()) == ["parts.txt", "photos"]
+
+    (cache / "photos").rmdir()
+    (cache / "parts.txt").unlink()
+    fill()
+    assert cli._clean(layout, True) == 0
+    assert not cache.exists()
+    assert cli._clean(layout, True) == 0
+
+
 # --- Python environments ----------------------------------------------------------------------------------------------
 
 
