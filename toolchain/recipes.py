@@ -71,7 +71,7 @@ def build_ollama(out: Path) -> None:
     (include / "miniaudio").mkdir(parents=True, exist_ok=True)
     malgo = _go_module(f"github.com/gen2brain/malgo@v{pins.data['recipes']['malgo']}")
     shutil.copyfile(malgo / "miniaudio.h", include / "miniaudio" / "miniaudio.h")
-    flags = f"-O2 -I{include}"
+    flags = f"-O2 '-I{include}'"  # Go splits them at spaces
     _go_build(
         f"github.com/ollama/ollama@v{version}",
         ".",

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -874,6 +875,17 @@ def test_ollama_is_compiled_with_the_same_flags_after_an_interruption(tmp_path: 
 
     assert len(flags) == 1
     assert str(tmp_path / "cache") in flags.pop()
+
+
+def test_a_cache_may_have_spaces_in_its_path(tmp_path: Path, go: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go splits the variable at spaces, except between quotes."""
+    monkeypatch.setenv("TOOLCHAIN_CACHE", str(tmp_path / "my cache"))
+
+    assert recipes.main(["ollama", str(tmp_path / "out")]) == 0
+
+    (build,) = (line for line in go.read_text().splitlines() if " build " in line)
+    flags = shlex.split(build.split("CGO_CFLAGS=")[1].split(" GOWORK")[0])
+    assert flags == ["-O2", f"-I{tmp_path}/my cache/build/ollama-{Pins.read().version('ollama')}"]
 
 
 def test_a_module_that_cannot_be_had_is_named(
