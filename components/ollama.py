@@ -9,6 +9,7 @@ import pulumi
 from components.handover import DockerHost, LanguageModel
 from components.service import HealthCheck, ServiceArgs, service, volume
 from components.step import StepArgs, step
+from rendering.reference import is_model_name
 
 PORT: Final = 11434
 MODELS_DIRECTORY: Final = "/root/.ollama"
@@ -43,7 +44,7 @@ class OllamaArgs:
     """`all`, `device=…`, or empty for CPU."""
 
     def __post_init__(self) -> None:
-        if not self.model or self.model.startswith("-"):
+        if not is_model_name(self.model):
             raise ValueError(f"model {self.model!r} is not a model name")
 
 

@@ -1,4 +1,4 @@
-"""Image references: the one rule for what counts as pinned."""
+"""References to images and models: the one rule for what counts as pinned, and for what names a model."""
 
 import re
 from typing import Final
@@ -10,6 +10,8 @@ _REFERENCE: Final = re.compile(
 _IMAGE_ID: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _EXACT_TAG: Final = re.compile(r"v?\d+(?:\.\d+)+[\w.-]*|[0-9a-f]{12,64}")  # a whole version, or a content hash
 
+_MODEL: Final = re.compile(r"[^\s-]\S*")
+
 
 def is_pinned(reference: str) -> bool:
     """Return whether `reference` always means one image: an image id, a digest, or a tag that is a version or hash."""
@@ -20,3 +22,8 @@ def is_pinned(reference: str) -> bool:
     if match is None:
         return False
     return match["digest"] is not None or (match["tag"] is not None and _EXACT_TAG.fullmatch(match["tag"]) is not None)
+
+
+def is_model_name(name: str) -> bool:
+    """Return whether `name` can be an argument of `ollama`, and a word in what that lists: no hyphen first, no space."""
+    return _MODEL.fullmatch(name) is not None

@@ -6,14 +6,13 @@ from collections.abc import Collection
 from typing import Final
 from urllib.parse import urlsplit
 
-from rendering.reference import is_pinned
+from rendering.reference import is_model_name, is_pinned
 
 HOST_NAME_MAX_LENGTH: Final = 253  # RFC 1035 §2.3.4, without the trailing dot
 # RFC 1123 §2.1; no underscore (RFC 9525). Without ASCII, Python takes the letter ſ for an s.
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.IGNORECASE | re.ASCII)
 _GPUS: Final = re.compile(r"all|device=[\w-]+(?:,[\w-]+)*")
 _BUCKET: Final = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # S3's general purpose bucket names
-_MODEL: Final = re.compile(r"[^\s-]\S*")
 _EMAIL: Final = re.compile(r"([\w.!#$%&'*+/=?^`{|}~-]+)@(.+)", re.ASCII)
 
 
@@ -120,8 +119,8 @@ def gpus(text: str) -> str:
 
 
 def model_name(text: str) -> str:
-    """Return `text` if it can name a model: it becomes an argument of `ollama`, and a word in what that lists."""
-    if not _MODEL.fullmatch(text):
+    """Return `text` if it can name a model."""
+    if not is_model_name(text):
         raise ValueError("a model name: one word that does not start with a hyphen")
     return text
 
