@@ -25,5 +25,5 @@ def is_pinned(reference: str) -> bool:
 
 
 def is_model_name(name: str) -> bool:
-    """Return whether `name` can be an argument of `ollama`, and a word in what that lists: no hyphen first, no space."""
+    """Return whether `name` can be an argument of `ollama` and a word of its list: no hyphen first, no space."""
     return _MODEL.fullmatch(name) is not None
