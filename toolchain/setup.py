@@ -18,7 +18,7 @@ from toolchain.pins import PLUGINS, Pins
 from toolchain.progress import Progress
 
 PROGRAMS = ("caddy", "garage", "ollama")
-"""Parts that go into images; they are linked into `.toolchain/bin` as well, for checks on this machine."""
+"""Parts that go into images; they are put into `.toolchain/bin` as well, for checks on this machine."""
 
 REQUIRED_PLUGINS = tuple(name for name in PLUGINS if name != "aws")
 
@@ -292,14 +292,14 @@ def install(layout: Layout, parts: Iterable[Obtained]) -> list[Path]:
     for part in parts:
         plugin = layout.plugins / f"resource-{part.name}-v{part.version}"
         folder = plugin if part.name in PLUGINS else layout.bin
+        # Ollama's release has libraries in lib/ollama beside bin, and would take those of another version as well.
+        shutil.rmtree(layout.home / "lib" / part.name, ignore_errors=True)
         for name, path in part.files.items():
-            target = folder / Path(name).name
-            # The engine looks for its language host beside its own real path, so what came from the cache must be here
-            # itself; what the user installed stays where it is, and so do programs with libraries beside them.
-            _place(Path(path), target, link=part.origin == INSTALLED or part.name in PROGRAMS)
+            target = layout.home / name if name.startswith("lib/") else folder / name
+            # The engine looks for its language host beside its own real path, and the cache may be deleted: what came
+            # from there must be here itself. What the user installed stays where it is.
+            _place(Path(path), target, link=part.origin == INSTALLED)
             placed.append(target)
-            if part.name in PROGRAMS:
-                break
     return placed
 
 
@@ -310,7 +310,7 @@ def _place(source: Path, target: Path, *, link: bool) -> None:
         draft.symlink_to(source)
     else:
         try:
-            os.link(source, draft)
+            os.link(source.resolve(), draft)
         except OSError:  # another file system, or one without hard links
             shutil.copy2(source, draft)
     draft.replace(target)

@@ -29,8 +29,8 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def obtained(folder: Path, name: str, version: str, *files: str, origin: str = REGISTRY) -> Obtained:
-    folder.mkdir(parents=True, exist_ok=True)
     for file in files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_text(f"{name} {version}")
         (folder / file).chmod(0o755)
     return Obtained(
@@ -68,6 +68,24 @@ def test_installing_again_replaces_and_leaves_no_drafts(layout: Layout, tmp_path
     assert (layout.bin / "pulumi").read_text() == "engine 2.0"
     assert [path.name for path in layout.bin.iterdir()] == ["pulumi"]
     assert old.main.read_text() == "engine 1.0"
+
+
+def test_programs_of_images_stay_when_the_cache_goes(layout: Layout, tmp_path: Path) -> None:
+    caddy = obtained(tmp_path / "c" / "caddy", "caddy", "2.0", "caddy")
+    old = obtained(tmp_path / "c" / "1", "ollama", "0.1", "ollama", "lib/ollama/libggml-old.so")
+    new = obtained(tmp_path / "c" / "2", "ollama", "0.2", "ollama", "lib/ollama/libggml-base.so.0")
+    (tmp_path / "c" / "2" / "lib" / "ollama" / "libggml-base.so").symlink_to("libggml-base.so.0")
+    new.files["lib/ollama/libggml-base.so"] = str(tmp_path / "c" / "2" / "lib" / "ollama" / "libggml-base.so")
+    layout.bin.mkdir(parents=True)
+    (layout.bin / "caddy").symlink_to(caddy.main)
+    setup.install(layout, [caddy, old])
+    setup.install(layout, [new])
+    shutil.rmtree(tmp_path / "c")
+    assert (layout.bin / "caddy").read_text() == "caddy 2.0"
+    assert (layout.bin / "ollama").read_text() == "ollama 0.2"
+    # Ollama takes every backend it finds in ../lib/ollama, seen from its own folder.
+    libraries = {path.name: path.read_text() for path in (layout.bin.parent / "lib" / "ollama").iterdir()}
+    assert libraries == {"libggml-base.so": "ollama 0.2", "libggml-base.so.0": "ollama 0.2"}
 
 
 def test_what_the_user_installed_is_only_linked_to(layout: Layout, tmp_path: Path) -> None:
