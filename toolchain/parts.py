@@ -6,7 +6,6 @@ runs from building the same thing; a build's own processes hold it too, so what 
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from toolchain import releases, system
 from toolchain.layout import ROOT, ToolchainError, cache_root
+from toolchain.locks import locked
 from toolchain.progress import Progress
 
 INSTALLED = "installed"
@@ -316,22 +316,8 @@ class Workshop:
         if folder.exists():
             remove(folder)
 
-    @contextlib.contextmanager
-    def _lock(self, name: str) -> Iterator[int]:
-        folder = self.cache / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"{name}.lock").open("a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                owner = lock.read().strip() or "unknown"
-                with self.progress.step(f"{name}: waiting for another set-up that is getting it (process {owner})"):
-                    fcntl.flock(lock, fcntl.LOCK_EX)
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
-            yield lock.fileno()
+    def _lock(self, name: str) -> contextlib.AbstractContextManager[int]:
+        return locked(self.cache / "locks" / f"{name}.lock", name, self.progress)
 
 
 def _through(part: Part, inner: Obtained) -> Obtained:

@@ -1,9 +1,10 @@
 """The Python environments: a lean one the program runs in, and one with the tools for tests and checks.
 
 Each is built in a folder named by a hash of its requirements and then put in place by swapping one link, so a run that
-is killed never leaves half an environment behind the name that everything uses.
+is killed never leaves half an environment behind the name that everything uses. Two runs at once build it once.
 """
 
+import functools
 import hashlib
 import importlib.util
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from toolchain import system
 from toolchain.layout import Layout, ToolchainError
+from toolchain.locks import locked
 from toolchain.progress import Progress
 
 _DONE = ".complete"
@@ -38,20 +40,22 @@ def ensure(layout: Layout, progress: Progress, *, dev: bool = False) -> Path:
     for path in files:
         digest.update(path.read_bytes())
     digest.update(Path(__file__).read_bytes())
-    folder = layout.home / "venvs" / f"{'dev' if dev else 'runtime'}-{digest.hexdigest()[:12]}"
-    if not (folder / _DONE).exists():
-        _build(folder, files, progress, "Python environment for tests" if dev else "Python environment")
-    if not link.is_symlink() or link.resolve() != folder.resolve():
-        draft = link.with_name(f"{link.name}.{os.getpid()}")
-        draft.symlink_to(folder.relative_to(link.parent))
-        draft.replace(link)
-    for other in folder.parent.glob(f"{folder.name.partition('-')[0]}-*"):
-        if other != folder:
-            shutil.rmtree(other)
+    kind, title = ("dev", "Python environment for tests") if dev else ("runtime", "Python environment")
+    folder = layout.home / "venvs" / f"{kind}-{digest.hexdigest()[:12]}"
+    with locked(folder.parent / f"{kind}.lock", title, progress) as descriptor:
+        if not (folder / _DONE).exists():
+            _build(folder, files, progress, title, descriptor)
+        if not link.is_symlink() or link.resolve() != folder.resolve():
+            draft = link.with_name(f"{link.name}.{os.getpid()}")
+            draft.symlink_to(folder.relative_to(link.parent))
+            draft.replace(link)
+        for other in folder.parent.glob(f"{kind}-*"):
+            if other != folder:
+                shutil.rmtree(other)
     return link
 
 
-def _build(folder: Path, files: list[Path], progress: Progress, title: str) -> None:
+def _build(folder: Path, files: list[Path], progress: Progress, title: str, lock: int) -> None:
     if importlib.util.find_spec("ensurepip") is None or importlib.util.find_spec("venv") is None:
         if not system.is_root_on_debian():
             raise ToolchainError(
@@ -61,9 +65,9 @@ def _build(folder: Path, files: list[Path], progress: Progress, title: str) -> N
         system.apt_install(["python3-venv"], "Python's venv module is missing", progress)
     if folder.exists():
         shutil.rmtree(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with progress.step(title) as step:
-        system.run([sys.executable, "-m", "venv", str(folder)], step=step)
+        run = functools.partial(system.run, step=step, pass_fds=[lock])
+        run([sys.executable, "-m", "venv", str(folder)])
         python = str(folder / "bin" / "python")
         # Every package is pinned, transitive ones too: resolving is left out, and `pip check` proves the set complete.
         # Bytecode is made below for what every run imports; doing it for all of pulumi_aws takes most of a minute.
@@ -73,11 +77,11 @@ def _build(folder: Path, files: list[Path], progress: Progress, title: str) -> N
                 install += ["-r", str(path)]
         if files[-1].name == "requirements-dev.txt":
             install[-2:] = ["-r", str(files[-1])]  # it includes the others by itself
-        system.run(install, step=step)
-        system.run([python, "-m", "pip", "check"], step=step)
+        run(install)
+        run([python, "-m", "pip", "check"])
         packages = next((folder / "lib").glob("python3*")) / "site-packages"
         quiet_aws(packages)
-        system.run([python, "-m", "compileall", "-q", "-j", "2", "-x", "pulumi_aws", str(packages)], step=step)
+        run([python, "-m", "compileall", "-q", "-j", "2", "-x", "pulumi_aws", str(packages)])
     (folder / _DONE).write_text("", encoding="utf-8")
 
 

@@ -502,3 +502,35 @@ def test_an_environment_appears_whole_or_not_at_all(layout: Layout, monkeypatch:
     assert layout.venv.resolve() != first
     assert not first.exists()
     assert any("check" in step for step in steps), "a set of pins that does not hold together must not pass"
+
+
+def test_two_runs_at_once_make_an_environment_once(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    (layout.root / "requirements.txt").write_text("a==1\n")
+    begun, go_on = threading.Event(), threading.Event()
+    made: list[str] = []
+    held: list[object] = []
+
+    def run(command: list[str], **options: object) -> int:
+        held.append(options["pass_fds"])
+        if command[1:3] == ["-m", "venv"]:
+            made.append(command[3])
+            (Path(command[3]) / "lib" / "python3.11" / "site-packages").mkdir(parents=True)
+            begun.set()
+            assert go_on.wait(10)
+        return 0
+
+    class Log(io.StringIO):
+        def write(self, text: str) -> int:
+            if "waiting for another set-up" in text:
+                go_on.set()
+            return super().write(text)
+
+    monkeypatch.setattr(system, "run", run)
+    first = threading.Thread(target=venvs.ensure, args=(layout, Progress(io.StringIO())))
+    first.start()
+    assert begun.wait(10)
+    assert venvs.ensure(layout, Progress(Log())) == layout.venv
+    first.join()
+    assert made == [str(layout.venv.resolve())]
+    assert held
+    assert all(held), "what outlives a killed run must hold the lock too"
