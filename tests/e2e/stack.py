@@ -68,10 +68,12 @@ class Checkout:
             lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
             file.write_text("".join(line for line in lines if not line.startswith(_SALT)), encoding="utf-8")
         source = Layout()
-        self.layout.home.mkdir()
-        for part in (source.bin, source.pulumi_home, source.venv, source.images):
+        # Of the engine's home the plugins alone: a login that is kept there would send these stacks to its backend.
+        for part in (source.bin, source.plugins, source.venv, source.images):
             assert part.exists(), f"{part} is missing; run: make setup images"
-            (self.layout.home / part.name).symlink_to(part.resolve())
+            target = root / part.relative_to(source.root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(part.resolve())
         environment.prepare(self.layout)
         self._git("init", "--quiet")
         self._git("add", "--all")
