@@ -97,15 +97,20 @@ def test_another_host_is_left_as_clean_as_this_one(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("service", "gets_out"), [("postgres", False), ("redis", False), ("garage", False), ("server", True)]
+    ("service", "port", "gets_out"),
+    [("postgres", 5432, False), ("redis", 6379, False), ("garage", 3900, False), ("server", 1250, True)],
 )
 def test_only_the_application_has_a_way_out(
-    deployment: Stack, remote: RemoteHost, service: str, gets_out: bool
+    deployment: Stack, remote: RemoteHost, service: str, port: int, gets_out: bool
 ) -> None:
-    # Both images hold bash, which can open a connection by itself.
-    attempt = f"exec 3<> /dev/tcp/{remote.address}/{remote.ssh_port} && head -c 4 <&3"
+    # Every image holds bash, which can open a connection by itself: to the service's own port to show that it does.
+    attempt = (
+        f"exec 3<> /dev/tcp/127.0.0.1/{port} && echo connected && "
+        f"exec 3<> /dev/tcp/{remote.address}/{remote.ssh_port} && head -c 4 <&3"
+    )
     name = f"{deployment.prefix}-{service}"
     done = run(["docker", "--host", deployment.host.address, "exec", name, "timeout", "5", "bash", "-c", attempt])
+    assert "connected\n" in done.output, done.output
     assert ("SSH-" in done.output) is gets_out, done.output
     assert (done.status == 0) is gets_out
 
