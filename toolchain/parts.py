@@ -240,8 +240,6 @@ class Workshop:
     def _from_release(self, part: Part) -> Obtained:
         assert part.release is not None  # the caller has looked
         release = part.release()
-        if release.url.endswith(".zst") and shutil.which("zstd") is None and system.is_root_on_debian():
-            system.apt_install(["zstd"], f"to unpack {part.name}", self.progress)
         # By URL and not by part: the engine and its language host come in one archive.
         archive, proof = self.downloader.fetch(release, self.cache / "downloads" / _key(release.url))
         self._archives.add(archive)
