@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from toolchain.layout import Layout
 
 # The engine writes the salt of the stack's secrets into the stack file. It belongs to this machine's passphrase, so git
 # is told to leave that line out of what it compares and commits.
-_SALT_FILTER: Final = "sed -e /^encryptionsalt:/d"
+_SALT_FILTER: Final = "filter.pulumi-salt.clean"
+_WITHOUT_SALT: Final = "sed -e /^encryptionsalt:/d"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,6 @@ class Stack:
 
     def ensure(self) -> None:
         """Make sure the stack exists and can be read, and that git sees nothing of its salt whoever made it."""
-        self._keep_salt_out_of_git()
         files = self._files()
         if files is not None:
             files.remove_torn_attributes()
@@ -83,23 +84,31 @@ class Stack:
             status = self.pulumi("stack", "select", "--create")
             if status != 0:
                 sys.exit(status)
-        self._let_git_see_that_nothing_changed()
+        self._keep_salt_out_of_git()
 
     def _keep_salt_out_of_git(self) -> None:
-        if (self.layout.root / ".git").exists():
-            self._git("config", "--local", "filter.pulumi-salt.clean", _SALT_FILTER)
-
-    def _let_git_see_that_nothing_changed(self) -> None:
-        """Bring git's note of the stack file's size up to date.
+        """Define the filter that leaves it out, and bring git's note of the stack file's size up to date.
 
         A file of another size counts as modified for `git status`, whatever the filter makes of it.
         """
+        if not (self.layout.root / ".git").exists() or shutil.which("git") is None:
+            return
         file = f"Pulumi.{self.name}.yaml"
-        if (self.layout.root / ".git").exists() and self._git("diff", "--quiet", "--", file, check=False) == 0:
-            self._git("add", "--update", "--", file)
+        try:
+            modified = self._git("status", "--porcelain", "--", file)
+            if self._git("config", "--default", "", "--get", _SALT_FILTER).strip() != _WITHOUT_SALT:
+                self._git("config", "--local", _SALT_FILTER, _WITHOUT_SALT)
+            if modified and not self._git("diff", "--name-only", "--", file):
+                self._git("add", "--update", "--", file)
+        except subprocess.CalledProcessError as error:
+            # Somebody else's checkout, for one, git calls dubious and leaves alone. The stack can do without.
+            reason, *_ = error.stderr.splitlines() or [str(error)]
+            print(f"git may show {file} as modified: {reason}", file=sys.stderr)
 
-    def _git(self, *arguments: str, check: bool = True) -> int:
-        return subprocess.run(["git", *arguments], cwd=self.layout.root, check=check).returncode
+    def _git(self, *arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=self.layout.root, capture_output=True, text=True, check=True
+        ).stdout
 
     def recover(self) -> None:
         """Clear away what a killed run left: its lock, and its note of operations under way.

@@ -412,6 +412,71 @@ def test_a_stack_that_cannot_be_made_ends_the_command(stack: Stack) -> None:
     assert end.value.code == 6
 
 
+def git(stack: Stack, *arguments: str) -> str:
+    """Return what git prints about the checkout of `stack`, whatever git is set to elsewhere."""
+    settings_of_nobody = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    return subprocess.run(
+        ["git", "-c", "user.name=tests", "-c", "user.email=tests@reflector.test", *arguments],
+        cwd=stack.layout.root,
+        env={**os.environ, **settings_of_nobody},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def test_git_sees_nothing_of_the_salt_however_it_came_there(stack: Stack) -> None:
+    with_state(stack)
+    file = stack.layout.root / "Pulumi.test.yaml"
+    file.write_text("config: {}\n")
+    (stack.layout.root / ".gitattributes").write_text("Pulumi.*.yaml filter=pulumi-salt\n")
+    (stack.layout.root / ".gitignore").write_text(".toolchain\n")
+    git(stack, "init", "--quiet")
+    git(stack, "add", "--all")
+    git(stack, "commit", "--quiet", "--message=Everything")
+    file.write_text("config: {}\nencryptionsalt: v1:x\n")
+    stack.ensure()
+    assert git(stack, "status", "--porcelain") == ""
+    file.write_text("config: {a:b: c}\nencryptionsalt: v1:x\n")
+    stack.ensure()
+    assert git(stack, "status", "--porcelain") == " M Pulumi.test.yaml\n", "a change of the user's own is still one"
+    git(stack, "add", "--all")
+    assert git(stack, "show", ":Pulumi.test.yaml") == "config: {a:b: c}\n"
+
+
+def with_git(stack: Stack, monkeypatch: pytest.MonkeyPatch, answers: Mapping[str, Any]) -> Path:
+    """Make the checkout of `stack` look like a repository to a git with these answers; return the log of its calls."""
+    (stack.layout.root / ".git").mkdir()
+    monkeypatch.setenv("PATH", path_with(stack.layout.root / "path"))
+    return fake_command(stack.layout.root / "path", "git", answers)
+
+
+def test_git_is_told_nothing_it_knows(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_state(stack)
+    log = with_git(stack, monkeypatch, {"status": "", "config --default": "sed -e /^encryptionsalt:/d\n"})
+    stack.ensure()
+    assert [call["arguments"][0] for call in calls(log)] == ["status", "config"]
+
+
+def test_a_git_that_refuses_is_a_hint_and_no_end(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_state(stack)
+    refusal = "fatal: detected dubious ownership in repository at '/x'\nTo add an exception, call:\n"
+    with_git(stack, monkeypatch, {"": {"status": 128, "stderr": refusal}})
+    stack.ensure()
+    assert capsys.readouterr().err == (
+        "git may show Pulumi.test.yaml as modified: fatal: detected dubious ownership in repository at '/x'\n"
+    )
+
+
+def test_without_git_there_is_nobody_to_tell(stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with_state(stack)
+    (stack.layout.root / ".git").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    stack.ensure()
+
+
 def test_the_lock_of_a_dead_run_is_removed(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     lock = with_state(stack, lock={"pid": ended_process(), "hostname": socket.gethostname()})
     stack.recover()
