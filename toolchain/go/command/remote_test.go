@@ -2,6 +2,7 @@ package command_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"net"
 	"os"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/agent"
 )
 
 // reach is a connection to an address, with a login by password unless the given properties say otherwise. A login
@@ -82,41 +82,45 @@ func TestRemoteLogins(t *testing.T) {
 		}
 	})
 	byPassword := newSSHServer(t)
-
-	keyring := agent.NewKeyring()
-	if err := keyring.Add(agent.AddedKey{PrivateKey: private}); err != nil {
-		t.Fatal(err)
-	}
-	socket := filepath.Join(t.TempDir(), "agent")
-	listener, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return // closed at the end of the test
-			}
-			go func() { _ = agent.ServeAgent(keyring, conn) }()
-		}
-	}()
+	byEither := newSSHServer(t, func(s *sshServer) {
+		password := s.config.PasswordCallback
+		acceptKey(signer.PublicKey())(s)
+		s.config.PasswordCallback = password
+	})
 	_, stranger := newKey(t)
+	socket := newAgent(t, private)
+	// As many keys as a server lets a client try, before it disconnects.
+	var strangers []ed25519.PrivateKey
+	for range 6 {
+		_, key := newKey(t)
+		strangers = append(strangers, key)
+	}
+	crowd := newAgent(t, strangers...)
 
 	for name, c := range map[string]struct {
 		connection props
 		fails      []string
 	}{
-		"password":           {byPassword.reach(nil), nil},
-		"question":           {byQuestion.reach(nil), nil},
-		"key":                {byKey.reach(keyOnly(privateKeyText(t, private, ""), nil)), nil},
-		"key and password":   {byPassword.reach(props{"privateKey": secret(privateKeyText(t, private, ""))}), nil},
-		"key and passphrase": {byKey.reach(keyOnly(privateKeyText(t, private, "open"), props{"privateKeyPassword": secret("open")})), nil},
-		"agent":              {byKey.reach(props{"agentSocketPath": val(socket)}), nil},
-		// The key is offered first, then those of the agent, though both are the same method to SSH.
-		"wrong key, then agent": {
-			byKey.reach(keyOnly(privateKeyText(t, stranger, ""), props{"agentSocketPath": val(socket)})), nil,
+		"password":                        {byPassword.reach(nil), nil},
+		"question":                        {byQuestion.reach(nil), nil},
+		"key":                             {byKey.reach(keyOnly(privateKeyText(t, private, ""), nil)), nil},
+		"key and password":                {byPassword.reach(props{"privateKey": secret(privateKeyText(t, private, ""))}), nil},
+		"key and passphrase":              {byKey.reach(keyOnly(privateKeyText(t, private, "open"), props{"privateKeyPassword": secret("open")})), nil},
+		"agent":                           {byKey.reach(props{"agentSocketPath": val(socket)}), nil},
+		"password before a crowded agent": {byEither.reach(props{"agentSocketPath": val(crowd)}), nil},
+		"key before a crowded agent": {
+			byKey.reach(keyOnly(privateKeyText(t, private, ""), props{"agentSocketPath": val(crowd)})), nil,
+		},
+		"wrong key, then password, with a crowded agent": {
+			byEither.reach(props{"privateKey": secret(privateKeyText(t, stranger, "")), "agentSocketPath": val(crowd)}), nil,
+		},
+		"wrong password, then agent": {
+			byEither.reach(props{"password": secret("wrong-word"), "agentSocketPath": val(socket)}), nil,
+		},
+		// To SSH both are one method, which is tried once.
+		"wrong key, and no agent after it": {
+			byKey.reach(keyOnly(privateKeyText(t, stranger, ""), props{"agentSocketPath": val(socket)})),
+			[]string{"unable to authenticate"},
 		},
 		"wrong password":   {byPassword.reach(props{"password": secret("wrong-word")}), []string{"unable to authenticate", byPassword.address}},
 		"wrong user":       {byPassword.reach(props{"user": resource.NewNullProperty()}), []string{"unable to authenticate"}},

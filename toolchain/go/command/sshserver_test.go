@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
 )
 
 // sshServer is a real SSH server on the loopback: it runs commands with /bin/sh, serves files over SFTP, and forwards
@@ -98,6 +100,33 @@ func acceptKey(key ssh.PublicKey) func(*sshServer) {
 			return nil, errors.New("unknown key")
 		}
 	}
+}
+
+// newAgent is an SSH agent that holds the keys; it returns its socket.
+func newAgent(t *testing.T, keys ...ed25519.PrivateKey) string {
+	t.Helper()
+	keyring := agent.NewKeyring()
+	for _, key := range keys {
+		if err := keyring.Add(agent.AddedKey{PrivateKey: key}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	socket := filepath.Join(t.TempDir(), "agent")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return // closed at the end of the test
+			}
+			go func() { _ = agent.ServeAgent(keyring, conn) }()
+		}
+	}()
+	return socket
 }
 
 func (s *sshServer) listen(address string) {

@@ -59,7 +59,8 @@ func (e *Endpoint) Annotate(a infer.Annotator) {
 	a.SetDefault(&e.Port, defaultPort)
 	a.Describe(&e.PrivateKey, "The text of a private key to log in with. It is tried before the password.")
 	a.Describe(&e.PrivateKeyPassword, "The passphrase of the private key, if it has one.")
-	a.Describe(&e.AgentSocketPath, "The socket of an SSH agent whose keys to try; SSH_AUTH_SOCK by default, if set.")
+	a.Describe(&e.AgentSocketPath, "The socket of an SSH agent; SSH_AUTH_SOCK by default, if set. Its keys are tried "+
+		"after the password, and not where there is a private key.")
 	a.Describe(&e.DialErrorLimit, "How many attempts to connect may fail before the operation does, 10 by default; "+
 		"-1 for no limit.")
 	a.SetDefault(&e.DialErrorLimit, defaultDialErrorLimit)
@@ -191,8 +192,6 @@ func (e *Endpoint) attempt(ctx context.Context, config *ssh.ClientConfig, open d
 // clientConfig gathers the ways to log in. The agent is asked while logging in, so it is closed after that.
 func (e *Endpoint) clientConfig(ctx context.Context) (*ssh.ClientConfig, func(), error) {
 	config := &ssh.ClientConfig{User: valueOr(e.User, defaultUser)}
-	closeAgent := func() {}
-
 	if e.HostKey != nil {
 		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(*e.HostKey))
 		if err != nil {
@@ -204,30 +203,14 @@ func (e *Endpoint) clientConfig(ctx context.Context) (*ssh.ClientConfig, func(),
 		config.HostKeyCallback = ssh.InsecureIgnoreHostKey() // the SDK's documented default
 	}
 
-	// All keys go into one method: the client tries each method once, so a second one of the same kind is never tried.
-	var signers []ssh.Signer
+	// The official plugin's order: a server that disconnects after a few tries must not meet all keys of an agent first.
+	// The client tries each method once, so where there is a private key the agent's are not tried at all.
 	if e.PrivateKey != nil {
 		signer, err := e.signer()
 		if err != nil {
 			return nil, nil, fmt.Errorf("privateKey: %w", err)
 		}
-		signers = append(signers, signer)
-	}
-	agentClient, closeAgent, err := e.agent(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(signers) > 0 || agentClient != nil {
-		config.Auth = append(config.Auth, ssh.PublicKeysCallback(func() ([]ssh.Signer, error) {
-			if agentClient == nil {
-				return signers, nil
-			}
-			more, err := agentClient.Signers()
-			if err != nil {
-				return nil, fmt.Errorf("SSH agent: %w", err)
-			}
-			return append(signers[:len(signers):len(signers)], more...), nil
-		}))
+		config.Auth = append(config.Auth, ssh.PublicKeys(signer))
 	}
 	if e.Password != nil {
 		password := *e.Password
@@ -239,6 +222,19 @@ func (e *Endpoint) clientConfig(ctx context.Context) (*ssh.ClientConfig, func(),
 				}
 				return answers, nil
 			}))
+	}
+	agentClient, closeAgent, err := e.agent(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if agentClient != nil {
+		config.Auth = append(config.Auth, ssh.PublicKeysCallback(func() ([]ssh.Signer, error) {
+			signers, err := agentClient.Signers()
+			if err != nil {
+				return nil, fmt.Errorf("SSH agent: %w", err)
+			}
+			return signers, nil
+		}))
 	}
 	return config, closeAgent, nil
 }
