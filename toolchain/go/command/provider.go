@@ -2,10 +2,23 @@
 // where the official plugin cannot be downloaded. A program written against the PyPI SDK `pulumi_command` runs on
 // either without a change.
 //
-// It differs from the official plugin only where that one would lose work or leak:
-//   - cancelling an operation ends the whole process group of a local command, not its shell alone;
-//   - log lines and error texts never show an input that the program marked secret;
-//   - an overlong line of output cannot block a command, and bytes that are not UTF-8 cannot lose a finished one.
+// It differs from the official plugin where that one would lose work, leak or give up:
+//   - cancelling an operation ends the whole process group of a local command, not its shell alone, and also a remote
+//     command or a copy, for which that one waits;
+//   - log lines and error texts never show an input that the program marked secret, and an error carries only the last
+//     of a long output;
+//   - an overlong line of output cannot block a command, bytes that are not UTF-8 cannot lose a finished one, and a
+//     remote one need not read all of its stdin;
+//   - `assets` and `archive` are those of the last run: without assetPaths or archivePaths there are none, where that
+//     one keeps older ones;
+//   - assetPaths and archivePaths pass over what can be read neither as a file nor as a directory, such as a link to a
+//     directory, a socket or a pipe;
+//   - CopyToRemote takes assets and archives from a URI, archives put together from assets (as that one does since),
+//     and a source that a preview does not know yet; a copy that fails only when it is closed has failed;
+//   - perDialTimeout holds for the login too, and a login through a proxy that fails is tried again on a new connection;
+//   - an RSA hostKey is accepted from servers that no longer sign with SHA-1;
+//   - a stale SSH_AUTH_SOCK is no error where there is a private key or a password;
+//   - there is no build of it for Windows.
 package command
 
 import (
