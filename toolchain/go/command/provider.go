@@ -11,10 +11,9 @@
 //     remote one need not read all of its stdin;
 //   - `assets` and `archive` are those of the last run: without assetPaths or archivePaths there are none, where that
 //     one keeps older ones;
-//   - assetPaths and archivePaths pass over what can be read neither as a file nor as a directory, such as a link to a
-//     directory, a socket or a pipe;
-//   - CopyToRemote takes assets and archives from a URI, archives put together from assets (as that one does since),
-//     and a source that a preview does not know yet; a copy that fails only when it is closed has failed;
+//   - assetPaths and archivePaths pass over links to directories, sockets and pipes, on which that one fails or hangs;
+//   - CopyToRemote takes assets and archives from a URI, archives put together from assets (as later versions of that one
+//     do), and a source that a preview does not know yet; a copy that fails only when it is closed has failed;
 //   - perDialTimeout holds for the login too, and a login through a proxy that fails is tried again on a new connection;
 //   - an RSA hostKey is accepted from servers that no longer sign with SHA-1;
 //   - a stale SSH_AUTH_SOCK is no error where there is a private key or a password;
