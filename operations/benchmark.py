@@ -1,30 +1,60 @@
 """`python -m operations.benchmark`: what our own part costs, as ratios measured in one run.
 
-Warm: `pulumi up` on a deployed stack with nothing to change, against the same engine, plugins and Python environment
-running an empty program. The two take turns, and the ratio is taken round by round, so it does not matter if the
-machine speeds up or slows down meanwhile. Cold: `make up` in a fresh clone with an empty home, cache and toolchain
-folder, step by step as it reports itself. The results are written into docs/performance.md.
+Warm: `pulumi up` on a deployed stack with nothing to change, against the same engine and Python environment running an
+empty program, and one that only starts the same plugins. The three take turns, and ratios are taken round by round, so
+it does not matter if the machine speeds up or slows down meanwhile. Cold (`--cold`, in its place): `make up` in a fresh
+clone with an empty home, cache and toolchain folder, step by step as it reports itself; it deploys a stack of its own,
+and removes it with its data. The results are written into docs/performance.md.
 """
 
 import argparse
 import os
 import re
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+import yaml
+
+from components.daemon import Daemon
+from components.service import LABEL_STACK
+from operations.preflight import is_busy
 from operations.stack import Stack
+from settings.schema import schema
 from toolchain.layout import Layout
+from toolchain.parts import Obtained
+from toolchain.setup import recorded
 
 PAGE: Final = Path("docs") / "performance.md"
-_EMPTY_PROJECT: Final = """\
-name: empty
+BASELINES: Final[Mapping[str, str]] = {
+    # What ours is measured against: project → program.
+    "empty": "",
+    "plugins": """\
+import pulumi_command as command
+import pulumi_docker as docker
+import pulumi_random as random
+import pulumi_tls as tls
+
+command.Provider("command")
+docker.Provider("docker")
+random.Provider("random")
+tls.Provider("tls")
+""",
+}
+_KINDS: Final = (
+    # What Docker has of a stack, how to list all of it, and how to remove it even while it runs.
+    ("container", ("--all",), ("--force", "--volumes")),
+    ("network", (), ()),
+    ("volume", (), ()),
+)
+_PROJECT: Final = """\
+name: {name}
 runtime:
   name: python
   options:
@@ -36,109 +66,164 @@ runtime:
 def main() -> int:
     """Measure what was asked for and write it down."""
     parser = argparse.ArgumentParser(prog="python -m operations.benchmark", description=__doc__)
-    parser.add_argument("--stack", default="dev", help="a deployed stack (default: dev)")
+    parser.add_argument("--stack", default="dev", help="a deployed stack, for the warm measurement (default: dev)")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of the warm measurement (default: 7)")
-    parser.add_argument("--cold", action="store_true", help="measure a cold `make up` too: builds everything, minutes")
+    parser.add_argument("--cold", action="store_true", help="measure a cold `make up` instead: builds all, minutes")
     arguments = parser.parse_args()
     layout = Layout()
-    page = layout.root / PAGE
-    text = page.read_text(encoding="utf-8")
-    stack = Stack(name=arguments.stack, layout=layout)
-    text = replaced(text, "warm", warm(stack, arguments.rounds))
     if arguments.cold:
-        text = replaced(text, "cold", cold(layout))
-    page.write_text(text, encoding="utf-8")
+        name, table = "cold", cold(layout)
+    else:
+        name, table = "warm", warm(Stack(name=arguments.stack, layout=layout), arguments.rounds)
+    page = layout.root / PAGE
+    page.write_text(replaced(page.read_text(encoding="utf-8"), name, "\n".join(table)), encoding="utf-8")
     print(f"Written into {PAGE}.")
     return 0
 
 
-def warm(stack: Stack, rounds: int) -> str:
+def warm(stack: Stack, rounds: int) -> list[str]:
     """Return the table of the warm measurement.
 
     Raises: SystemExit if the stack is not deployed and up to date, which is what is to be measured.
     """
-    ours = ("up", "--yes", "--skip-preview", "--non-interactive", "--suppress-outputs")
+    up = ("up", "--yes", "--skip-preview", "--non-interactive", "--suppress-outputs", "--stack")
+    runs = [partial(_engine, stack, stack.environment, stack.layout.root, *up, stack.name)]
     with tempfile.TemporaryDirectory() as folder:
-        empty = Path(folder)
-        (empty / "Pulumi.yaml").write_text(_EMPTY_PROJECT.format(venv=stack.layout.venv), encoding="utf-8")
-        (empty / "__main__.py").write_text("", encoding="utf-8")
-        (empty / "state").mkdir()
-        environment = {**stack.environment, "PULUMI_BACKEND_URL": f"file://{empty / 'state'}"}
-        _engine(stack, environment, empty, "stack", "init", "empty")
-
-        def run_empty() -> str:
-            return _engine(stack, environment, empty, *ours, "--stack", "empty")
-
-        def run_ours() -> str:
-            return _engine(stack, stack.environment, stack.layout.root, *ours, "--stack", stack.name)
-
-        run_empty()
-        resources = re.search(r"^\s+(\d+) unchanged\s*$", run_ours(), re.MULTILINE)
+        environment = {**stack.environment, "PULUMI_BACKEND_URL": f"file://{folder}"}
+        for name, program in BASELINES.items():
+            project = Path(folder) / name
+            project.mkdir()
+            (project / "Pulumi.yaml").write_text(_PROJECT.format(name=name, venv=stack.layout.venv), encoding="utf-8")
+            (project / "__main__.py").write_text(program, encoding="utf-8")
+            _engine(stack, environment, project, "stack", "init", name)
+            runs.append(partial(_engine, stack, environment, project, *up, name))
+        ours, *_ = [run() for run in runs]
+        resources = re.search(r"^\s+(\d+) unchanged\s*$", ours, re.MULTILINE)
         if resources is None:
             sys.exit(f"stack {stack.name} is not up to date; run `make up STACK={stack.name}` first")
-        pairs = [(_seconds(run_ours), _seconds(run_empty)) for _ in range(rounds)]
-    ratios = sorted(a / b for a, b in pairs)
+        return warm_table(resources[1], [[_seconds(run) for run in runs] for _ in range(rounds)])
+
+
+def warm_table(resources: str, rounds: Sequence[Sequence[float]]) -> list[str]:
+    """Return the table of a warm run.
+
+    Shape: each round holds the seconds it took for our program, for the empty one, and for the one with plugins.
+    """
+    ours, empty, plugins = zip(*rounds, strict=True)
     rows = [
-        ("`pulumi up`, nothing to change", [a for a, _ in pairs], "s"),
-        ("`pulumi up`, empty program, same plugins and environment", [b for _, b in pairs], "s"),
-        ("ratio, round by round", ratios, ""),
+        ("`pulumi up`, nothing to change", ours, " s"),
+        ("`pulumi up`, empty program", empty, " s"),
+        ("`pulumi up`, empty program that starts the same plugins", plugins, " s"),
+        ("ratio to the empty program", [a / b for a, b in zip(ours, empty, strict=True)], ""),
+        ("ratio to the one that starts the same plugins", [a / b for a, b in zip(ours, plugins, strict=True)], ""),
     ]
-    lines = [
-        f"Stack with {resources[1]} resources, {rounds} rounds after a warm-up, {_machine()}.",
+    return [
+        f"Stack with {resources} resources, {len(rounds)} rounds after a warm-up, {_machine()}; ratios round by round.",
         "",
         "| what | median | min | max |",
         "| --- | --- | --- | --- |",
+        *(
+            f"| {what} | {statistics.median(values):.2f}{unit} | {min(values):.2f} | {max(values):.2f} |"
+            for what, values, unit in rows
+        ),
     ]
-    lines += [
-        f"| {what} | {statistics.median(values):.2f} {unit} | {min(values):.2f} | {max(values):.2f} |".replace(
-            "  |", " |"
-        )
-        for what, values, unit in rows
-    ]
-    return "\n".join(lines)
 
 
-def cold(layout: Layout) -> str:
-    """Return the steps of a `make up` that starts with nothing, as it reports them, and take its stack down again."""
+def cold(layout: Layout) -> list[str]:
+    """Return the table of a `make up` that starts with nothing."""
+    # No name of anybody's stack, nor of what another run may have left.
+    stack = f"benchmark-{os.getpid()}"
+    log: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
-        clone = Path(folder) / "clone"
+        clone = Layout(Path(folder) / "clone")
         home.mkdir()
-        subprocess.run(["git", "clone", "--quiet", str(layout.root), str(clone)], check=True)
-        environment = {
-            key: value for key, value in os.environ.items() if not key.startswith(("PULUMI_", "TOOLCHAIN_", "XDG_"))
-        } | {"HOME": str(home), "GOCACHE": str(home / "go-build"), "GOMODCACHE": str(home / "go-mod"), "GOFLAGS": ""}
+        subprocess.run(["git", "clone", "--quiet", str(layout.root), str(clone.root)], check=True)
+        committed = (clone.root / "Pulumi.dev.yaml").read_text(encoding="utf-8")
+        (clone.root / f"Pulumi.{stack}.yaml").write_text(cold_stack(committed, *free_ports()), encoding="utf-8")
         started = time.monotonic()
-        log: list[str] = []
-        with subprocess.Popen(
-            ["make", "up"],
-            cwd=clone,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as run:
-            assert run.stdout is not None
-            for line in run.stdout:
-                print(line, end="", flush=True)
-                log.append(line.rstrip())
-        seconds = time.monotonic() - started
-        subprocess.run(["make", "down"], cwd=clone, env=environment, check=False)
-        # The module cache is read-only by design.
-        subprocess.run(["chmod", "-R", "u+w", str(home)], check=True)
-        shutil.rmtree(home)
-    if run.returncode != 0:
-        sys.exit("the cold run failed, so there is nothing to write down")
-    return "\n".join(cold_table(log, seconds))
+        try:
+            with subprocess.Popen(
+                ["make", "up", f"STACK={stack}"],
+                cwd=clone.root,
+                env=cold_environment(os.environ, layout, home),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            ) as run:
+                assert run.stdout is not None
+                for line in run.stdout:
+                    print(line, end="", flush=True)
+                    log.append(line.rstrip())
+            seconds = time.monotonic() - started
+        finally:
+            # The module cache is read-only by design.
+            subprocess.run(["chmod", "-R", "u+w", str(home)], check=True)
+            erase(f"{schema().project}-{stack}")
+        if run.returncode != 0:
+            sys.exit("the cold run failed, so there is nothing to write down")
+        return cold_table(log, seconds, recorded(clone).values())
 
 
-def cold_table(log: Sequence[str], seconds: float) -> list[str]:
+def cold_environment(environ: Mapping[str, str], layout: Layout, home: Path) -> dict[str, str]:
+    """Return the environment of a run that has an empty home and finds nothing of this checkout.
+
+    Nor of the `make` around it, which hands its own arguments on: the inner one would take `ARGS=--cold` for its own.
+    """
+    around = ("ARGS", "STACK", "MFLAGS", "MAKEFLAGS", "MAKELEVEL")
+    path = [entry for entry in environ["PATH"].split(os.pathsep) if entry != str(layout.bin)]
+    return {
+        **{
+            name: value
+            for name, value in environ.items()
+            if name not in around and not name.startswith(("PULUMI_", "TOOLCHAIN_", "XDG_"))
+        },
+        "PATH": os.pathsep.join(path),
+        "HOME": str(home),
+        "GOCACHE": str(home / "go-build"),
+        "GOMODCACHE": str(home / "go-mod"),
+        "GOFLAGS": "",
+    }
+
+
+def cold_stack(committed: str, https_port: int, http_port: int) -> str:
+    """Return the stack file `committed` with other ports."""
+    content = yaml.safe_load(committed)
+    project = schema().project
+    content["config"] |= {f"{project}:https_port": str(https_port), f"{project}:http_port": str(http_port)}
+    return yaml.safe_dump(content)
+
+
+def free_ports() -> tuple[int, int]:
+    """Return two ports nobody uses, below those of outgoing connections: they have to be free minutes later still."""
+    free = (
+        port
+        for port in range(20000, 32000)
+        if not any(is_busy(("127.0.0.1",), port, protocol) for protocol in ("tcp", "udp"))
+    )
+    return next(free), next(free)
+
+
+def erase(prefix: str) -> None:
+    """Remove all that the local Docker host has of a stack, its data too."""
+    daemon = Daemon(address=str(schema().keys["docker_host"].default))
+    for kind, every, running in _KINDS:
+        ids = daemon.run(kind, "ls", *every, "--quiet", "--filter", f"label={LABEL_STACK}={prefix}").split()
+        if ids:
+            daemon.run(kind, "rm", *running, *ids, timeout_seconds=180)
+
+
+def cold_table(log: Sequence[str], seconds: float, parts: Iterable[Obtained]) -> list[str]:
     """Return the table of a cold run: the steps its log reports as done, with the time each took, and the sum."""
     # As toolchain/progress.py says that a step has ended.
     done = re.compile(r"^(?P<step>.+): done in (?P<time>[\d.]+ (?:s|min \d\d s))$")
     steps = [(match["step"], match["time"]) for line in log if (match := done.match(line))]
+    names: dict[str, list[str]] = {}
+    for part in parts:
+        names.setdefault(part.origin, []).append(part.name)
+    origins = [f"{origin.capitalize()}: {', '.join(sorted(names[origin]))}." for origin in sorted(names)]
     return [
-        f"{_machine()}; empty home, caches and toolchain folder; everything from the package registries.",
+        " ".join([f"{_machine()}; empty home, caches and toolchain folder; Docker's images as found.", *origins]),
         "",
         "| step | time |",
         "| --- | --- |",

@@ -197,7 +197,7 @@ def _port_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[
         if any(holder.stack == settings.prefix for holder in holders):
             continue
         holder = f"the container {holders[0].name}" if holders else None
-        if holder is None and settings.host.is_local and _is_busy(settings.edge.bind_addresses, port, protocol):
+        if holder is None and settings.host.is_local and is_busy(settings.edge.bind_addresses, port, protocol):
             holder = "another program"
         if holder is not None:
             yield Problem(
@@ -208,7 +208,8 @@ def _port_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[
             )
 
 
-def _is_busy(addresses: Iterable[str], port: int, protocol: str) -> bool:
+def is_busy(addresses: Iterable[str], port: int, protocol: str) -> bool:
+    """Return whether somebody holds `port` on one of `addresses` of this machine."""
     # Any other refusal says nothing: only root may listen below 1024, and Docker does so for everybody.
     return any(_refusal(address, port, protocol) == errno.EADDRINUSE for address in addresses)
 

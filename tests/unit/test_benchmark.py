@@ -1,8 +1,38 @@
-"""The benchmark's tables and where they are put; the figures themselves are whatever was measured."""
+"""The benchmark's tables and where they are put, and what keeps a cold run apart; the figures are what was measured."""
+
+from pathlib import Path
 
 import pytest
+import yaml
 
 from operations import benchmark
+from settings.schema import ROOT
+from tests.unit.building import calls, fake_command, path_with
+from toolchain.layout import Layout
+from toolchain.parts import INSTALLED, REGISTRY, Obtained
+
+
+def test_a_warm_run_is_compared_round_by_round() -> None:
+    table = benchmark.warm_table("71", [(3.0, 1.0, 2.0), (4.0, 0.5, 1.0), (2.5, 0.5, 2.5)])
+    assert table[0].startswith("Stack with 71 resources, 3 rounds after a warm-up, ")
+    assert table[-5:] == [
+        "| `pulumi up`, nothing to change | 3.00 s | 2.50 | 4.00 |",
+        "| `pulumi up`, empty program | 0.50 s | 0.50 | 1.00 |",
+        "| `pulumi up`, empty program that starts the same plugins | 2.00 s | 1.00 | 2.50 |",
+        "| ratio to the empty program | 5.00 | 3.00 | 8.00 |",
+        "| ratio to the one that starts the same plugins | 1.50 | 1.00 | 4.00 |",
+    ]
+
+
+def test_what_starts_the_same_plugins_makes_every_provider_and_nothing_else() -> None:
+    program = benchmark.BASELINES["plugins"].split("\n\n")
+    packages = ("command", "docker", "random", "tls")
+    assert program[0].splitlines() == [f"import pulumi_{package} as {package}" for package in packages]
+    assert program[1].splitlines() == [f'{package}.Provider("{package}")' for package in packages]
+
+
+def obtained(name: str, origin: str) -> Obtained:
+    return Obtained(name=name, version="", origin=origin, files={}, sha256="", key="")
 
 
 def test_a_cold_run_is_told_step_by_step() -> None:
@@ -12,11 +42,56 @@ def test_a_cold_run_is_told_step_by_step() -> None:
         "images: staging the build contexts: done in 1.5 s",
         "Resources:",
     ]
-    table = benchmark.cold_table(log, 905.4)
+    parts = [obtained("garage", REGISTRY), obtained("caddy", INSTALLED), obtained("engine", REGISTRY)]
+    table = benchmark.cold_table(log, 905.4, parts)
+    assert table[0].endswith(
+        " cores; empty home, caches and toolchain folder; Docker's images as found. "
+        "Built from the registries: engine, garage. Installed: caddy."
+    )
     assert table[-3:] == [
         "| engine 3.259.0: building from the registries | 4 min 05 s |",
         "| images: staging the build contexts | 1.5 s |",
         "| **all of `make up`** | **15 min 05 s** |",
+    ]
+
+
+def test_a_cold_run_has_nothing_of_the_make_around_it(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    environment = {
+        "PATH": f"{layout.bin}:/usr/bin", "HOME": "/home/somebody", "LANG": "C.UTF-8", "XDG_CACHE_HOME": "/cache",
+        "PULUMI_HOME": str(layout.pulumi_home), "TOOLCHAIN_CACHE": "/cache", "MAKEFLAGS": " -- ARGS=--cold",
+        "MFLAGS": "", "MAKELEVEL": "1", "ARGS": "--cold", "STACK": "dev",
+    }  # fmt: skip
+    left = benchmark.cold_environment(environment, layout, tmp_path / "home")
+    assert {name: left[name] for name in left if not name.startswith("GO")} == {
+        "PATH": "/usr/bin", "HOME": str(tmp_path / "home"), "LANG": "C.UTF-8",
+    }  # fmt: skip
+
+
+def test_a_cold_run_is_the_local_stack_on_ports_of_its_own() -> None:
+    committed = (ROOT / "Pulumi.dev.yaml").read_text(encoding="utf-8")
+    dev = yaml.safe_load(committed)["config"]
+    cold = yaml.safe_load(benchmark.cold_stack(committed, 20001, 20002))["config"]
+    assert cold == {**dev, "reflector:https_port": "20001", "reflector:http_port": "20002"}
+
+
+def test_two_free_ports_are_two() -> None:
+    https_port, http_port = benchmark.free_ports()
+    assert https_port != http_port
+
+
+def test_of_a_stack_its_data_goes_too_and_nothing_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = fake_command(tmp_path, "docker", {"container ls": "c1\n", "network ls": "", "volume ls": "v1\nv2\n", "": ""})
+    monkeypatch.setenv("PATH", path_with(tmp_path))
+    benchmark.erase("reflector-cold")
+    asked = [" ".join(call["arguments"]) for call in calls(log)]
+    only = "--quiet --filter label=org.reflector.stack=reflector-cold"
+    assert asked == [
+        f"container ls --all {only}",
+        "container rm --force --volumes c1",
+        f"network ls {only}",
+        f"volume ls {only}",
+        "volume rm v1 v2",
     ]
 
 
