@@ -20,6 +20,7 @@ import inspect
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -61,8 +62,7 @@ def build_caddy(out: Path) -> None:
 
 
 def build_ollama(out: Path) -> None:
-    """Build `ollama` for the processor, without GPU support; Go keeps what was compiled before an interruption."""
-    _only_on_linux("Ollama")
+    """Build `ollama` for the processor, statically linked; Go keeps what was compiled before an interruption."""
     pins = Pins.read()
     version = pins.version("ollama")
     # The published module lacks a vendored header, because module archives leave such folders out (Debian has the two
@@ -80,7 +80,9 @@ def build_ollama(out: Path) -> None:
             "github.com/ollama/ollama/version.Version": version,
             "github.com/ollama/ollama/server.mode": "release",
         },
-        environment={"CGO_ENABLED": "1", "CGO_CFLAGS": flags, "CGO_CXXFLAGS": flags},
+        # Like Garage, whatever C library this machine has. Go then looks up names by itself.
+        tags="netgo,osusergo",
+        environment={"CGO_ENABLED": "1", "CGO_CFLAGS": flags, "CGO_CXXFLAGS": flags, "CGO_LDFLAGS": "-static"},
     )
     shutil.rmtree(include)
 
@@ -107,11 +109,12 @@ GARAGE_PROFILE = {
 
 
 def build_garage(out: Path) -> None:
-    """Build `garage`; what was compiled before an interruption is kept for the next attempt."""
-    _only_on_linux("Garage")
+    """Build `garage`, statically linked; what was compiled before an interruption is kept for the next attempt."""
     version = Pins.read().version("garage")
     target = cache_root() / "build" / f"garage-{version}"
-    environment = {}
+    # No checksums are published for its releases, so it is compiled on most machines, and many have a newer C library
+    # than the images. With the target named, the flags are for it alone, and not for build scripts and macros.
+    environment = {"RUSTFLAGS": "-C target-feature=+crt-static"}
     sodium = Path(f"/usr/lib/{platform.machine()}-linux-gnu/libsodium.a")
     if sodium.exists():
         # Debian's static library saves compiling the bundled copy.
@@ -122,6 +125,7 @@ def build_garage(out: Path) -> None:
                 *("cargo", "install", "garage", "--version", version, "--locked"),
                 *("--no-default-features", "--features", ",".join(GARAGE_FEATURES)),
                 *("--root", work, "--no-track", "--target-dir", str(target)),
+                *("--target", _rust_host()),
                 *(f"--config=profile.release.{key}={value}" for key, value in GARAGE_PROFILE.items()),
             ],
             environment=environment,
@@ -130,6 +134,15 @@ def build_garage(out: Path) -> None:
         _run(["strip", str(Path(work) / "bin" / "garage")])
         (Path(work) / "bin" / "garage").rename(out / "garage")
     shutil.rmtree(target)
+
+
+def _rust_host() -> str:
+    """Return what the Rust compiler calls this machine, for example x86_64-unknown-linux-gnu."""
+    said = system.output(["rustc", "--version", "--verbose"])
+    found = re.search(r"^host: (\S+)$", said, re.MULTILINE)
+    if found is None:
+        raise ToolchainError(f"`rustc --version --verbose` names no host: {said or 'it says nothing'}")
+    return found[1]
 
 
 # --- Root file systems ------------------------------------------------------------------------------------------------
@@ -255,7 +268,13 @@ def _go_module(module: str) -> Path:
 
 
 def _go_build(
-    module: str, package: str, target: Path, *, stamps: Mapping[str, str], environment: Mapping[str, str]
+    module: str,
+    package: str,
+    target: Path,
+    *,
+    stamps: Mapping[str, str],
+    environment: Mapping[str, str],
+    tags: str = "",
 ) -> None:
     """Build a command of a published module, with exactly the dependencies its own go.sum names."""
     values = " ".join(f"-X {name}={value}" for name, value in stamps.items())
@@ -264,32 +283,19 @@ def _go_build(
             "go",
             "build",
             *("-C", str(_go_module(module))),
-            *("-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {values}"),
+            *("-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {values}", "-tags", tags),
             *("-o", str(target), package),
         ],
         environment={"GOOS": "linux", "GOWORK": "off", **environment},
     )
 
 
-_LINK_REMEDY = (
-    "Let set-up have the official release (docs/mirrors-and-air-gap.md; Garage's needs a pinned sum), or make the parts"
-    " on a Debian 12 of the same architecture and copy its cache of parts (TOOLCHAIN_CACHE) here."
-)
-
-
 def _only_on_linux(name: str) -> None:
     if sys.platform != "linux":
-        raise ToolchainError(f"{name} can be built from the registries on Linux only. {_LINK_REMEDY}")
-
-
-def _only_with_the_images_libraries(part: str) -> None:
-    """Refuse before minutes of compiling what staging would refuse after them."""
-    _only_on_linux(part)
-    library, version = platform.libc_ver()
-    if library != "glibc" or system.version_tuple(version) > GLIBC_VERSION:
         raise ToolchainError(
-            f"{part} built here would need {f'{library} {version}' if library else 'another C library'}, but the images"
-            f" bring glibc {'.'.join(map(str, GLIBC_VERSION))} (Debian 12). {_LINK_REMEDY}"
+            f"{name} can be built from the registries on Linux only. Let set-up have the official release"
+            " (docs/mirrors-and-air-gap.md; Garage's needs a pinned sum), or make the part on Linux of the same"
+            " architecture and copy its cache of parts (TOOLCHAIN_CACHE) here."
         )
 
 
@@ -329,8 +335,8 @@ class Recipe:
     """What shortens the build and is installed where that is possible."""
     compiler: str | None = None
     """`go`, `rust` or None."""
-    links_libraries: bool = False
-    """Whether what it makes needs the C library of the machine it was made on, or a newer one."""
+    only_on_linux: bool = False
+    """Whether it needs the linker of Linux."""
 
 
 _CC = Need(package="build-essential", command="cc")
@@ -344,7 +350,7 @@ RECIPES = {
         needs=(_CC, Need(package="build-essential", command="make"), Need(package="build-essential", command="strip")),
         wants=(Need(package="libsodium-dev", file=f"/usr/lib/{platform.machine()}-linux-gnu/libsodium.a"),),
         compiler="rust",
-        links_libraries=True,
+        only_on_linux=True,
     ),
     "ollama": Recipe(
         build=build_ollama,
@@ -358,7 +364,7 @@ RECIPES = {
             Need(package="libstb-dev", file="/usr/include/stb/stb_image.h"),
         ),
         compiler="go",
-        links_libraries=True,
+        only_on_linux=True,
     ),
     "rootfs": Recipe(
         build=build_rootfs,
@@ -403,8 +409,8 @@ def inputs(part: str) -> str:
 def prepare(part: str, progress: Progress) -> None:
     """Install the Debian packages the recipe of `part` takes, or say in one line what is missing or in the way."""
     recipe = RECIPES[part]
-    if recipe.links_libraries:
-        _only_with_the_images_libraries(part)
+    if recipe.only_on_linux:
+        _only_on_linux(part)
     needs = list(recipe.needs)
     if part == "rootfs":
         if not system.is_root_on_debian():
