@@ -40,7 +40,7 @@ def main() -> int:
 
 def check(stack: Stack) -> bool:
     """Print every problem of the stack, and return whether there is none."""
-    _, problems = preflight.check(stack.name, is_new=stack.is_new)
+    _, problems = preflight.check(stack.name, deployment=stack.deployment)
     if problems:
         print(SettingsError(problems), file=sys.stderr)
     return not problems

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from components.daemon import Daemon, DaemonError
-from components.service import LABEL_STACK
+from components.service import LABEL_DEPLOYMENT, LABEL_STACK
 from settings import Problem, Settings, SettingsError, parse, read_stack_file
 from settings.schema import ROOT
 from toolchain.daemon import Facts
@@ -31,6 +31,8 @@ class Listing:
     name: str
     stack: str
     """Prefix of the stack that owns it; empty for anybody else's."""
+    deployment: str
+    """Which of the stacks of that name it is."""
     ports: str
     """Docker's own notation, e.g. `127.0.0.1:8443->8443/tcp`."""
 
@@ -50,10 +52,10 @@ class Listing:
         return False
 
 
-def check(stack: str, *, is_new: bool) -> tuple[Settings | None, list[Problem]]:
+def check(stack: str, *, deployment: str | None) -> tuple[Settings | None, list[Problem]]:
     """Return the settings of `stack`, None if they cannot be read, and every problem found.
 
-    A stack `is_new` while no state knows of it: nothing on the host can be its own then, whatever its name.
+    `deployment` marks what is its own on the host; empty before the first `up`, None if it cannot be told.
     """
     file = ROOT / f"Pulumi.{stack}.yaml"
     if not file.exists():
@@ -78,7 +80,7 @@ def check(stack: str, *, is_new: bool) -> tuple[Settings | None, list[Problem]]:
         problems += error.problems
         settings = _usable_part(raw, stack, error)
     if settings is not None:
-        problems += host_problems(settings, is_new=is_new)
+        problems += host_problems(settings, deployment=deployment)
     return (None if problems else settings), problems
 
 
@@ -91,7 +93,7 @@ def _usable_part(raw: dict[str, object], stack: str, error: SettingsError) -> Se
         return None
 
 
-def host_problems(settings: Settings, *, is_new: bool) -> list[Problem]:
+def host_problems(settings: Settings, *, deployment: str | None) -> list[Problem]:
     """Return what is wrong with the Docker host for this stack."""
     daemon = Daemon(address=settings.host.address, certificates=settings.host.certificates)
     try:
@@ -109,7 +111,7 @@ def host_problems(settings: Settings, *, is_new: bool) -> list[Problem]:
         ]
     return [
         *_engine_problems(settings, info, version),
-        *(_state_problems(settings, listings) if is_new else ()),
+        *(_state_problems(settings, listings, deployment) if deployment is not None else ()),
         *_name_problems(settings, listings),
         *_address_problems(settings),
         *_port_problems(settings, listings),
@@ -147,11 +149,21 @@ def _listings(lines: str) -> Iterator[Listing]:
     for line in lines.splitlines():
         container = json.loads(line)
         labels = dict(label.partition("=")[::2] for label in container["Labels"].split(","))
-        yield Listing(name=container["Names"], stack=labels.get(LABEL_STACK, ""), ports=container["Ports"])
+        yield Listing(
+            name=container["Names"],
+            stack=labels.get(LABEL_STACK, ""),
+            deployment=labels.get(LABEL_DEPLOYMENT, ""),
+            ports=container["Ports"],
+        )
 
 
-def _state_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[Problem]:
-    theirs = sorted(listing.name for listing in listings if listing.stack == settings.prefix)
+def _state_problems(settings: Settings, listings: Iterable[Listing], deployment: str) -> Iterator[Problem]:
+    theirs = sorted(
+        listing.name
+        for listing in listings
+        # Without a number of its own, nothing on the host is this state's.
+        if listing.stack == settings.prefix and (listing.deployment != deployment or not deployment)
+    )
     if theirs:
         yield Problem(
             setting="STACK",

@@ -1,5 +1,6 @@
 """A stack's life around the engine: made on first use, freed from what an interrupted run left, taken up and down."""
 
+import gzip
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from settings.schema import schema
 from toolchain import environment
@@ -60,27 +61,34 @@ class Stack:
 
     def _files(self) -> "_StateFiles | None":
         """Where the state is if it is kept in files, None for any other backend."""
-        backend = urlsplit(self.environment.get("PULUMI_BACKEND_URL", ""))
-        if backend.scheme != "file":
+        url = self.environment.get("PULUMI_BACKEND_URL", "")
+        if not url.startswith("file://"):
             return None
-        folder = Path(unquote(backend.path)) / ".pulumi"
+        # As the engine reads it: a home, or a folder relative to where it runs, may stand there too.
+        folder = (
+            self.layout.root / Path(unquote(url.removeprefix("file://").partition("?")[0])).expanduser() / ".pulumi"
+        )
         return _StateFiles(
-            checkpoint=folder / "stacks" / schema().project / f"{self.name}.json",
+            checkpoints=folder / "stacks" / schema().project,
             locks=folder / "locks" / "organization" / schema().project / self.name,
+            stack=self.name,
         )
 
     @property
-    def is_new(self) -> bool:
-        """Whether no state knows of it; False where the state is not in files, and only the engine can tell."""
+    def deployment(self) -> str | None:
+        """What marks containers and networks on the host as this state's own (see components/host.py).
+
+        Empty before the first `up`; None where the state is not in files, and asking would take the engine.
+        """
         files = self._files()
-        return files is not None and not files.checkpoint.exists()
+        return None if files is None else files.deployment()
 
     def ensure(self) -> None:
         """Make sure the stack exists and can be read, and that git sees nothing of its salt whoever made it."""
         files = self._files()
         if files is not None:
             files.remove_torn_attributes()
-        if files is None or not files.checkpoint.exists():
+        if files is None or files.checkpoint is None:
             status = self.pulumi("stack", "select", "--create")
             if status != 0:
                 sys.exit(status)
@@ -116,7 +124,7 @@ class Stack:
         What those operations may have made on the Docker host is found by name and label when it is made again.
         """
         files = self._files()
-        if files is None or not files.checkpoint.exists():
+        if files is None or files.checkpoint is None:
             return
         removed = files.remove_stale_locks()
         if removed:
@@ -139,9 +147,20 @@ class Stack:
 class _StateFiles:
     """The files of one stack in the engine's file backend."""
 
-    checkpoint: Path
+    checkpoints: Path
+    """Folder with one file for each stack of the project, and their backups."""
     locks: Path
-    """Folder with one file for each run that is under way."""
+    """Folder with one file for each run of this stack that is under way."""
+    stack: str
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The file with the state; None before there is any."""
+        # The second is what PULUMI_SELF_MANAGED_STATE_GZIP makes of it.
+        for name in (f"{self.stack}.json", f"{self.stack}.json.gz"):
+            if (self.checkpoints / name).exists():
+                return self.checkpoints / name
+        return None
 
     def remove_torn_attributes(self) -> None:
         """Remove what makes the whole state count as unreadable ("EOF").
@@ -149,7 +168,7 @@ class _StateFiles:
         The backend keeps attributes beside each of its files and writes them in place, so a kill in that moment leaves
         half a file. Nothing needs them.
         """
-        beside_checkpoint = self.checkpoint.parent.glob(f"{self.checkpoint.name}*.attrs")
+        beside_checkpoint = self.checkpoints.glob(f"{self.stack}.json*.attrs")
         for attributes in (*beside_checkpoint, *self.locks.glob("*.attrs")):
             try:
                 json.loads(attributes.read_text(encoding="utf-8"))
@@ -165,8 +184,22 @@ class _StateFiles:
 
     def has_pending_operations(self) -> bool:
         """Return whether the last run ended in the middle of an operation."""
-        checkpoint = json.loads(self.checkpoint.read_text(encoding="utf-8"))["checkpoint"]
-        return bool(checkpoint["latest"].get("pending_operations"))
+        return bool(self._latest().get("pending_operations"))
+
+    def deployment(self) -> str:
+        """Return the number in the state that marks what is its own; empty if there is none yet."""
+        for resource in self._latest().get("resources") or ():
+            if resource["urn"].endswith("::host-deployment"):
+                return str(resource["outputs"]["hex"])
+        return ""
+
+    def _latest(self) -> Mapping[str, Any]:
+        if self.checkpoint is None:
+            return {}
+        data = self.checkpoint.read_bytes()
+        content = json.loads(gzip.decompress(data) if self.checkpoint.suffix == ".gz" else data)
+        latest: Mapping[str, Any] = content["checkpoint"].get("latest") or {}
+        return latest
 
 
 def _is_stale(lock: Mapping[str, Any]) -> bool:

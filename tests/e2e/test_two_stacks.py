@@ -64,9 +64,9 @@ def test_a_stack_that_another_checkout_deployed_is_not_taken_over(deployment: St
     assert f"{deployment.prefix}-postgres" in output
     assert not same.checkpoint.exists()
 
-    # With a state, empty yet, only what is on the host can tell.
+    # The engine itself, without the checks of `make up`, finds out when it is about to make the first network.
     same.pulumi("stack", "init").succeeded()
-    output = same.run("up").failed().output
+    output = same.pulumi("up", "--yes", "--skip-preview", timeout_seconds=600).failed().output
     assert "already runs a stack of this name that another state knows" in output
 
     assert deployment.ids() == before

@@ -1,13 +1,14 @@
 """What happens before and after the engine runs: checks as one list, and the traces of killed runs cleared away."""
 
 import errno
+import gzip
 import json
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,9 +30,11 @@ VERSION: Final[Mapping[str, Any]] = {"Version": "27.1.1", "ApiVersion": "1.46"}
 ANY: Final = ("0.0.0.0",)
 
 
-def listed(name: str, ports: str = "", stack: str = "") -> str:
+def listed(name: str, ports: str = "", stack: str = "", deployment: str = "") -> str:
     """Return a line of `docker ps`."""
-    labels = f"maintainer=somebody,org.reflector.stack={stack}" if stack else "maintainer=somebody"
+    labels = "maintainer=somebody"
+    labels += f",org.reflector.stack={stack}" if stack else ""
+    labels += f",org.reflector.deployment={deployment}" if deployment else ""
     return json.dumps({"Names": name, "Labels": labels, "Ports": ports}) + "\n"
 
 
@@ -86,7 +89,7 @@ def stack_settings(https_port: int, http_port: int, **more: object) -> settings.
 def test_published_ports_are_read_from_dockers_own_notation(
     ports: str, port: int, protocol: str, expected: bool
 ) -> None:
-    assert Listing(name="x", stack="", ports=ports).publishes(port, protocol, ANY) is expected
+    assert Listing(name="x", stack="", deployment="", ports=ports).publishes(port, protocol, ANY) is expected
 
 
 @pytest.mark.parametrize(
@@ -104,7 +107,7 @@ def test_published_ports_are_read_from_dockers_own_notation(
 def test_a_port_is_only_in_the_way_on_an_address_both_use(
     published: str, addresses: tuple[str, ...], expected: bool
 ) -> None:
-    listing = Listing(name="x", stack="", ports=f"{published}:443->443/tcp")
+    listing = Listing(name="x", stack="", deployment="", ports=f"{published}:443->443/tcp")
     assert listing.publishes(443, "tcp", addresses) is expected
 
 
@@ -113,7 +116,7 @@ def test_a_port_of_another_container_is_named_with_its_holder(
 ) -> None:
     https, http = free_ports
     docker(listed("proxy", f"127.0.0.1:{https}->80/tcp"))
-    (problem,) = preflight.host_problems(stack_settings(https, http), is_new=False)
+    (problem,) = preflight.host_problems(stack_settings(https, http), deployment=None)
     assert str(problem) == (
         f"https_port: {https}/tcp is in use by the container proxy on unix:///var/run/docker.sock; "
         "allowed: a free port. Stop it, or set another: pulumi config set https_port <port>"
@@ -128,7 +131,7 @@ def test_a_port_of_another_program_is_found_by_trying_it(
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         port = busy.getsockname()[1]
-        (problem,) = preflight.host_problems(stack_settings(free_ports[0], port), is_new=False)
+        (problem,) = preflight.host_problems(stack_settings(free_ports[0], port), deployment=None)
     assert (problem.setting, problem.given) == (
         "http_port",
         f"{port}/tcp is in use by another program on unix:///var/run/docker.sock",
@@ -140,7 +143,7 @@ def test_a_busy_udp_port_is_found_too(docker: Callable[..., Path], free_ports: t
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as busy:
         busy.bind(("127.0.0.1", 0))
         port = busy.getsockname()[1]
-        (problem,) = preflight.host_problems(stack_settings(port, free_ports[1]), is_new=False)
+        (problem,) = preflight.host_problems(stack_settings(port, free_ports[1]), deployment=None)
     assert problem.given.startswith(f"{port}/udp is in use by another program"), "HTTP/3 would fail to start"
 
 
@@ -153,7 +156,7 @@ def test_a_port_this_user_may_not_try_is_not_in_use(
 
     docker()
     monkeypatch.setattr(socket.socket, "bind", refuse)
-    assert preflight.host_problems(stack_settings(443, 80), is_new=False) == [], (
+    assert preflight.host_problems(stack_settings(443, 80), deployment=None) == [], (
         "below 1024 only root may listen, and Docker is root"
     )
 
@@ -164,7 +167,7 @@ def test_an_address_the_host_does_not_have_is_a_problem_of_its_own(
     docker()
     # RFC 5737 and RFC 3849 keep these addresses for documentation: no machine has them.
     addresses = ["127.0.0.1", "192.0.2.1", "2001:db8::1"]
-    found = preflight.host_problems(stack_settings(*free_ports, bind_addresses=addresses), is_new=False)
+    found = preflight.host_problems(stack_settings(*free_ports, bind_addresses=addresses), deployment=None)
     assert [str(problem) for problem in found] == [
         f"bind_addresses[{index}]: {addresses[index]} is no address of this machine; allowed: addresses of the Docker "
         f'host. Set another: pulumi config set --path "bind_addresses[{index}]" <address>'
@@ -175,7 +178,7 @@ def test_an_address_the_host_does_not_have_is_a_problem_of_its_own(
 def test_addresses_of_another_machine_cannot_be_tried(docker: Callable[..., Path]) -> None:
     docker()
     elsewhere = stack_settings(443, 80, docker_host="ssh://host", bind_addresses=["192.0.2.1"])
-    assert preflight.host_problems(elsewhere, is_new=False) == []
+    assert preflight.host_problems(elsewhere, deployment=None) == []
 
 
 def test_a_busy_port_of_another_machine_cannot_be_tried(docker: Callable[..., Path], tmp_path: Path) -> None:
@@ -184,7 +187,7 @@ def test_a_busy_port_of_another_machine_cannot_be_tried(docker: Callable[..., Pa
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         port = busy.getsockname()[1]
-        assert preflight.host_problems(stack_settings(port, 1, docker_host="ssh://host"), is_new=False) == []
+        assert preflight.host_problems(stack_settings(port, 1, docker_host="ssh://host"), deployment=None) == []
 
 
 def test_the_stacks_own_ports_are_not_in_its_way(docker: Callable[..., Path]) -> None:
@@ -194,7 +197,7 @@ def test_the_stacks_own_ports_are_not_in_its_way(docker: Callable[..., Path]) ->
         port = own.getsockname()[1]
         ports = ", ".join(f"127.0.0.1:{port}-{port + 1}->{port}-{port + 1}/{kind}" for kind in ("tcp", "udp"))
         docker(listed("reflector-test-caddy", ports, stack="reflector-test"))
-        assert preflight.host_problems(stack_settings(port, port + 1), is_new=False) == [], (
+        assert preflight.host_problems(stack_settings(port, port + 1), deployment=None) == [], (
             "a second `up` must not trip over the first"
         )
 
@@ -207,50 +210,91 @@ def test_a_name_somebody_else_uses_is_a_problem(
     docker: Callable[..., Path], free_ports: tuple[int, int], owner: str
 ) -> None:
     docker(listed("reflector-test-postgres", stack=owner))
-    (problem,) = preflight.host_problems(stack_settings(*free_ports), is_new=False)
+    (problem,) = preflight.host_problems(stack_settings(*free_ports), deployment=None)
     assert str(problem) == (
         "STACK: the container reflector-test-postgres on unix:///var/run/docker.sock is not this stack's; allowed: "
         "names nobody else uses. Remove it (docker rm reflector-test-postgres), or use another stack name"
     )
 
 
-def test_a_stack_of_this_name_that_no_state_knows_is_somebody_elses(docker: Any, free_ports: tuple[int, int]) -> None:
+@pytest.mark.parametrize("known", ["", "fedcba9876543210"])
+@pytest.mark.parametrize("theirs", ["", "0123456789abcdef"])
+def test_a_stack_of_this_name_that_this_state_does_not_know_is_somebody_elses(
+    docker: Any, free_ports: tuple[int, int], known: str, theirs: str
+) -> None:
     https, http = free_ports
-    docker(listed("reflector-test-caddy", f"127.0.0.1:{https}->{https}/tcp", "reflector-test"))
-    (problem,) = preflight.host_problems(stack_settings(https, http), is_new=True)
+    docker(listed("reflector-test-caddy", f"127.0.0.1:{https}->{https}/tcp", "reflector-test", theirs))
+    (problem,) = preflight.host_problems(stack_settings(https, http), deployment=known)
     assert str(problem) == (
         "STACK: a stack of this name is on unix:///var/run/docker.sock already, and this state knows nothing of it: "
         "reflector-test-caddy; allowed: a stack this checkout or backend has deployed itself, or a name nobody else "
         "uses. Go on where it was deployed, or use another stack name; if its state is lost: docs/deploy.md"
     )
-    assert preflight.host_problems(stack_settings(https, http), is_new=False) == []
 
 
-def test_a_stack_is_new_while_no_state_knows_of_it(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert stack.is_new
+@pytest.mark.parametrize("known", [None, "0123456789abcdef"])
+def test_a_stack_this_state_knows_or_the_engine_alone_can_know_is_no_problem(
+    docker: Any, free_ports: tuple[int, int], known: str | None
+) -> None:
+    https, http = free_ports
+    docker(listed("reflector-test-caddy", f"127.0.0.1:{https}->{https}/tcp", "reflector-test", "0123456789abcdef"))
+    assert preflight.host_problems(stack_settings(https, http), deployment=known) == []
+
+
+def test_a_stack_knows_its_own_by_what_its_state_says(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stack.deployment == ""
     with_state(stack)
-    assert not stack.is_new
+    assert stack.deployment == "", "made, and never brought up"
+    with_state(
+        stack, resources=[{"urn": "urn:pulumi:test::reflector::x$y::host-deployment", "outputs": {"hex": "12ab"}}]
+    )
+    assert stack.deployment == "12ab"
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://somebodys-state")
-    assert not stack.is_new, "only the engine could tell"
+    assert stack.deployment is None, "only the engine could tell"
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(
+    ("url", "folder"),
+    [
+        ("file://{root}/else where", "else where"),
+        ("file://{root}/else%20where?no_tmp_dir=true", "else where"),
+        ("file://~", "home"),
+        ("file://~/deep/er", "home/deep/er"),
+        ("file://./near", "near"),
+    ],
+)
+def test_the_state_is_found_where_the_engine_keeps_it(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, url: str, folder: str, compressed: bool
+) -> None:
+    root = stack.layout.root
+    monkeypatch.setenv("HOME", str(root / "home"))
+    monkeypatch.setenv("PULUMI_BACKEND_URL", url.format(root=root))
+    with_state(stack, root / folder, resources=[{"urn": "urn::host-deployment", "outputs": {"hex": "12ab"}}])
+    if compressed:
+        (plain,) = (root / folder).rglob("test.json")
+        plain.with_name("test.json.gz").write_bytes(gzip.compress(plain.read_bytes()))
+        plain.unlink()
+    assert stack.deployment == "12ab"
 
 
 def test_the_stacks_own_containers_and_unrelated_ones_are_no_problem(
     docker: Callable[..., Path], free_ports: tuple[int, int]
 ) -> None:
     docker(listed("reflector-test-postgres", stack="reflector-test") + listed("blog-postgres"))
-    assert preflight.host_problems(stack_settings(*free_ports), is_new=False) == []
+    assert preflight.host_problems(stack_settings(*free_ports), deployment=None) == []
 
 
 def test_an_engine_that_is_too_old_is_a_problem(docker: Callable[..., Path], free_ports: tuple[int, int]) -> None:
     docker(version={"Version": "19.03.1", "ApiVersion": "1.40"})
-    found = preflight.host_problems(stack_settings(*free_ports), is_new=False)
+    found = preflight.host_problems(stack_settings(*free_ports), deployment=None)
     assert [problem.setting for problem in found] == ["docker_host", "docker_host"]
     assert "19.03.1" in found[0].given
 
 
 def test_too_little_disk_is_a_problem(docker: Callable[..., Path], free_ports: tuple[int, int]) -> None:
     docker()
-    (problem,) = preflight.host_problems(stack_settings(*free_ports, minimum_free_disk_gib=10**9), is_new=False)
+    (problem,) = preflight.host_problems(stack_settings(*free_ports, minimum_free_disk_gib=10**9), deployment=None)
     assert "GiB" in problem.given
 
 
@@ -258,7 +302,7 @@ def test_a_folder_that_cannot_be_looked_into_is_no_problem(
     docker: Callable[..., Path], free_ports: tuple[int, int]
 ) -> None:
     docker(info={**INFO, "DockerRootDir": "/nowhere/docker"})
-    assert preflight.host_problems(stack_settings(*free_ports), is_new=False) == []
+    assert preflight.host_problems(stack_settings(*free_ports), deployment=None) == []
 
 
 def test_a_daemon_that_does_not_answer_is_the_only_problem_of_the_host(
@@ -266,7 +310,7 @@ def test_a_daemon_that_does_not_answer_is_the_only_problem_of_the_host(
 ) -> None:
     fake_command(tmp_path, "docker", {"info": {"status": 1, "stderr": "Cannot connect to the Docker daemon"}})
     monkeypatch.setenv("PATH", path_with(tmp_path))
-    (problem,) = preflight.host_problems(stack_settings(443, 80), is_new=False)
+    (problem,) = preflight.host_problems(stack_settings(443, 80), deployment=None)
     assert (problem.setting, problem.allowed) == ("docker_host", "a Docker daemon that answers")
     assert "Cannot connect to the Docker daemon" in problem.given
 
@@ -284,7 +328,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_stack_without_a_file_is_named_with_those_that_have_one(checkout: Path) -> None:
     (checkout / "Pulumi.dev.yaml").touch()
     (checkout / "Pulumi.other.yaml").touch()
-    found, (problem,) = preflight.check("tset", is_new=False)
+    found, (problem,) = preflight.check("tset", deployment=None)
     assert found is None
     assert str(problem) == (
         "STACK: 'tset', but there is no Pulumi.tset.yaml; allowed: a stack with a file: dev, other. "
@@ -327,7 +371,7 @@ def test_a_stack_without_problems_gives_its_settings(
     (checkout / "Pulumi.test.yaml").write_text(
         f'config:\n  reflector:https_port: "{free_ports[0]}"\n  reflector:http_port: "{free_ports[1]}"\n'
     )
-    found, problems = preflight.check("test", is_new=False)
+    found, problems = preflight.check("test", deployment=None)
     assert problems == []
     assert found is not None
     assert found.edge.https_port == free_ports[0]
@@ -357,15 +401,22 @@ def with_engine(stack: Stack, **answers: Any) -> Path:
     return fake_command(stack.layout.bin, "pulumi", {key.replace("_", " "): value for key, value in answers.items()})
 
 
-def with_state(stack: Stack, *, pending: bool = False, lock: Mapping[str, Any] | None = None) -> Path:
+def with_state(
+    stack: Stack,
+    folder: Path | None = None,
+    *,
+    resources: Sequence[Mapping[str, Any]] = (),
+    pending: bool = False,
+    lock: Mapping[str, Any] | None = None,
+) -> Path:
     """Give `stack` a checkpoint, and perhaps a lock; return where the lock is."""
-    state = stack.layout.state / ".pulumi"
+    state = (folder or stack.layout.state) / ".pulumi"
     checkpoint = state / "stacks" / "reflector" / "test.json"
-    checkpoint.parent.mkdir(parents=True)
-    latest = PENDING["deployment"] if pending else {"resources": []}
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    latest = PENDING["deployment"] if pending else {"resources": resources}
     checkpoint.write_text(json.dumps({"checkpoint": {"latest": latest}}))
     locks = state / "locks" / "organization" / "reflector" / "test"
-    locks.mkdir(parents=True)
+    locks.mkdir(parents=True, exist_ok=True)
     if lock is not None:
         (locks / "lock.json").write_text(json.dumps(lock))
     return locks / "lock.json"
@@ -564,7 +615,7 @@ def test_a_backend_of_the_users_own_is_left_to_itself(stack: Stack, monkeypatch:
 
 
 def with_checks(monkeypatch: pytest.MonkeyPatch, problems: list[settings.Problem]) -> None:
-    monkeypatch.setattr(preflight, "check", lambda _, *, is_new: (None, problems))
+    monkeypatch.setattr(preflight, "check", lambda _, *, deployment: (None, problems))
 
 
 PROBLEM: Final = settings.Problem(setting="domain", given="'x'", allowed="y", remedy="z")
