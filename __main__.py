@@ -1,7 +1,5 @@
 """The composition root: settings → provider → components in data-flow order → outputs."""
 
-from collections.abc import Sequence
-
 import pulumi
 import pulumi_docker as docker
 
@@ -53,11 +51,6 @@ def image(role: str) -> pulumi.Output[str]:
     return images.ids[settings.images.roles[role]]
 
 
-def command(role: str) -> Sequence[str]:
-    """Return the arguments that make its image play `role`."""
-    return settings.images.command(role)
-
-
 # Identity and trust.
 authority = components.Authority(
     "authority", components.AuthorityArgs(common_name=f"Reflector {settings.stack} root"[:64])
@@ -75,14 +68,10 @@ certificate = components.Certificate(
 # Data.
 postgres = components.Postgres(
     "postgres",
-    components.PostgresArgs(
-        host=host, image=image("postgres"), command=command("postgres"), databases=("reflector", "hatchet")
-    ),
+    components.PostgresArgs(host=host, image=image("postgres"), databases=("reflector", "hatchet")),
     opts=on_host,
 )
-redis = components.Redis(
-    "redis", components.RedisArgs(host=host, image=image("redis"), command=command("redis")), opts=on_host
-)
+redis = components.Redis("redis", components.RedisArgs(host=host, image=image("redis")), opts=on_host)
 store: ObjectStore
 match settings.storage.mode:
     case StorageMode.GARAGE:
@@ -91,7 +80,6 @@ match settings.storage.mode:
             components.GarageArgs(
                 host=host,
                 image=image("garage"),
-                command=command("garage"),
                 bucket=settings.storage.bucket,
                 capacity_gib=settings.storage.garage_capacity_gib,
                 public_url=edge.url(edge.s3_domain),
@@ -130,7 +118,7 @@ match settings.speech.mode:
             components.TranscriptionArgs(
                 host=host,
                 image=image("transcription"),
-                command=command("transcription"),
+                command=settings.images.command("transcription"),
                 trust=authority.trust,
                 hf_token=settings.speech.hf_token,
                 gpus=settings.speech.gpus,
@@ -153,7 +141,6 @@ match settings.language_model.mode:
             components.OllamaArgs(
                 host=host,
                 image=image("ollama"),
-                command=command("ollama"),
                 model=settings.language_model.model,
                 context_tokens=settings.language_model.context_tokens,
                 gpus=settings.language_model.gpus,
@@ -187,7 +174,7 @@ reflector = components.Reflector(
         host=host,
         backend_image=image("backend"),
         frontend_image=image("frontend"),
-        frontend_command=command("frontend"),
+        frontend_command=settings.images.command("frontend"),
         url=url,
         password_login=settings.authentication.password,
         admin_email=settings.authentication.admin_email,
@@ -208,7 +195,6 @@ caddy = components.Caddy(
     components.CaddyArgs(
         host=host,
         image=image("caddy"),
-        command=command("caddy"),
         app_names=[name for name in (*edge.dns_names, *edge.ip_addresses) if name != edge.s3_domain],
         s3_name=edge.s3_domain,
         s3_upstream=store.endpoint,

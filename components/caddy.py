@@ -49,8 +49,6 @@ class CaddyArgs:
 
     host: DockerHost
     image: pulumi.Input[str]
-    command: Sequence[str]
-    """Arguments the image needs to play this part; empty for the official one."""
     app_names: Sequence[str]
     """DNS names and addresses of the application, the canonical name first."""
     s3_name: str
@@ -85,7 +83,7 @@ class Caddy(pulumi.ComponentResource):
                 service="caddy",
                 image=args.image,
                 port=args.https_port,
-                command=[*args.command, "sh", "-c", _RUN],
+                command=["sh", "-c", _RUN],
                 environment={"BASE_CADDYFILE": caddyfile.base(canonical)},
                 volumes={
                     "/config": volume(f"{name}-config", args.host, "caddy-config", self),

@@ -24,8 +24,6 @@ class GarageArgs:
 
     host: DockerHost
     image: pulumi.Input[str]
-    command: Sequence[str]
-    """Arguments the image needs to play this part; empty for the official one."""
     bucket: str
     capacity_gib: int
     public_url: str
@@ -64,7 +62,6 @@ class Garage(pulumi.ComponentResource):
                 service="garage",
                 image=args.image,
                 port=rendering.S3_PORT,
-                command=list(args.command),
                 environment={"RUST_LOG": "garage=info"},
                 files=[
                     File(path=rendering.CONFIG_FILE, content=rendering.config()),

@@ -1,6 +1,5 @@
 """Ollama with one model."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,8 +34,6 @@ class OllamaArgs:
 
     host: DockerHost
     image: pulumi.Input[str]
-    command: Sequence[str]
-    """Arguments the image needs to play this part; empty for the official one."""
     model: str
     context_tokens: int
     """Ollama's own default, 4096, would cut transcripts off without a word."""
@@ -66,7 +63,6 @@ class Ollama(pulumi.ComponentResource):
                 service="ollama",
                 image=args.image,
                 port=PORT,
-                command=list(args.command),
                 environment={
                     "OLLAMA_HOST": f"0.0.0.0:{PORT}",
                     "OLLAMA_KEEP_ALIVE": "24h",

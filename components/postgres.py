@@ -25,8 +25,6 @@ class PostgresArgs:
 
     host: DockerHost
     image: pulumi.Input[str]
-    command: Sequence[str]
-    """Arguments the image needs to play this part; empty for the official one."""
     databases: Sequence[str]
     """One database each, owned by a role of the same name that can reach no other."""
 
@@ -54,7 +52,7 @@ class Postgres(pulumi.ComponentResource):
                 service="postgres",
                 image=args.image,
                 port=PORT,
-                command=[*args.command, "postgres", "-c", "max_connections=200"],
+                command=["postgres", "-c", "max_connections=200"],
                 environment={
                     # The image insists on one; it is worth nothing once the databases are set up.
                     "POSTGRES_PASSWORD": superuser_password,

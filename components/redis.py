@@ -1,6 +1,5 @@
 """Redis: Celery's broker, locks and caches."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,8 +20,6 @@ class RedisArgs:
 
     host: DockerHost
     image: pulumi.Input[str]
-    command: Sequence[str]
-    """Arguments the image needs to play this part; empty for the official one."""
 
 
 class Redis(pulumi.ComponentResource):
@@ -44,7 +41,7 @@ class Redis(pulumi.ComponentResource):
                 image=args.image,
                 port=PORT,
                 # Queued work survives a restart, at most a second of it is lost with the machine.
-                command=[*args.command, "redis-server", "--appendonly", "yes", "--appendfsync", "everysec"],
+                command=["redis-server", "--appendonly", "yes", "--appendfsync", "everysec"],
                 volumes={"/data": volume(f"{name}-data", args.host, "redis", self)},
                 user=f"{UID}:{GID}",
                 networks={"cache": ()},

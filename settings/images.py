@@ -24,17 +24,22 @@ UPSTREAM_ROLES: Final = (
 )
 """Every part an image can play."""
 
-# Reflector's own images and Hatchet cannot be built from packages: the probe stands in, picked by its argument.
-_BUILT: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
-    "backend": ("probe", ()),
-    "frontend": ("probe", ("probe", "run", "web")),
-    "hatchet": ("probe", ()),
-    "transcription": ("probe", ("probe", "start", "transcription")),
-    "postgres": ("postgres", ()),
-    "redis": ("redis", ()),
-    "garage": ("garage", ()),
-    "ollama": ("ollama", ()),
-    "caddy": ("caddy", ()),
+# Reflector's own images and Hatchet cannot be built from packages: the probe stands in.
+_BUILT: Final[Mapping[str, str]] = {
+    "backend": "probe",
+    "frontend": "probe",
+    "hatchet": "probe",
+    "transcription": "probe",
+    "postgres": "postgres",
+    "redis": "redis",
+    "garage": "garage",
+    "ollama": "ollama",
+    "caddy": "caddy",
+}
+# Without a command it is the backend; Hatchet's container has a command of its own in any case.
+_BUILT_COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "frontend": ("probe", "run", "web"),
+    "transcription": ("probe", "start", "transcription"),
 }
 
 VERSIONS: Final = ROOT / "toolchain" / "versions.toml"
@@ -139,7 +144,7 @@ def built_images(
         ]
     names: list[str] = []
     for role in sorted(needed):
-        name = _BUILT[role][0]
+        name = _BUILT[role]
         for candidate in (manifest[name]["base"], name):
             if candidate is not None and candidate not in names:
                 names.append(candidate)
@@ -153,8 +158,8 @@ def built_images(
                 )
                 for name in names
             },
-            roles={role: _BUILT[role][0] for role in needed},
-            commands={role: _BUILT[role][1] for role in needed},
+            roles={role: _BUILT[role] for role in needed},
+            commands=_BUILT_COMMANDS,
         ),
         [],
     )

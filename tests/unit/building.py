@@ -140,7 +140,6 @@ def caddy_args(handle: DockerHost, ready: pulumi.Resource, *, with_store: bool =
     return components.CaddyArgs(
         host=handle,
         image=IMAGE_ID,
-        command=(),
         app_names=["reflector.test", "127.0.0.1", "::1"],
         s3_name="s3.reflector.test" if with_store else "",
         s3_upstream="http://garage:3900" if with_store else "",
@@ -184,17 +183,14 @@ COMPONENTS: Final[Mapping[str, Build]] = {
     ),
     "Postgres": lambda name, host, _ready: components.Postgres(
         name,
-        components.PostgresArgs(host=host, image=IMAGE_ID, command=(), databases=("reflector", "hatchet")),
+        components.PostgresArgs(host=host, image=IMAGE_ID, databases=("reflector", "hatchet")),
     ),
-    "Redis": lambda name, host, _ready: components.Redis(
-        name, components.RedisArgs(host=host, image=IMAGE_ID, command=())
-    ),
+    "Redis": lambda name, host, _ready: components.Redis(name, components.RedisArgs(host=host, image=IMAGE_ID)),
     "Garage": lambda name, host, _ready: components.Garage(
         name,
         components.GarageArgs(
             host=host,
             image=IMAGE_ID,
-            command=(),
             bucket="media",
             capacity_gib=2,
             public_url="https://s3.reflector.test",
@@ -206,7 +202,7 @@ COMPONENTS: Final[Mapping[str, Build]] = {
         name, components.TranscriptionArgs(host=host, image=IMAGE_ID, command=(), trust=trust(), hf_token=HF_TOKEN)
     ),
     "Ollama": lambda name, host, _ready: components.Ollama(
-        name, components.OllamaArgs(host=host, image=IMAGE_ID, command=(), model="qwen2.5:14b", context_tokens=16384)
+        name, components.OllamaArgs(host=host, image=IMAGE_ID, model="qwen2.5:14b", context_tokens=16384)
     ),
     "Hatchet": lambda name, host, ready: components.Hatchet(
         name,

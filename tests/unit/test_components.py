@@ -169,15 +169,15 @@ def test_bad_arguments_are_refused_by_name(build: Callable[[], object], message:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (lambda host: components.PostgresArgs(host=host, image="x", command=(), databases=("Bad-Name",)), "'Bad-Name'"),
-        (lambda host: components.OllamaArgs(host=host, image="x", command=(), model="", context_tokens=1), "model ''"),
+        (lambda host: components.PostgresArgs(host=host, image="x", databases=("Bad-Name",)), "'Bad-Name'"),
+        (lambda host: components.OllamaArgs(host=host, image="x", model="", context_tokens=1), "model ''"),
         (
-            lambda host: components.OllamaArgs(host=host, image="x", command=(), model="--help", context_tokens=1),
+            lambda host: components.OllamaArgs(host=host, image="x", model="--help", context_tokens=1),
             "model '--help' is not a model name",
         ),
         (
             lambda host: components.GarageArgs(
-                host=host, image="x", command=(), bucket="b", capacity_gib=0, public_url="", origins=()
+                host=host, image="x", bucket="b", capacity_gib=0, public_url="", origins=()
             ),
             "capacity_gib must be 1 or more, not 0",
         ),
@@ -408,7 +408,7 @@ def test_gpus_are_passed_on_only_where_there_are_any(engine: Engine) -> None:
         lambda: components.Ollama(
             "it",
             components.OllamaArgs(
-                host=building.host(), image=building.IMAGE_ID, command=(), model="m", context_tokens=1, gpus="device=0"
+                host=building.host(), image=building.IMAGE_ID, model="m", context_tokens=1, gpus="device=0"
             ),
         )
     )
@@ -425,7 +425,7 @@ def made_step(engine: Engine, **given: Any) -> Registered:
 
     def build() -> None:
         host = building.host()
-        redis = components.Redis("redis", components.RedisArgs(host=host, image=building.IMAGE_ID, command=()))
+        redis = components.Redis("redis", components.RedisArgs(host=host, image=building.IMAGE_ID))
         container = redis.cache.ready
         assert isinstance(container, docker.Container)
         step("it", StepArgs(host=host, container=container, service="redis", script="true", **given), redis)
