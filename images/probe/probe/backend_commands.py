@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from probe import backend, celery_command, database, roles
+from probe import roles
 from probe.environment import DEFAULT_SECRET_KEY, Environment
 from probe.wiring import Scrubber, WiringError
 
@@ -30,8 +30,11 @@ ROLES: Mapping[tuple[str, ...], str] = {
 log = logging.getLogger("probe.backend")
 
 
+# Each command imports only what it uses: a health check runs every few seconds.
 async def migrate(env: Environment) -> None:
     """Bring the schema up to date, and leave word for the other roles."""
+    from probe import backend, database
+
     dsn = backend.settings(env).dsn
     before, after = await database.migrate(dsn)
     log.info("schema at version %d (was %d)", after, before)
@@ -41,6 +44,8 @@ async def migrate(env: Environment) -> None:
 
 async def provision_admin(env: Environment) -> None:
     """Create or update the administrator, where there is to be one."""
+    from probe import backend, database
+
     email, password_hash = env.text("ADMIN_EMAIL"), env.text("ADMIN_PASSWORD_HASH")
     if email and password_hash:
         done = await database.provision_admin(backend.settings(env).dsn, email, password_hash)
@@ -67,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         return 0
     if line[:1] == ("celery",):
+        from probe import celery_command
+
         return celery_command.main(line[1:])
     known = "\n  ".join(" ".join(known) for known in (*ROLES, *TASKS))
     print(f"`{' '.join(line)}` starts nothing of Reflector's; known are\n  {known}", file=sys.stderr)

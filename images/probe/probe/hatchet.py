@@ -243,7 +243,7 @@ class Engine:
     """The engine over its database and keys."""
 
     def __init__(self, settings: Settings, folder: Path = CONFIG) -> None:
-        """Keep the settings; keys are read by ``prepare``."""
+        """Keep the settings; keys are read by ``open``."""
         self.settings = settings
         self.folder = folder
         self.workers: set[object] = set()
