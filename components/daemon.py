@@ -50,6 +50,8 @@ class Daemon:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT if both_streams else subprocess.PIPE,
                 text=True,
+                # A log may hold anything.
+                errors="replace",
                 timeout=timeout_seconds,
                 check=False,
             )
@@ -90,7 +92,10 @@ class Daemon:
         checks = state.get("Health", {}).get("Log") or []
         if checks:
             words.append(f"last health check: exit code {checks[-1]['ExitCode']}: {checks[-1]['Output'].strip()}")
-        # docker logs repeats the container's two streams on its own two.
-        logs = self.run("logs", "--tail", str(lines), name, both_streams=True)
+        try:
+            # docker logs repeats the container's two streams on its own two.
+            logs = self.run("logs", "--tail", str(lines), name, both_streams=True)
+        except DaemonError as error:
+            logs = f"cannot be had: {error}"
         words.append(f"last {lines} log lines:\n{logs.rstrip()}")
         return "\n".join(words)

@@ -134,6 +134,13 @@ def test_last_words_are_state_last_health_check_and_log_lines(docker: Any) -> No
     assert set(words.splitlines()[3:]) == {"one", "two", "three"}, "both streams belong to the log"
 
 
+def test_without_its_log_the_rest_of_the_last_words_is_said_all_the_same(docker: Any) -> None:
+    docker(container_inspect=container(), logs={"status": 1, "stderr": "connection reset\n"})
+    words = Daemon(address="unix:///x").last_words("x", 20)
+    assert "last health check: exit code 7: refused" in words
+    assert words.endswith("last 20 log lines:\ncannot be had: connection reset")
+
+
 def test_last_words_of_a_container_that_is_gone_say_so(docker: Any) -> None:
     docker(container_inspect=NO_SUCH)
     assert Daemon(address="unix:///x").last_words("x", 20) == "there is no container x any more"
