@@ -142,24 +142,27 @@ def cold(layout: Layout) -> list[str]:
         committed = (clone.root / "Pulumi.dev.yaml").read_text(encoding="utf-8")
         (clone.root / f"Pulumi.{stack}.yaml").write_text(cold_stack(committed, *free_ports()), encoding="utf-8")
         started = time.monotonic()
+        run = subprocess.Popen(
+            ["make", "up", f"STACK={stack}"],
+            cwd=clone.root,
+            env=cold_environment(os.environ, layout, home),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         try:
-            with subprocess.Popen(
-                ["make", "up", f"STACK={stack}"],
-                cwd=clone.root,
-                env=cold_environment(os.environ, layout, home),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            ) as run:
-                assert run.stdout is not None
-                for line in run.stdout:
-                    print(line, end="", flush=True)
-                    log.append(line.rstrip())
+            assert run.stdout is not None
+            for line in run.stdout:
+                print(line, end="", flush=True)
+                log.append(line.rstrip())
+            run.wait()
             seconds = time.monotonic() - started
         finally:
-            # The module cache is read-only by design.
-            subprocess.run(["chmod", "-R", "u+w", str(home)], check=True)
+            # Interrupted from the keyboard it is on its way out as well; what it still makes would be found by nobody.
+            run.wait()
             erase(f"{schema().project}-{stack}")
+            # The module cache is read-only by design.
+            subprocess.run(["chmod", "-R", "u+w", str(home)], check=False)
         if run.returncode != 0:
             sys.exit("the cold run failed, so there is nothing to write down")
         return cold_table(log, seconds, recorded(clone).values())
