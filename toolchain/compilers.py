@@ -129,10 +129,10 @@ def ensure_rust(pins: Pins, progress: Progress) -> None:
         )
     version = rust_version()
     if system.version_tuple(version) < system.version_tuple(least):
+        unpackaged = ", and no package that leaves the others in place brings it" if packages else ""
         raise ToolchainError(
-            f"To build Garage Rust {least} or newer is needed; on PATH is {version or 'none'}"
-            f"{', and no package brings it' if packages else ''}. Install it with rustup (https://rustup.rs), or put a"
-            f" garage {pins.version('garage')} on PATH."
+            f"To build Garage Rust {least} or newer is needed; on PATH is {version or 'none'}{unpackaged}. Install it"
+            f" with rustup (https://rustup.rs), or put a garage {pins.version('garage')} on PATH."
         )
 
 
@@ -152,7 +152,7 @@ def _find_users_rust() -> None:
 
 
 def _rust_package(least: str, progress: Progress) -> str:
-    """Return the name of the first Debian package with a cargo of at least the version `least`, or ""."""
+    """Return the first Debian package that can be installed with a cargo of at least the version `least`, or ""."""
     for fresh in (False, True):
         if fresh:
             system.apt_update(progress)
@@ -160,7 +160,9 @@ def _rust_package(least: str, progress: Progress) -> str:
         names = system.apt_names("^cargo-[0-9.]+$")
         numbered = sorted(names, key=lambda name: system.version_tuple(name.removeprefix("cargo-")))
         for package in (*_RUST_PACKAGES, *numbered):
-            if system.version_tuple(system.apt_candidate(package)) >= system.version_tuple(least):
+            version = system.apt_candidate(package)
+            # Debian's cargo-web is in conflict with its cargo, which may be there already.
+            if system.version_tuple(version) >= system.version_tuple(least) and system.apt_accepts(package):
                 return package
     return ""
 

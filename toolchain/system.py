@@ -14,6 +14,8 @@ from toolchain.progress import Progress, Step
 
 _APT = threading.Lock()
 
+_APT_INSTALL = ("apt-get", "install", "-y", "--no-install-recommends", "--no-remove")
+
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -48,8 +50,7 @@ def apt_install(packages: Sequence[str], why: str, progress: Progress) -> None:
     title = f"apt-get install {' '.join(packages)} ({why})"
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     # dpkg takes one caller at a time; the lock's time-out is for those outside this process.
-    options = ["-y", "--no-install-recommends", "--no-remove", "-o", "DPkg::Lock::Timeout=300"]
-    install = ["apt-get", "install", *options, *packages]
+    install = [*_APT_INSTALL, "-o", "DPkg::Lock::Timeout=300", *packages]
     with _APT, progress.step(title) as step:
         done = run(install, step=step, env=environment, check=False)
         if done != 0:
@@ -75,6 +76,11 @@ def apt_candidate(package: str) -> str:
     shown = output(["apt-cache", "show", "--no-all-versions", package])
     found = re.search(r"^Version: (\S+)", shown, re.MULTILINE)
     return found.group(1) if found else ""
+
+
+def apt_accepts(package: str) -> bool:
+    """Tell whether a Debian package can be installed as `apt_install` does it: without removing any other."""
+    return run([*_APT_INSTALL, "--simulate", package], check=False) == 0
 
 
 def run(

@@ -348,8 +348,10 @@ class Packages:
         self.installed: list[str] = []
         self.updates = 0
         self.versions = versions
+        self.refused: set[str] = set()
         monkeypatch.setattr(system, "is_root_on_debian", lambda: True)
         monkeypatch.setattr(system, "apt_candidate", lambda name: self.versions.get(name, ""))
+        monkeypatch.setattr(system, "apt_accepts", lambda name: name not in self.refused)
         monkeypatch.setattr(system, "apt_names", self.names)
         monkeypatch.setattr(system, "apt_update", self.update)
         monkeypatch.setattr(system, "apt_install", self.install)
@@ -401,7 +403,7 @@ def test_the_first_package_that_is_new_enough_is_installed_and_used(
 
 def test_package_lists_are_fetched_before_no_rust_is_found_in_them(rust: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packages = Packages(rust, monkeypatch, {"cargo-web": "1.85.0+dfsg3-1~deb12u3"})
-    with pytest.raises(ToolchainError, match=r"on PATH is none, and no package brings it\. Install it with rustup"):
+    with pytest.raises(ToolchainError, match=r"on PATH is none, and no package that .* brings it\. Install it with"):
         compilers.ensure_rust(Pins.read(), quiet())
     assert (packages.installed, packages.updates) == ([], 1)
 
@@ -410,6 +412,21 @@ def test_package_lists_are_fetched_before_no_rust_is_found_in_them(rust: Path, m
     )
     compilers.ensure_rust(Pins.read(), quiet())
     assert packages.installed == ["cargo-web"]
+
+
+def test_a_package_that_would_remove_another_is_passed_over(rust: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian's cargo-web is in conflict with its cargo and rustc."""
+    rust_programs(rust, "0.66.0", "1.63.0")
+    packages = Packages(rust, monkeypatch, {"cargo": "0.66.0+ds1-1", "cargo-web": "1.96.0+dfsg1-1~deb12u2"})
+    packages.refused.add("cargo-web")
+    with pytest.raises(ToolchainError, match=r"on PATH is 0\.66\.0, and no package .* brings it\. .*rustup") as caught:
+        compilers.ensure_rust(Pins.read(), quiet())
+    assert "\n" not in str(caught.value)
+    assert packages.installed == []
+
+    packages.versions["cargo-1.91"] = "1.91.1+dfsg"
+    compilers.ensure_rust(Pins.read(), quiet())
+    assert packages.installed == ["cargo-1.91"]
 
 
 def test_a_fresh_home_still_finds_the_users_rust(bare: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -481,6 +498,19 @@ def test_what_is_installed_is_never_removed_for_a_package(bare: Path, tmp_path: 
     program(bare, "apt-get", f'echo "$@" > {tmp_path}/log')
     system.apt_install(["x"], "a test", quiet())
     assert "--no-remove" in (tmp_path / "log").read_text()
+
+
+def test_whether_a_package_can_be_installed_is_asked_without_installing_it(bare: Path) -> None:
+    program(
+        bare,
+        "apt-get",
+        """\
+        case "$*" in install*--no-remove*--simulate*) ;; *) exit 1 ;; esac
+        for package in "$@"; do :; done
+        [ "$package" = harmless ] || exit 100""",
+    )
+    assert system.apt_accepts("harmless")
+    assert not system.apt_accepts("harmful")
 
 
 def test_a_failing_command_is_told_with_its_last_lines() -> None:
