@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
 
     commands.add_parser("images", help="stage the build contexts of the development images")
 
-    docker = commands.add_parser("docker", help="check the local Docker daemon; install and start it on Debian as root")
+    docker = commands.add_parser("docker", help="check the local Docker; install and start it on Debian as root")
     docker.add_argument("--free-gib", type=float, default=5.0, help="free disk to ask for, in GiB (default 5)")
 
     commands.add_parser("doctor", help="show every part: version, where it came from, its hash")
@@ -92,12 +92,12 @@ def stack_settings(layout: Layout, stack: str) -> dict[str, str]:
 
 def _setup(layout: Layout, dev: bool, with_aws: bool, stack: str | None) -> int:
     settings = stack_settings(layout, stack) if stack else {}
-    if stack and settings.get("docker_host", "unix:///var/run/docker.sock").startswith("unix://"):
+    if stack:
         from toolchain import daemon
 
         # First of all: without Docker, whatever is obtained and compiled for minutes cannot be deployed.
-        path = Path(settings.get("docker_host", f"unix://{daemon.SOCKET}").removeprefix("unix://"))
-        _docker(layout, float(settings.get("minimum_free_disk_gib", daemon.FREE_DISK_GIB)), path, quiet=True)
+        free_gib = float(settings.get("minimum_free_disk_gib", daemon.FREE_DISK_GIB))
+        _docker(layout, free_gib, settings.get("docker_host"), quiet=True)
     images = settings.get("images") == "built"
     with_aws = with_aws or settings.get("storage") == "s3"
     fingerprint = stamps.setup_fingerprint(layout)
@@ -124,14 +124,18 @@ def _images(layout: Layout) -> int:
     return 0
 
 
-def _docker(layout: Layout, free_gib: float, path: Path | None = None, *, quiet: bool = False) -> int:
+def _docker(layout: Layout, free_gib: float, host: str | None = None, *, quiet: bool = False) -> int:
     from toolchain import daemon
     from toolchain.pins import Pins
     from toolchain.progress import Progress
 
-    found = daemon.ensure(layout, Pins.read(layout.root), Progress(), path or daemon.SOCKET, free_gib)
-    if not quiet:
-        print("\n".join(daemon.describe(found)))
+    host = host or f"unix://{daemon.SOCKET}"
+    if host.startswith("unix://"):
+        path = Path(host.removeprefix("unix://"))
+        found = daemon.ensure(layout, Pins.read(layout.root), Progress(), path, free_gib)
+        if not quiet:
+            print("\n".join(daemon.describe(found)))
+    daemon.ensure_command(Progress())
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The local Docker daemon: is it there, is it good enough, and on a fresh Debian machine: install and start it."""
+"""Docker: are the local daemon and the command there and good enough; on Debian as root: install and start them."""
 
 import http.client
 import json
@@ -126,14 +126,26 @@ def ensure(
         if shutil.which("dockerd") is None:
             # iptables is only recommended by docker.io, yet dockerd does not start without it.
             system.apt_install(["docker.io", "iptables"], "Docker", progress)
-            # So is the command line since Debian 13; before, it was in docker.io itself.
-            if shutil.which("docker") is None and system.apt_candidate("docker-cli"):
-                system.apt_install(["docker-cli"], "Docker's command line", progress)
         found = _start(layout, progress, path)
     lines = problems(found, pins, free_gib)
     if lines:
         raise ToolchainError("\n".join(lines))
     return found
+
+
+def ensure_command(progress: Progress) -> None:
+    """Make sure of the `docker` command, which is needed wherever the daemon is; on Debian as root it is installed."""
+    if shutil.which("docker") is None and system.is_root_on_debian():
+        # A package of its own since Debian 13; before, it was in docker.io itself.
+        if not system.apt_candidate("docker-cli"):  # nor in lists that were never fetched
+            system.apt_update(progress)
+        package = "docker-cli" if system.apt_candidate("docker-cli") else "docker.io"
+        system.apt_install([package], "Docker's command line", progress)
+    if shutil.which("docker") is None:
+        raise ToolchainError(
+            "There is no docker command on PATH; it is needed wherever the Docker daemon is. Install it"
+            " (https://docs.docker.com/engine/install/); package docker-ce-cli or docker-cli has it without the daemon."
+        )
 
 
 def remove_stale_pid_file(path: Path = PID_FILE) -> None:

@@ -165,29 +165,21 @@ def test_a_daemon_that_dies_is_reported_with_its_last_lines(
     assert time.monotonic() - started < daemon.START_SECONDS / 2
 
 
-@pytest.mark.parametrize(
-    ("brought", "candidate", "more"),
-    [("docker", "", []), ("docker", "26.1.5", []), ("other", "26.1.5", ["docker-cli"]), ("other", "", [])],
-)
-def test_docker_is_installed_with_its_command_line(
-    fake_dockerd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, brought: str, candidate: str, more: list[str]
+def test_docker_is_installed_with_what_its_daemon_needs(
+    fake_dockerd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is part of Debian 12's docker.io, and a package of its own that nothing depends on in Debian 13."""
     packages = tmp_path / "packages"
     (tmp_path / "bin").rename(packages)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setattr(system, "apt_candidate", {"docker-cli": candidate}.__getitem__)
     installed: list[str] = []
 
     def install(names: list[str], why: str, progress: Progress) -> None:
         installed.extend(names)
-        if "docker.io" in names:
-            packages.rename(tmp_path / "bin")
-            program(tmp_path / "bin", brought, "exit 0")
+        packages.rename(tmp_path / "bin")
 
     monkeypatch.setattr(system, "apt_install", install)
     daemon.ensure(Layout(tmp_path), Pins.read(), quiet(), fake_dockerd, free_gib=0.001)
-    assert installed == ["docker.io", "iptables", *more]
+    assert installed == ["docker.io", "iptables"]
 
 
 def systemd(bin_folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> Path:
@@ -215,6 +207,39 @@ def test_a_daemon_of_systemd_that_does_not_answer_is_reported_with_where_its_log
     monkeypatch.setattr(daemon, "START_SECONDS", 0.1)
     with pytest.raises(ToolchainError, match=r"did not come up .*journalctl --unit docker"):
         daemon.ensure(Layout(tmp_path), Pins.read(), quiet(), fake_dockerd)
+
+
+@pytest.mark.parametrize(
+    ("packages", "chosen"),
+    [(["docker.io"], "docker.io"), (["docker.io", "docker-cli"], "docker-cli")],
+)
+@pytest.mark.parametrize("listed", [True, False])  # an installed docker.io is known without any list
+def test_a_missing_docker_command_is_installed_as_root_on_debian(
+    bare: Path, monkeypatch: pytest.MonkeyPatch, packages: list[str], chosen: str, listed: bool
+) -> None:
+    """It is part of Debian 12's docker.io, and a package of its own that nothing depends on in Debian 13."""
+    known = packages if listed else ["docker.io"]
+    installed: list[str] = []
+
+    def install(names: list[str], why: str, progress: Progress) -> None:
+        installed.extend(names)
+        program(bare, "docker", "exit 0")
+
+    monkeypatch.setattr(system, "is_root_on_debian", lambda: True)
+    monkeypatch.setattr(system, "apt_candidate", lambda name: "26.1.5" if name in known else "")
+    monkeypatch.setattr(system, "apt_update", lambda progress: known.extend(packages))
+    monkeypatch.setattr(system, "apt_install", install)
+    for _ in range(2):
+        daemon.ensure_command(quiet())
+    assert installed == [chosen]
+
+
+def test_a_missing_docker_command_elsewhere_is_one_clear_line(bare: Path) -> None:
+    with pytest.raises(ToolchainError, match=r"no docker command on PATH.*Install it \(https://docs\.docker") as caught:
+        daemon.ensure_command(quiet())
+    assert "\n" not in str(caught.value)
+    program(bare, "docker", "exit 0")
+    daemon.ensure_command(quiet())
 
 
 # --- Go and Rust ------------------------------------------------------------------------------------------------------

@@ -300,6 +300,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, bool]]:
     calls: list[dict[str, bool]] = []
     monkeypatch.setattr(setup, "setup", lambda layout, progress, **options: calls.append(options))
     monkeypatch.setattr(daemon, "ensure", lambda *_: None)
+    monkeypatch.setattr(daemon, "ensure_command", lambda _: None)
     return calls
 
 
@@ -340,6 +341,20 @@ def test_docker_is_looked_at_before_anything_is_obtained(
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize("settings", [(), ("docker_host: ssh://a@b",), ("docker_host: tcp://b:2376",)])
+def test_the_docker_command_is_looked_for_wherever_the_daemon_is(
+    layout: Layout, asked: list[dict[str, bool]], monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...]
+) -> None:
+    def ensure_command(_: object) -> None:
+        raise ToolchainError("no docker command")
+
+    monkeypatch.setattr(daemon, "ensure_command", ensure_command)
+    with pytest.raises(ToolchainError, match="no docker command"):
+        cli._setup(layout, False, False, stack_of(layout, *settings))
+    assert asked == []
+    assert cli._setup(layout, False, False, None) == 0, "without a stack nothing is deployed"
+
+
 def test_the_aws_plugin_is_obtained_once(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pins = Pins.read(layout.root)
     plugin = obtained(tmp_path / "c", "aws", pins.version("aws"), "pulumi-resource-aws", origin=RELEASE)
@@ -349,6 +364,7 @@ def test_the_aws_plugin_is_obtained_once(layout: Layout, tmp_path: Path, monkeyp
     stamps.write(layout, "setup", stamps.setup_fingerprint(layout), [])
     monkeypatch.setattr(setup, "setup", lambda *_, **__: pytest.fail("nothing is to be done"))
     monkeypatch.setattr(daemon, "ensure", lambda *_: None)
+    monkeypatch.setattr(daemon, "ensure_command", lambda _: None)
     stack = stack_of(layout, "storage: s3")
     assert cli._setup(layout, False, False, stack) == 0
     (layout.plugins / f"resource-aws-v{pins.version('aws')}" / "pulumi-resource-aws").unlink()
