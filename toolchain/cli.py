@@ -96,7 +96,10 @@ def _setup(layout: Layout, dev: bool, with_aws: bool, stack: str | None) -> int:
         from toolchain import daemon
 
         # First of all: without Docker, whatever is obtained and compiled for minutes cannot be deployed.
-        free_gib = float(settings.get("minimum_free_disk_gib", daemon.FREE_DISK_GIB))
+        try:
+            free_gib = float(settings.get("minimum_free_disk_gib", daemon.FREE_DISK_GIB))
+        except ValueError:  # reported with all that is wrong with the settings, once they can be read
+            free_gib = daemon.FREE_DISK_GIB
         _docker(layout, free_gib, settings.get("docker_host"), quiet=True)
     images = settings.get("images") == "built"
     with_aws = with_aws or settings.get("storage") == "s3"

@@ -341,6 +341,23 @@ def test_docker_is_looked_at_before_anything_is_obtained(
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("settings", "asked_for"),
+    [(("minimum_free_disk_gib: 12",), 12), (("minimum_free_disk_gib: 5 GiB",), daemon.FREE_DISK_GIB)],
+)
+def test_free_disk_that_is_no_number_is_left_to_the_check_of_the_settings(
+    layout: Layout,
+    asked: list[dict[str, bool]],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: tuple[str, ...],
+    asked_for: float,
+) -> None:
+    free: list[object] = []
+    monkeypatch.setattr(daemon, "ensure", lambda *arguments: free.append(arguments[-1]))
+    assert cli._setup(layout, False, False, stack_of(layout, *settings)) == 0
+    assert free == [asked_for]
+
+
 @pytest.mark.parametrize("settings", [(), ("docker_host: ssh://a@b",), ("docker_host: tcp://b:2376",)])
 def test_the_docker_command_is_looked_for_wherever_the_daemon_is(
     layout: Layout, asked: list[dict[str, bool]], monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...]
