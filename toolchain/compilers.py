@@ -10,6 +10,8 @@ from pathlib import Path
 
 from toolchain import system
 from toolchain.layout import ToolchainError, cache_root
+from toolchain.locks import locked
+from toolchain.parts import remove
 from toolchain.pins import Pins
 from toolchain.progress import Progress
 
@@ -56,9 +58,14 @@ def fetched_go(pins: Pins, progress: Progress) -> Path:
     version = pins.version("go")
     system_name, arch = system.host_platform()
     root = cache_root() / "go" / f"{version}-{system_name}-{arch}"
-    if (root / "bin" / "go").exists():
-        return root
-    module = f"golang.org/toolchain@v0.0.1-go{version}.{system_name}-{arch}"
+    with locked(cache_root() / "locks" / "go.lock", f"Go {version}", progress):
+        if not (root / "bin" / "go").exists():
+            _fetch_go(pins, f"golang.org/toolchain@v0.0.1-go{version}.{system_name}-{arch}", root, progress)
+    return root
+
+
+def _fetch_go(pins: Pins, module: str, root: Path, progress: Progress) -> None:
+    version = pins.version("go")
     with progress.step(f"Go {version}: fetching {module}"):
         # Outside any module, so that no go.mod of ours can interfere with the old command; it checks the module's sum.
         done = subprocess.run(
@@ -80,12 +87,13 @@ def fetched_go(pins: Pins, progress: Progress) -> Path:
                 f" {answer.get('Error') or done.stderr.strip()}\n{_GO_REMEDY}"
             )
         install_go(Path(answer["Dir"]), root)
-    return root
 
 
 def install_go(module: Path, root: Path) -> None:
     """Copy an unpacked `golang.org/toolchain` module to `root`, with the executable bits modules do not carry."""
-    draft = root.with_name(f"{root.name}.{os.getpid()}")
+    draft = root.with_name(f"{root.name}.draft")
+    if draft.exists():  # a run that was killed left it
+        remove(draft)
     shutil.copytree(module, draft, copy_function=shutil.copyfile)
     for folder in (draft / "bin", draft / "pkg" / "tool"):
         for path in folder.rglob("*"):

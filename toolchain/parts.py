@@ -325,6 +325,7 @@ def _through(part: Part, inner: Obtained) -> Obtained:
 def remove(folder: Path) -> None:
     """Remove a folder, read-only folders in it too."""
     # The Go module cache and some archives make folders read-only, which rmtree cannot empty.
+    folder.chmod(0o755)
     for root, names, _ in os.walk(folder):
         for name in names:
             path = Path(root) / name

@@ -311,6 +311,47 @@ def test_an_old_go_fetches_the_pinned_one_as_a_module(bare: Path, tmp_path: Path
     assert (root / "src" / "fmt" / "print.go").stat().st_mode & 0o111 == 0
 
 
+def test_two_runs_at_once_fetch_a_compiler_once(bare: Path, tmp_path: Path) -> None:
+    pins = Pins.read()
+    source = module(tmp_path / "module", pins.version("go"))
+    begun, go_on = tmp_path / "begun", tmp_path / "go-on"
+    program(
+        bare,
+        "go",
+        f"""\
+        echo "$@" >> {begun}
+        while [ ! -e {go_on} ] && [ $((turns = turns + 1)) -lt 500 ]; do /bin/sleep 0.02; done
+        echo '{{"Dir": "{source}"}}'""",
+    )
+
+    class Log(io.StringIO):
+        def write(self, text: str) -> int:
+            if "waiting for another set-up" in text:
+                go_on.touch()
+            return super().write(text)
+
+    first = threading.Thread(target=compilers.fetched_go, args=(pins, quiet()), daemon=True)
+    first.start()
+    while not begun.exists():
+        time.sleep(0.01)
+    root = compilers.fetched_go(pins, Progress(Log()))
+    first.join(10)
+    assert len(begun.read_text().splitlines()) == 1
+    assert (root / "bin" / "go").exists()
+
+
+def test_a_compiler_that_was_left_half_copied_is_copied_anew(bare: Path, tmp_path: Path) -> None:
+    pins = Pins.read()
+    source = module(tmp_path / "module", pins.version("go"))
+    program(bare, "go", f'echo \'{{"Dir": "{source}"}}\'')
+    with pytest.MonkeyPatch.context() as killed:
+        killed.setattr(Path, "rename", lambda *_: sys.exit("killed"))
+        with pytest.raises(SystemExit):
+            compilers.fetched_go(pins, quiet())
+    root = compilers.fetched_go(pins, quiet())
+    assert list(root.parent.iterdir()) == [root]
+
+
 def test_a_compiler_that_cannot_be_fetched_is_one_clear_line(bare: Path) -> None:
     body = '[ "$1" = version ] && echo go version go1.19.8 linux/amd64 && exit\necho \'{"Error": "no proxy"}\'; exit 1'
     program(bare, "go", body)
