@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import checks
+from toolchain import checks, system
 from toolchain.layout import ROOT, Layout, ToolchainError
 from toolchain.pins import Pins
 from toolchain.progress import Progress
@@ -40,3 +40,15 @@ def test_gofmt_that_names_a_file_or_fails_is_a_finding(layout: Layout, gofmt: st
 def test_a_missing_gofmt_is_an_error(layout: Layout) -> None:
     with pytest.raises(ToolchainError, match="gofmt is not on PATH"):
         checks.go(layout, Progress())
+
+
+def test_caddy_is_not_built_for_a_check_where_it_could_not_run(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe is that of the images, which run on Linux."""
+    monkeypatch.setenv("TOOLCHAIN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TOOLCHAIN_ORIGINS", "registry")
+    monkeypatch.setattr(system, "host_platform", lambda: ("darwin", "arm64"))
+    monkeypatch.setattr(system, "run", lambda *_, **__: pytest.fail("nothing is to be built"))
+    with pytest.raises(ToolchainError, match="cannot be built from the package registries"):
+        checks.caddy(layout, Progress())
