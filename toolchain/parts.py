@@ -122,12 +122,6 @@ class Obtained:
         """Path of the main file."""
         return Path(next(iter(self.files.values())))
 
-    @property
-    def folder(self) -> Path:
-        """Folder the part lies in; for a shared build that of the shared part."""
-        name, path = next(iter(self.files.items()))
-        return Path(path.removesuffix(name)) if path.endswith(name) else Path(path).parent
-
 
 def _key(*fields: str) -> str:
     return hashlib.sha256("\0".join(fields).encode()).hexdigest()[:20]

@@ -418,7 +418,7 @@ def test_doctor_tells_where_every_part_came_from(
         path.touch()
     # Links to what is installed stay; all else is in the checkout, and nothing needs the cache.
     for part in (*parts[1:], model):
-        shutil.rmtree(part.folder)
+        shutil.rmtree(part.main.parent)
     assert doctor.main(layout, tmp_path / "docker.sock") == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert lines["engine"].split()[1:3] == [pins.version("pulumi"), "installed"]
