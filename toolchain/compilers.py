@@ -140,7 +140,8 @@ def ensure_rust(pins: Pins, progress: Progress) -> None:
         unpackaged = ", and no package that leaves the others in place brings it" if packages else ""
         raise ToolchainError(
             f"To build Garage Rust {least} or newer is needed; on PATH is {version or 'none'}{unpackaged}. Install it"
-            f" with rustup (https://rustup.rs), or put a garage {pins.version('garage')} on PATH."
+            " with rustup (https://rustup.rs), pin the sum of Garage's official release"
+            f" (docs/mirrors-and-air-gap.md), or put a garage {pins.version('garage')} on PATH."
         )
 
 

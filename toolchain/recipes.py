@@ -293,10 +293,15 @@ def _go_build(
 def _only_on_linux(name: str) -> None:
     if sys.platform != "linux":
         raise ToolchainError(
-            f"{name} can be built from the registries on Linux only. Let set-up have the official release"
-            " (docs/mirrors-and-air-gap.md; Garage's needs a pinned sum), or make the part on Linux of the same"
-            " architecture and copy its cache of parts (TOOLCHAIN_CACHE) here."
+            f"{name} can be built from the registries on Linux only: {_release_remedy(name)}, or make the part on Linux"
+            " of the same architecture and copy its cache of parts (TOOLCHAIN_CACHE) here."
         )
+
+
+def _release_remedy(name: str) -> str:
+    # Garage's publisher offers no checksums.
+    how = "pin the sum of" if name == "garage" else "let set-up reach"
+    return f"{how} its official release (docs/mirrors-and-air-gap.md)"
 
 
 # --- The catalogue ----------------------------------------------------------------------------------------------------
@@ -428,7 +433,7 @@ def prepare(part: str, progress: Progress) -> None:
     if missing and not system.is_root_on_debian():
         raise ToolchainError(
             f"{part} needs {', '.join(dict.fromkeys(missing))} (names of Debian packages) to be built from the"
-            " registries: install them, or let set-up reach the official release."
+            f" registries: install them, or {_release_remedy(part)}."
         )
     if system.is_root_on_debian():
         missing += [need.package for need in recipe.wants if not need.met()]

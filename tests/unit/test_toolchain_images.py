@@ -971,6 +971,21 @@ def test_missing_packages_are_named_where_they_cannot_be_installed(monkeypatch: 
         recipes.prepare("ollama", Progress())
 
 
+@pytest.mark.parametrize(
+    ("part", "remedy"),
+    [("garage", "pin the sum of its official release"), ("ollama", "let set-up reach its official release")],
+)
+@pytest.mark.parametrize("system_name", ["linux", "darwin"])
+def test_the_release_that_can_be_had_instead_of_a_build_is_named(
+    monkeypatch: pytest.MonkeyPatch, part: str, remedy: str, system_name: str
+) -> None:
+    """Garage's publisher offers no checksums, so reaching its releases is not enough."""
+    Apt(monkeypatch, debian=False, met=set())
+    monkeypatch.setattr("sys.platform", system_name)
+    with pytest.raises(ToolchainError, match=rf"{remedy} \(docs/mirrors-and-air-gap\.md\)"):
+        recipes.prepare(part, Progress())
+
+
 def test_root_file_systems_need_debian_or_docker(monkeypatch: pytest.MonkeyPatch) -> None:
     Apt(monkeypatch, debian=False, met=set())
     monkeypatch.setattr(shutil, "which", lambda name: None)
@@ -985,7 +1000,7 @@ def test_programs_that_need_a_linux_linker_are_refused_elsewhere(monkeypatch: py
     monkeypatch.setattr("sys.platform", "darwin")
 
     for name in ("garage", "ollama"):
-        message = r"on Linux only\..* copy its cache of parts \(TOOLCHAIN_CACHE\)"
+        message = r"on Linux only: .* copy its cache of parts \(TOOLCHAIN_CACHE\)"
         with pytest.raises(ToolchainError, match=message):
             recipes.prepare(name, Progress())
 
