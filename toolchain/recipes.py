@@ -315,9 +315,17 @@ class Need:
     command: str | None = None
     file: str | None = None
     """Absolute path; either this or `command`."""
+    library: str | None = None
+    """File name of a static library that the compiler `command` must know."""
+
+    def __str__(self) -> str:
+        return f"{self.library or self.command or self.file} (Debian: {self.package})"
 
     def met(self) -> bool:
         """Tell whether the machine has it."""
+        if self.library:
+            # A compiler that does not know the library answers with the bare name.
+            return Path(system.output([str(self.command), f"-print-file-name={self.library}"])).is_absolute()
         return shutil.which(self.command) is not None if self.command else Path(str(self.file)).exists()
 
 
@@ -344,7 +352,11 @@ class Recipe:
     """Whether it needs the linker of Linux."""
 
 
-_CC = Need(package="build-essential", command="cc")
+_CC = (
+    Need(package="build-essential", command="cc"),
+    # The programs are linked statically. Debian's compilers bring the libraries, others have them in further packages.
+    Need(package="build-essential", command="cc", library="libc.a"),
+)
 
 RECIPES = {
     "caddy": Recipe(build=build_caddy, products=("caddy",), helpers=(_go_build,), compiler="go"),
@@ -352,7 +364,7 @@ RECIPES = {
         build=build_garage,
         products=("garage",),
         helpers=(GARAGE_FEATURES, GARAGE_PROFILE),
-        needs=(_CC, Need(package="build-essential", command="make"), Need(package="build-essential", command="strip")),
+        needs=(*_CC, Need(package="build-essential", command="make"), Need(package="build-essential", command="strip")),
         wants=(Need(package="libsodium-dev", file=f"/usr/lib/{platform.machine()}-linux-gnu/libsodium.a"),),
         compiler="rust",
         only_on_linux=True,
@@ -363,8 +375,9 @@ RECIPES = {
         pins=("malgo",),
         helpers=(_go_build,),
         needs=(
-            _CC,
+            *_CC,
             Need(package="build-essential", command="c++"),
+            Need(package="build-essential", command="c++", library="libstdc++.a"),
             Need(package="nlohmann-json3-dev", file="/usr/include/nlohmann/json.hpp"),
             Need(package="libstb-dev", file="/usr/include/stb/stb_image.h"),
         ),
@@ -429,16 +442,17 @@ def prepare(part: str, progress: Progress) -> None:
             Need(package="mmdebstrap", command="mmdebstrap"),
             Need(package="debian-archive-keyring", file="/usr/share/keyrings/debian-archive-keyring.gpg"),
         ]
-    missing = [need.package for need in needs if not need.met()]
+    missing = [need for need in needs if not need.met()]
     if missing and not system.is_root_on_debian():
         raise ToolchainError(
-            f"{part} needs {', '.join(dict.fromkeys(missing))} (names of Debian packages) to be built from the"
-            f" registries: install them, or {_release_remedy(part)}."
+            f"{part} cannot be built from the registries without {', '.join(map(str, missing))}. Install what is"
+            f" missing (docs/development.md names more packages), or {_release_remedy(part)}."
         )
     if system.is_root_on_debian():
-        missing += [need.package for need in recipe.wants if not need.met()]
+        missing += [need for need in recipe.wants if not need.met()]
     if missing:
-        system.apt_install(list(dict.fromkeys(missing)), f"to build {part}", progress)
+        packages = dict.fromkeys(need.package for need in missing)
+        system.apt_install(list(packages), f"to build {part}", progress)
 
 
 def main(arguments: Sequence[str]) -> int:

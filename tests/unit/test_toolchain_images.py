@@ -967,8 +967,26 @@ def test_what_only_shortens_a_build_is_no_condition(monkeypatch: pytest.MonkeyPa
 def test_missing_packages_are_named_where_they_cannot_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     Apt(monkeypatch, debian=False, met={"build-essential"})
 
-    with pytest.raises(ToolchainError, match="ollama needs nlohmann-json3-dev, libstb-dev"):
+    with pytest.raises(
+        ToolchainError, match=r"ollama .* without .*json\.hpp \(Debian: nlohmann-json3-dev\), .*stb"
+    ) as caught:
         recipes.prepare("ollama", Progress())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("part", "missing"), [("garage", "libc.a"), ("ollama", "libc.a"), ("ollama", "libstdc++.a")])
+def test_a_static_library_that_is_missing_is_named_before_anything_is_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, missing: str
+) -> None:
+    """Debian's compilers bring theirs, other distributions have them in packages of their own."""
+    compiler = f'#!/bin/sh\n[ "$1" = "-print-file-name={missing}" ] && echo {missing} || echo "/usr/lib/${{1#*=}}"\n'
+    for name in ("cc", "c++", "make", "strip"):
+        put(tmp_path / name, compiler, 0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(system, "is_root_on_debian", lambda: False)
+    with pytest.raises(ToolchainError, match=rf"{part} .* without {re.escape(missing)} \(Debian: b") as caught:
+        recipes.prepare(part, Progress())
+    assert str(caught.value).count(".a (") == 1, "the other is there"
 
 
 @pytest.mark.parametrize(
