@@ -792,19 +792,30 @@ def test_python_of_the_wheels_is_that_of_the_base_image() -> None:
     assert "suite=bookworm" in script
 
 
+RUSTC = "#!/bin/sh\nprintf 'rustc 1.96.0\\nhost: riscv64gc-unknown-linux-gnu\\nrelease: 1.96.0\\n'\n"
+
+
+def test_a_compiler_that_names_no_host_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path / "bin" / "rustc", "#!/bin/sh\nexit 1\n", 0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    with pytest.raises(ToolchainError, match="names no host"):
+        recipes._rust_host()
+
+
 def test_garage_is_built_by_the_crate_s_own_lock_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOOLCHAIN_CACHE", str(tmp_path / "cache"))
     log = tmp_path / "log"
     put(
         tmp_path / "bin" / "cargo",
         f"""#!/bin/sh
-printf '%s\\n' "$@" > {log}
+printf '%s\\n' "$RUSTFLAGS" "$@" > {log}
 while [ $# -gt 0 ]; do case $1 in --root) root=$2 ;; --target-dir) target=$2 ;; esac; shift; done
 mkdir -p "$root/bin" "$target"
 printf built > "$root/bin/garage"
 """,
         0o755,
     )
+    put(tmp_path / "bin" / "rustc", RUSTC, 0o755)
     put(tmp_path / "bin" / "strip", "#!/bin/sh\nprintf ' stripped' >> \"$1\"\n", 0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     out = tmp_path / "out"
@@ -812,7 +823,9 @@ printf built > "$root/bin/garage"
 
     recipes.build_garage(out)
 
-    given = log.read_text().splitlines()
+    flags, *given = log.read_text().splitlines()
+    assert flags == "-C target-feature=+crt-static"
+    assert given[given.index("--target") + 1] == "riscv64gc-unknown-linux-gnu", "else the flags are for macros as well"
     assert given[:2] == ["install", "garage"]
     assert given[given.index("--version") + 1] == Pins.read().version("garage")
     assert "--locked" in given
@@ -924,6 +937,7 @@ def test_a_failing_build_says_which_command_failed(
 ) -> None:
     monkeypatch.setenv("TOOLCHAIN_CACHE", str(tmp_path / "cache"))
     put(tmp_path / "bin" / "cargo", "#!/bin/sh\nexit 101\n", 0o755)
+    put(tmp_path / "bin" / "rustc", RUSTC, 0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
 
     assert recipes.main(["garage", str(tmp_path / "out")]) == 1
