@@ -36,8 +36,9 @@ down: ## remove the stack; volumes keep their data
 	@$(TOOLCHAIN) setup
 	@$(OPERATIONS) down --stack $(STACK) $(ARGS)
 
-test: ## run every test in Python, the real deployment among them
+test: ## run every test, the real deployment among them
 	@$(TOOLCHAIN) setup --dev --stack dev
+	@$(TOOLCHAIN) check-go
 	@$(PYTEST) tests/unit tests/program tests/e2e $(ARGS)
 
 unit: setup-dev ## run the unit tests
