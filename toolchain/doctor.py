@@ -5,7 +5,7 @@ from pathlib import Path
 from toolchain import daemon, recipes, setup
 from toolchain.layout import Layout, ToolchainError, cache_root
 from toolchain.parts import INSTALLED, Obtained
-from toolchain.pins import PLUGINS, Pins
+from toolchain.pins import Pins
 
 
 def main(layout: Layout, docker_socket: Path = daemon.SOCKET) -> int:
@@ -53,10 +53,7 @@ def placed(layout: Layout, part: Obtained) -> list[Path]:
     """Return where set-up has put a part; the cache, from which it came, is not needed any more."""
     if part.name in recipes.RECIPES and part.name not in setup.PROGRAMS:
         return [layout.images / "manifest.json"]
-    folder = layout.plugins / f"resource-{part.name}-v{part.version}" if part.name in PLUGINS else layout.bin
-    # Libraries beside a program are in the contexts of the images only.
-    names = [part.main.name] if part.name in setup.PROGRAMS else part.files
-    return [folder / Path(name).name for name in names]
+    return [setup.target(layout, part, name) for name in part.files]
 
 
 def _shown(layout: Layout, path: Path) -> str:

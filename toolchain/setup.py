@@ -290,17 +290,21 @@ def install(layout: Layout, parts: Iterable[Obtained]) -> list[Path]:
     """Put obtained parts where the engine looks for them, and return every path that was put there."""
     placed = []
     for part in parts:
-        plugin = layout.plugins / f"resource-{part.name}-v{part.version}"
-        folder = plugin if part.name in PLUGINS else layout.bin
         # Ollama's release has libraries in lib/ollama beside bin, and would take those of another version as well.
         shutil.rmtree(layout.home / "lib" / part.name, ignore_errors=True)
         for name, path in part.files.items():
-            target = layout.home / name if name.startswith("lib/") else folder / name
+            placed.append(target(layout, part, name))
             # The engine looks for its language host beside its own real path, and the cache may be deleted: what came
             # from there must be here itself. What the user installed stays where it is.
-            _place(Path(path), target, link=part.origin == INSTALLED)
-            placed.append(target)
+            _place(Path(path), placed[-1], link=part.origin == INSTALLED)
     return placed
+
+
+def target(layout: Layout, part: Obtained, name: str) -> Path:
+    """Return where `install` puts the file `name` of a part."""
+    if name.startswith("lib/"):
+        return layout.home / name
+    return (layout.plugins / f"resource-{part.name}-v{part.version}" if part.name in PLUGINS else layout.bin) / name
 
 
 def _place(source: Path, target: Path, *, link: bool) -> None:
