@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from components.daemon import Daemon, DaemonError
-from components.service import LABEL_DEPLOYMENT, LABEL_STACK
+from components.host import Owner
 from settings import Problem, Settings, SettingsError, parse, read_stack_file
 from settings.schema import ROOT
 from toolchain.daemon import Facts
@@ -29,10 +29,7 @@ class Listing:
     """One container of the host, as far as it can be in the way."""
 
     name: str
-    stack: str
-    """Prefix of the stack that owns it; empty for anybody else's."""
-    deployment: str
-    """Which of the stacks of that name it is."""
+    owner: Owner
     ports: str
     """Docker's own notation, e.g. `127.0.0.1:8443->8443/tcp`."""
 
@@ -151,8 +148,7 @@ def _listings(lines: str) -> Iterator[Listing]:
         labels = dict(label.partition("=")[::2] for label in container["Labels"].split(","))
         yield Listing(
             name=container["Names"],
-            stack=labels.get(LABEL_STACK, ""),
-            deployment=labels.get(LABEL_DEPLOYMENT, ""),
+            owner=Owner.of(labels),
             ports=container["Ports"],
         )
 
@@ -162,7 +158,7 @@ def _state_problems(settings: Settings, listings: Iterable[Listing], deployment:
         listing.name
         for listing in listings
         # Without a number of its own, nothing on the host is this state's.
-        if listing.stack == settings.prefix and (listing.deployment != deployment or not deployment)
+        if listing.owner.stack == settings.prefix and (listing.owner.deployment != deployment or not deployment)
     )
     if theirs:
         yield Problem(
@@ -177,7 +173,7 @@ def _state_problems(settings: Settings, listings: Iterable[Listing], deployment:
 def _name_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[Problem]:
     names = {f"{settings.prefix}-{service}" for service in settings.memory_mib}
     for listing in listings:
-        if listing.name in names and listing.stack != settings.prefix:
+        if listing.name in names and listing.owner.stack != settings.prefix:
             yield Problem(
                 setting="STACK",
                 given=f"the container {listing.name} on {settings.host.address} is not this stack's",
@@ -206,7 +202,7 @@ def _port_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[
         ("http_port", settings.edge.http_port, "tcp"),
     ):
         holders = [listing for listing in listings if listing.publishes(port, protocol, settings.edge.bind_addresses)]
-        if any(holder.stack == settings.prefix for holder in holders):
+        if any(holder.owner.stack == settings.prefix for holder in holders):
             continue
         holder = f"the container {holders[0].name}" if holders else None
         if holder is None and settings.host.is_local and is_busy(settings.edge.bind_addresses, port, protocol):

@@ -15,6 +15,7 @@ from typing import Any, Final
 import pytest
 
 import settings
+from components.host import Owner
 from operations import __main__ as commands
 from operations import preflight
 from operations.preflight import Listing
@@ -89,7 +90,7 @@ def stack_settings(https_port: int, http_port: int, **more: object) -> settings.
 def test_published_ports_are_read_from_dockers_own_notation(
     ports: str, port: int, protocol: str, expected: bool
 ) -> None:
-    assert Listing(name="x", stack="", deployment="", ports=ports).publishes(port, protocol, ANY) is expected
+    assert Listing(name="x", owner=Owner.of(None), ports=ports).publishes(port, protocol, ANY) is expected
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_published_ports_are_read_from_dockers_own_notation(
 def test_a_port_is_only_in_the_way_on_an_address_both_use(
     published: str, addresses: tuple[str, ...], expected: bool
 ) -> None:
-    listing = Listing(name="x", stack="", deployment="", ports=f"{published}:443->443/tcp")
+    listing = Listing(name="x", owner=Owner.of(None), ports=f"{published}:443->443/tcp")
     assert listing.publishes(443, "tcp", addresses) is expected
 
 
