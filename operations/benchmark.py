@@ -160,7 +160,7 @@ def cold(layout: Layout) -> list[str]:
         finally:
             # Interrupted from the keyboard it is on its way out as well; what it still makes would be found by nobody.
             run.wait()
-            erase(f"{schema().project}-{stack}")
+            erase(Daemon(address=str(schema().keys["docker_host"].default)), f"{schema().project}-{stack}")
             # The module cache is read-only by design.
             subprocess.run(["chmod", "-R", "u+w", str(home)], check=False)
         if run.returncode != 0:
@@ -207,9 +207,8 @@ def free_ports() -> tuple[int, int]:
     return next(free), next(free)
 
 
-def erase(prefix: str) -> None:
-    """Remove all that the local Docker host has of a stack, its data too."""
-    daemon = Daemon(address=str(schema().keys["docker_host"].default))
+def erase(daemon: Daemon, prefix: str) -> None:
+    """Remove all that a Docker host has of a stack, its data too: for stacks that were made to be thrown away."""
     for kind, every, running in _KINDS:
         ids = daemon.run(kind, "ls", *every, "--quiet", "--filter", f"label={LABEL_STACK}={prefix}").split()
         if ids:

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from components.daemon import Daemon
 from components.service import LABEL_SERVICE, LABEL_STACK
+from operations.benchmark import erase
 from tests.e2e.processes import ask
 
 
@@ -52,10 +54,7 @@ class DockerHost:
 
     def erase(self, prefix: str) -> None:
         """Remove everything that carries the label of a stack, its data too."""
-        for kind, flags in (("container", ("--force", "--volumes")), ("network", ()), ("volume", ())):
-            ids = self.ids(kind, prefix)
-            if ids:
-                self.docker(kind, "rm", *flags, *ids, timeout_seconds=180)
+        erase(Daemon(address=self.address), prefix)
 
     @contextmanager
     def events(self, prefix: str) -> Iterator["Events"]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.daemon import Daemon
 from operations import benchmark
 from settings.schema import ROOT
 from tests.unit.building import calls, fake_command, path_with
@@ -85,7 +86,7 @@ def test_free_ports_are_free_for_both_protocols(monkeypatch: pytest.MonkeyPatch)
 def test_of_a_stack_its_data_goes_too_and_nothing_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = fake_command(tmp_path, "docker", {"container ls": "c1\n", "network ls": "", "volume ls": "v1\nv2\n", "": ""})
     monkeypatch.setenv("PATH", path_with(tmp_path))
-    benchmark.erase("reflector-cold")
+    benchmark.erase(Daemon(address="unix:///x"), "reflector-cold")
     asked = [" ".join(call["arguments"]) for call in calls(log)]
     only = "--quiet --filter label=org.reflector.stack=reflector-cold"
     assert asked == [
