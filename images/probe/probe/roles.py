@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from probe.environment import Environment
@@ -31,16 +32,10 @@ def _beat(env: Environment) -> "Role":
     return worker.beat_role(env)
 
 
-def _hatchet_worker_llm(env: Environment) -> "Role":
+def _hatchet_worker(name: str, env: Environment) -> "Role":
     from probe import worker
 
-    return worker.hatchet_worker_role("hatchet-worker-llm", env)
-
-
-def _hatchet_worker_cpu(env: Environment) -> "Role":
-    from probe import worker
-
-    return worker.hatchet_worker_role("hatchet-worker-cpu", env)
+    return worker.hatchet_worker_role(name, env)
 
 
 def _web(env: Environment) -> "Role":
@@ -59,8 +54,8 @@ ROLES: Mapping[str, Callable[[Environment], "Role"]] = {
     "server": _server,
     "worker": _worker,
     "beat": _beat,
-    "hatchet-worker-llm": _hatchet_worker_llm,
-    "hatchet-worker-cpu": _hatchet_worker_cpu,
+    "hatchet-worker-llm": partial(_hatchet_worker, "hatchet-worker-llm"),
+    "hatchet-worker-cpu": partial(_hatchet_worker, "hatchet-worker-cpu"),
     "web": _web,
     "transcription": _transcription,
 }
