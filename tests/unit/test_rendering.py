@@ -160,6 +160,7 @@ def caddy() -> Path:
         return checks.caddy(Layout(), Progress())
     found = find_caddy()
     if found is None:
+        # Elsewhere getting it may mean minutes of compiling, which is not what somebody asks for with `make unit`.
         pytest.skip("Caddy itself could not be asked about the rendered files: there is none in .toolchain/ or on PATH")
     return found
 
