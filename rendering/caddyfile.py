@@ -1,26 +1,67 @@
 """The Caddyfile, in two parts.
 
 The *base* is fixed for the life of the container: global options, a listener on loopback, and an import of whatever
-release is live. The *site* is a release: routes and names, taken over by a reload.
+release is live. A *release* is the sites: names, routes, and which certificate goes with which name; it is taken over by
+a reload.
 
-The certificate is in neither. Caddy asks for it at each TLS handshake, on the loopback listener, which reads it from a
-file: a renewed one is served as soon as the file is replaced. A reload would start new HTTP servers, and the old ones
-drop whatever request reaches a connection they have just accepted (Go's net/http, since 1.22).
+The certificates themselves are in neither. Caddy asks for one at each TLS handshake, on the loopback listener, by the
+name the client wants (SNI), and gets it from a file: a renewed one is served as soon as its file is replaced. A reload
+would start new HTTP servers, and the old ones drop whatever request reaches a connection they have just accepted (Go's
+net/http, since 1.22).
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 CONFIG_DIRECTORY: Final = "/config/reflector"
-"""Inside the volume mounted at /config: the base, the certificate, the releases and the link `live` to one of them."""
+"""Inside the volume mounted at /config: the base, the certificates, the releases and the link `live` to one of them."""
 BASE_FILE: Final = f"{CONFIG_DIRECTORY}/Caddyfile"
-CERTIFICATE_FILE: Final = "edge.pem"
-"""Relative to CONFIG_DIRECTORY: the leaf, its chain and its key."""
-SITE_FILE: Final = "site.caddy"
+CERTIFICATES_DIRECTORY: Final = "certificates"
+"""Relative to CONFIG_DIRECTORY: one file for each certificate, the leaf, its chain and its key."""
+SITES_FILE: Final = "sites.caddy"
+NAMES_FILE: Final = "names.certificates"
 ADMIN_SOCKET: Final = "/run/caddy/admin.sock"
 LOOPBACK_PORT: Final = 2080
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What the edge adds to the answers of a site; as it stands: nothing."""
+
+    compress: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Header → value; one without a value is taken away."""
+    strict_transport_security: bool = False
+    """Whether browsers are told to come back by HTTPS only, but for names on this machine."""
+
+
+PAGES: Final = Policy(
+    compress=True,
+    headers={
+        "-Server": "",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "strict-origin-when-cross-origin",
+        "X-Frame-Options": "SAMEORIGIN",
+        "Permissions-Policy": '"geolocation=(), payment=(), usb=()"',
+    },
+    strict_transport_security=True,
+)
+"""For pages people look at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteText:
+    """A site, in the words of the Caddyfile."""
+
+    names: Sequence[str]
+    """DNS names and addresses, the canonical name first."""
+    certificate_file: str
+    """Relative to CERTIFICATES_DIRECTORY."""
+    routes: Sequence[tuple[Sequence[str], str]]
+    """Paths (none: all that is left) and the URL they are sent to."""
+    policy: Policy
 
 
 def base(default_name: str) -> str:
@@ -28,6 +69,7 @@ def base(default_name: str) -> str:
 
     `default_name` is taken for the name a client means that sends none, as those do that use an address.
     """
+    live = f"{{$CADDY_RELEASE:{CONFIG_DIRECTORY}/live}}"
     return f"""{{
 	admin unix/{ADMIN_SOCKET}
 	persist_config off
@@ -50,13 +92,13 @@ http://127.0.0.1:{LOOPBACK_PORT} {{
 		respond 200
 	}}
 	handle /certificate {{
-		root * {CONFIG_DIRECTORY}
-		rewrite * /{CERTIFICATE_FILE}
+		root * {CONFIG_DIRECTORY}/{CERTIFICATES_DIRECTORY}
+		import {live}/*.certificates
 		file_server
 	}}
 }}
 
-import {{$CADDY_RELEASE:{CONFIG_DIRECTORY}/live}}/*.caddy
+import {live}/*.caddy
 """
 
 
@@ -65,37 +107,53 @@ class Release:
     """One deliverable configuration of the edge."""
 
     identifier: str
-    """16 hex digits over the site."""
-    site: str
+    """16 hex digits over the rest."""
+    sites: str
     """Caddyfile text."""
+    names: str
+    """Caddyfile text: which certificate goes with which name."""
 
 
-def release(*, app_names: Sequence[str], s3_name: str, s3_upstream: str, https_port: int, http_port: int) -> Release:
-    """Return the release that serves these names.
+def release(sites: Sequence[SiteText], *, https_port: int, http_port: int) -> Release:
+    """Return the release that serves these sites.
 
-    Shape: `app_names` are DNS names and addresses of the application, the canonical one first; `s3_name` is the object
-    store's and `s3_upstream` the URL it is reached at, both empty where there is none here.
+    `https_port` is the one in the URLs people see, and the one Caddy listens on. A client that names none of the sites
+    is shown the certificate of the first.
+
+    Raises: ValueError if a name is in two sites.
     """
-    site = _site(app_names, s3_name, s3_upstream, https_port, http_port)
-    return Release(identifier=hashlib.sha256(site.encode()).hexdigest()[:16], site=site)
+    names = [name for site in sites for name in site.names]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"names of more than one site: {', '.join(twice)}")
+    text, certificates = _sites(sites, https_port, http_port), _names(sites)
+    return Release(
+        identifier=hashlib.sha256(f"{text}\n{certificates}".encode()).hexdigest()[:16], sites=text, names=certificates
+    )
 
 
 def certificate(certificate_pem: str, private_key_pem: str) -> str:
-    """Return the content of the certificate file."""
+    """Return the content of a certificate's file."""
     return f"{certificate_pem.strip()}\n{private_key_pem.strip()}\n"
 
 
-def _site(app_names: Sequence[str], s3_name: str, s3_upstream: str, https_port: int, http_port: int) -> str:
-    public_port = "" if https_port == 443 else f":{https_port}"
-    # A browser applies HSTS to every port of a name, so on localhost it would break a developer's other services.
-    hsts = '\n\t\t\tStrict-Transport-Security "max-age=31536000"' if not app_names[0].endswith("localhost") else ""
-    # No compression and no headers of ours there: what S3 clients get must be what the store said.
-    store = f"""	@store host {s3_name}
-	handle @store {{
-		reverse_proxy {s3_upstream}
-	}}
+def _names(sites: Sequence[SiteText]) -> str:
+    lines = [f"\t{name} {site.certificate_file}" for site in sites for name in site.names]
+    return "\n".join(
+        [
+            "map {query.server_name} {certificate} {",
+            *lines,
+            f"\tdefault {sites[0].certificate_file}",
+            "}",
+            "rewrite * /{certificate}",
+            "",
+        ]
+    )
 
-"""
+
+def _sites(sites: Sequence[SiteText], https_port: int, http_port: int) -> str:
+    public_port = "" if https_port == 443 else f":{https_port}"
+    blocks = "\n".join(_site(number, site) for number, site in enumerate(sites, start=1))
     # Behind a port, {host} has lost the brackets of an IPv6 address.
     return f"""http://:{http_port} {{
 	@ipv6 header_regexp host Host ^(\\[.*\\])
@@ -107,28 +165,32 @@ https://:{https_port} {{
 	tls {{
 		get_certificate http http://127.0.0.1:{LOOPBACK_PORT}/certificate
 	}}
-{store if s3_name else ""}	@application host {" ".join(app_names)}
-	handle @application {{
-		encode zstd gzip
-		header {{
-			-Server
-			X-Content-Type-Options nosniff
-			Referrer-Policy strict-origin-when-cross-origin
-			X-Frame-Options SAMEORIGIN
-			Permissions-Policy "geolocation=(), payment=(), usb=()"{hsts}
-		}}
 
-		@backend path /v1/* /health
-		handle @backend {{
-			reverse_proxy server:1250
-		}}
-		handle {{
-			reverse_proxy web:3000
-		}}
-	}}
-
+{blocks}
 	handle {{
 		respond "No such name is served here." 421
 	}}
 }}
+"""
+
+
+def _site(number: int, site: SiteText) -> str:
+    lines = ["encode zstd gzip"] if site.policy.compress else []
+    headers = dict(site.policy.headers)
+    # A browser applies HSTS to every port of a name, so on localhost it would break a developer's other services.
+    if site.policy.strict_transport_security and not site.names[0].endswith("localhost"):
+        headers["Strict-Transport-Security"] = '"max-age=31536000"'
+    if headers:
+        lines += ["header {", *(f"\t{name} {value}".rstrip() for name, value in headers.items()), "}"]
+    for index, (paths, upstream) in enumerate(site.routes, start=1):
+        matcher = ""
+        if paths:
+            matcher = f"@route{number}_{index} "
+            lines.append(f"{matcher}path {' '.join(paths)}")
+        lines += [f"handle {matcher}{{", f"\treverse_proxy {upstream}", "}"]
+    body = "\n".join(f"\t\t{line}" for line in lines)
+    return f"""	@site{number} host {" ".join(site.names)}
+	handle @site{number} {{
+{body}
+	}}
 """

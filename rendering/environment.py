@@ -104,7 +104,7 @@ def workflow(server_url: str, host_port: str, token: T) -> dict[str, T | str]:
 
 
 def backend(
-    *, url: str, password_login: bool, database_url: T, redis_host: str, redis_port: int, broker_url: str, secret_key: T
+    *, url: str, database_url: T, redis_host: str, redis_port: int, broker_url: str, secret_key: T
 ) -> dict[str, T | str]:
     """Return what every backend role reads.
 
@@ -122,30 +122,44 @@ def backend(
         "UI_BASE_URL": url,
         "CORS_ORIGIN": url,
         "CORS_ALLOW_CREDENTIALS": "true",
-        "AUTH_BACKEND": "password" if password_login else "none",
-        "PUBLIC_MODE": "false" if password_login else "true",
     }
 
 
-def web(*, url: str, password_login: bool, kv_url: str, nextauth_secret: T) -> dict[str, T | str]:
+def password_backend() -> dict[str, str]:
+    """Return what every backend role reads of sign-in with a password."""
+    return {"AUTH_BACKEND": "password", "PUBLIC_MODE": "false"}
+
+
+def password_web() -> dict[str, str]:
+    """Return what the web frontend reads of sign-in with a password."""
+    return {"AUTH_PROVIDER": "credentials", "FEATURE_REQUIRE_LOGIN": "true"}
+
+
+def public_backend() -> dict[str, str]:
+    """Return what every backend role reads where nobody signs in."""
+    return {"AUTH_BACKEND": "none", "PUBLIC_MODE": "true"}
+
+
+def public_web() -> dict[str, str]:
+    """Return what the web frontend reads where nobody signs in."""
+    return {"FEATURE_REQUIRE_LOGIN": "false"}
+
+
+def web(*, url: str, server_url: str, kv_url: str, nextauth_secret: T) -> dict[str, T | str]:
     """Return what the web frontend reads; all of it at run time."""
-    environment: dict[str, T | str] = {
+    return {
         "NODE_ENV": "production",
         "SITE_URL": url,
         "API_URL": url,
         "WEBSOCKET_URL": "auto",
-        "SERVER_API_URL": f"http://server:{SERVER_PORT}",
+        "SERVER_API_URL": server_url,
         "KV_URL": kv_url,
         "KV_USE_TLS": "false",
         "NEXTAUTH_URL": url,
         "NEXTAUTH_URL_INTERNAL": f"http://localhost:{WEB_PORT}",
         "NEXTAUTH_SECRET": nextauth_secret,
-        "FEATURE_REQUIRE_LOGIN": "true" if password_login else "false",
         "FEATURE_ROOMS": "false",
     }
-    if password_login:
-        environment["AUTH_PROVIDER"] = "credentials"
-    return environment
 
 
 def merged(*parts: Mapping[str, T]) -> dict[str, T]:

@@ -1,43 +1,31 @@
-"""The only reader of configuration: raw stack values in, frozen dataclasses out, or one flat list of problems.
+"""The only reader of configuration: one typed tree, or one flat list of problems.
 
-Nothing here imports a provider or looks at the machine, the network or the clock, so the same checks serve the Pulumi
-program, the preflight of `make up` and the tests.
+One module a concern holds its models, its rules and what to do about a mistake. Nothing here imports pulumi or a
+provider, or looks at the machine, the network or the clock (but for files a setting names), so that the same checks serve
+the program, the checks of `make up`, the toolchain and the tests.
 """
 
-from settings.images import ImageSource, ImageSources, built_images, upstream_images
-from settings.load import load, parse, read_stack_file
-from settings.model import (
-    Authentication,
-    Edge,
-    Host,
-    LanguageModelMode,
-    LanguageModelSettings,
-    Settings,
-    Speech,
-    SpeechMode,
-    Storage,
-    StorageMode,
-)
+from settings.base import Secret
+from settings.images import ImageSource, ImageSources
+from settings.parse import parse, usable_part
 from settings.problems import Problem, SettingsError
+from settings.stack_file import PROJECT, EngineConfig, StackFile, path_of, read, resolved
+from settings.tree import ALL_SERVICES, Settings
 
 __all__ = [
-    "Authentication",
-    "Edge",
-    "Host",
+    "ALL_SERVICES",
+    "PROJECT",
+    "EngineConfig",
     "ImageSource",
     "ImageSources",
-    "LanguageModelMode",
-    "LanguageModelSettings",
     "Problem",
+    "Secret",
     "Settings",
     "SettingsError",
-    "Speech",
-    "SpeechMode",
-    "Storage",
-    "StorageMode",
-    "built_images",
-    "load",
+    "StackFile",
     "parse",
-    "read_stack_file",
-    "upstream_images",
+    "path_of",
+    "read",
+    "resolved",
+    "usable_part",
 ]

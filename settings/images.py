@@ -5,46 +5,53 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, Literal, TypeAlias
 
-from settings import values
+from pydantic import Field
+
+from settings.base import Model
 from settings.problems import Problem
-from settings.schema import ROOT
+from settings.values import ImageReference
 
-UPSTREAM_ROLES: Final = (
-    "backend",
-    "frontend",
-    "postgres",
-    "redis",
-    "garage",
-    "hatchet",
-    "ollama",
-    "caddy",
-    "transcription",
-)
-"""Every part an image can play."""
-
-# Reflector's own images and Hatchet cannot be built from packages: the probe stands in.
-_BUILT: Final[Mapping[str, str]] = {
-    "backend": "probe",
-    "frontend": "probe",
-    "hatchet": "probe",
-    "transcription": "probe",
-    "postgres": "postgres",
-    "redis": "redis",
-    "garage": "garage",
-    "ollama": "ollama",
-    "caddy": "caddy",
-}
-# Without a command it is the backend; Hatchet's container has a command of its own in any case.
-_BUILT_COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "frontend": ("probe", "run", "web"),
-    "transcription": ("probe", "start", "transcription"),
-}
-
-VERSIONS: Final = ROOT / "toolchain" / "versions.toml"
+ROOT: Final = Path(__file__).resolve().parent.parent
+_VERSIONS: Final = ROOT / "toolchain" / "versions.toml"
+_PARTS: Final = ROOT / "images" / "parts.toml"
 STAGED: Final = Path(".toolchain") / "images"
 """Where `make images` stages the build contexts, relative to the checkout: state never holds a machine's path."""
+
+
+class References(Model):
+    """References of a user's own, in place of the pinned ones."""
+
+    backend: ImageReference | None = Field(default=None, description="Reflector's backend")
+    frontend: ImageReference | None = Field(default=None, description="Reflector's web frontend")
+    transcription: ImageReference | None = Field(
+        default=None, description="The speech service, of which upstream publishes no image"
+    )
+    postgres: ImageReference | None = Field(default=None, description="PostgreSQL")
+    redis: ImageReference | None = Field(default=None, description="Redis")
+    garage: ImageReference | None = Field(default=None, description="Garage")
+    hatchet: ImageReference | None = Field(default=None, description="Hatchet")
+    ollama: ImageReference | None = Field(default=None, description="Ollama")
+    caddy: ImageReference | None = Field(default=None, description="Caddy")
+
+
+class Upstream(Model):
+    """The released images pinned in toolchain/versions.toml."""
+
+    mode: Literal["upstream"] = "upstream"
+    references: References = Field(
+        default=References(), description="Other references for single images, each with an exact tag or a digest"
+    )
+
+
+class Built(Model):
+    """Made on the Docker host from Debian packages, with the probe in place of Reflector's own images."""
+
+    mode: Literal["built"] = "built"
+
+
+Images: TypeAlias = Annotated[Upstream | Built, Field(discriminator="mode")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,86 +72,63 @@ class ImageSources:
 
     images: Mapping[str, ImageSource]
     """Image name → source; a base stands before what is built from it."""
-    roles: Mapping[str, str]
-    """Part (see UPSTREAM_ROLES) → image name."""
+    parts: Mapping[str, str]
+    """Part (a field of References) → image name."""
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Part → arguments that make its image play that part, where it can play several."""
 
-    def command(self, role: str) -> tuple[str, ...]:
-        """Return the arguments for `role`; empty where the image's own command is right."""
-        return self.commands.get(role, ())
+
+def sources(images: Upstream | Built, project: str, needed: frozenset[str]) -> tuple[ImageSources, list[Problem]]:
+    """Return the images for the parts in `needed`, and what is missing of them."""
+    match images:
+        case Upstream():
+            return _upstream(images.references, needed)
+        case Built():
+            return _built(project, needed)
 
 
-def upstream_images(overrides: Mapping[str, object], needed: frozenset[str]) -> tuple[ImageSources, list[Problem]]:
-    """Return the pinned upstream images for the parts in `needed`, with a user's own references laid over them."""
-    problems = []
-    pins = tomllib.loads(VERSIONS.read_text(encoding="utf-8"))["images"]
+def _upstream(own: References, needed: frozenset[str]) -> tuple[ImageSources, list[Problem]]:
+    pins = tomllib.loads(_VERSIONS.read_text(encoding="utf-8"))["images"]
     references = {
-        role: f"{pin['repository']}:{pin['tag']}" + (f"@{pin['digest']}" if pin.get("digest") else "")
-        for role, pin in pins.items()
+        part: f"{pin['repository']}:{pin['tag']}" + (f"@{pin['digest']}" if pin.get("digest") else "")
+        for part, pin in pins.items()
     }
-    for role, reference in overrides.items():
-        path = f"image_references.{role}"
-        if role not in UPSTREAM_ROLES:
-            problems.append(
-                Problem(
-                    setting=path,
-                    given="unknown image",
-                    allowed=", ".join(UPSTREAM_ROLES),
-                    remedy=f"Remove it: pulumi config rm --path {path}",
-                )
-            )
-            continue
-        try:
-            references[role] = values.image_reference(str(reference))
-        except ValueError as error:
-            problems.append(
-                Problem(
-                    setting=path,
-                    given=f"{reference!r}",
-                    allowed=str(error),
-                    remedy=f"Pin it: pulumi config set --path {path} <reference>",
-                )
-            )
-            references[role] = str(reference)
-    for role in sorted(needed - references.keys()):
-        path = f"image_references.{role}"
-        problems.append(
-            Problem(
-                setting=path,
-                given="nothing",
-                allowed="a pinned image reference: upstream publishes no image for this part",
-                remedy=f"Build and push one, then: pulumi config set --path {path} <reference>",
-            )
+    references |= {part: reference for part, reference in own if reference is not None}
+    problems = [
+        Problem(
+            setting=f"images.references.{part}",
+            given="nothing",
+            allowed="a pinned image reference: upstream publishes no image for this part",
+            remedy=f"Build and push one, then: pulumi config set --path images.references.{part} <reference>",
         )
-    present = [role for role in UPSTREAM_ROLES if role in needed and role in references]
+        for part in sorted(needed - references.keys())
+    ]
+    present = [part for part in References.model_fields if part in needed and part in references]
     return (
         ImageSources(
-            images={role: ImageSource(reference=references[role]) for role in present},
-            roles={role: role for role in present},
+            images={part: ImageSource(reference=references[part]) for part in present},
+            parts={part: part for part in present},
         ),
         problems,
     )
 
 
-def built_images(
-    project: str, needed: frozenset[str], manifest_path: Path = ROOT / STAGED / "manifest.json"
-) -> tuple[ImageSources, list[Problem]]:
-    """Return the images `make images` has staged for the parts in `needed`."""
+def _built(project: str, needed: frozenset[str]) -> tuple[ImageSources, list[Problem]]:
     try:
-        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+        manifest = json.loads((ROOT / STAGED / "manifest.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return ImageSources(images={}, roles={}), [
+        return ImageSources(images={}, parts={}), [
             Problem(
-                setting="images",
+                setting="images.mode",
                 given="'built', but no build contexts are staged",
                 allowed="built, after the contexts were staged",
                 remedy="Run: make images",
             )
         ]
+    parts = tomllib.loads(_PARTS.read_text(encoding="utf-8"))
     names: list[str] = []
-    for role in sorted(needed):
-        name = _BUILT[role]
+    for part in sorted(needed):
+        name = parts[part]["image"]
         for candidate in (manifest[name]["base"], name):
             if candidate is not None and candidate not in names:
                 names.append(candidate)
@@ -158,8 +142,8 @@ def built_images(
                 )
                 for name in names
             },
-            roles={role: _BUILT[role] for role in needed},
-            commands=_BUILT_COMMANDS,
+            parts={part: parts[part]["image"] for part in needed},
+            commands={part: tuple(parts[part]["command"]) for part in needed if "command" in parts[part]},
         ),
         [],
     )

@@ -3,15 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import pulumi
-
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """One thing that must be changed before anything is created."""
 
     setting: str
-    """Path of the setting, e.g. `https_port` or `extra_names[2]`."""
+    """Path of the setting, e.g. `edge.https_port` or `edge.extra_names[2]`."""
     given: str
     """What was given, as the user wrote it; never a secret."""
     allowed: str
@@ -23,11 +21,8 @@ class Problem:
         return f"{self.setting}: {self.given}; allowed: {self.allowed}. {self.remedy}"
 
 
-class SettingsError(pulumi.RunError):
-    """All problems of a configuration, as one flat list.
-
-    Of the one kind whose message the engine shows without a traceback.
-    """
+class SettingsError(ValueError):
+    """All problems of a configuration, as one flat list."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)

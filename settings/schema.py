@@ -1,98 +1,189 @@
-"""The configuration schema, read from the `config:` block of Pulumi.yaml.
+"""What is made from the models: the `config:` block of Pulumi.yaml, a JSON Schema of stack files, and rows for pages."""
 
-The block is the one place that names a key, its type, its default and its description; the checks, the generated
-reference and Pulumi itself all read it there, so they cannot drift apart.
-"""
-
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, get_args
 
-import yaml
+from pydantic_core import PydanticUndefined
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+from settings.base import ENCRYPTED, Model, Path, dotted
+from settings.stack_file import PROJECT
+from settings.tree import Settings
+from settings.walk import is_mapping, is_secret, members, mode_of
 
-SECRETS: Final = frozenset({"transcription_api_key", "hf_token", "llm_api_key", "s3_secret_access_key"})
-"""Keys that must be encrypted in the stack file.
-
-Not declared as `secret: true` in Pulumi.yaml: the engine takes no default for such a key, which would make every one of
-them required.
-"""
-
-Value: TypeAlias = str | int | bool | list[object] | dict[str, object]
-"""A configuration value after conversion to its declared type."""
+SCHEMA_FILE: Final = "stack.schema.json"
+"""Where the JSON Schema of stack files lies in the checkout; the first line of each example names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Key:
-    """One declared configuration key."""
+class Row:
+    """One setting, for a page."""
 
-    name: str
+    path: str
+    """As `pulumi config set --path` takes it; in a mapping `<name>` stands for a name of the user's own."""
     type: str
-    """One of Pulumi's configuration types: string, integer, boolean, array, object."""
-    description: str
-    default: Value
     secret: bool
-
-    @property
-    def article(self) -> str:
-        """The type with its article, for messages: 'an integer'."""
-        return f"{'an' if self.type[0] in 'aeio' else 'a'} {self.type}"
-
-    def convert(self, raw: object) -> Value:
-        """Return `raw` as this key's type.
-
-        The engine hands every value over as text (objects and arrays as JSON) while a stack file holds YAML values, so
-        both forms are taken.
-
-        Raises: ValueError if `raw` is neither.
-        """
-        match self.type, raw:
-            case "string", str():
-                return raw
-            case "integer", int() if not isinstance(raw, bool):
-                return raw
-            case "integer", str():
-                return int(raw)
-            case "boolean", bool():
-                return raw
-            case "boolean", "true" | "false":
-                return raw == "true"
-            case "array", list():
-                return raw
-            case "object", dict():
-                return raw
-            case "array" | "object", str():
-                value = json.loads(raw)
-                if isinstance(value, list if self.type == "array" else dict):
-                    converted: Value = value
-                    return converted
-        raise ValueError(f"not {self.article}")
+    default: object
+    """None: there is none."""
+    required: bool
+    only_with: tuple[str, ...]
+    """Modes it belongs to; empty where it is always there."""
+    description: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Schema:
-    """The project's name and every key it declares."""
+def config_block() -> dict[str, dict[str, object]]:
+    """Return the `config:` block of Pulumi.yaml.
 
-    project: str
-    keys: Mapping[str, Key]
+    Each concern is an object there. What is in one is not the engine's to check, and a default keeps it from demanding
+    the key; it names the mode that is meant by leaving the key out, and nothing else.
+    """
+    block: dict[str, dict[str, object]] = {}
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        mode = mode_of(type(default)) if isinstance(default, Model) else None
+        block[name] = {
+            "type": "object",
+            "default": {"mode": mode} if mode else {key: {} for key in default} if isinstance(default, dict) else {},
+            "description": str(field.description),
+        }
+    return block
 
 
-@cache
-def schema(path: Path = ROOT / "Pulumi.yaml") -> Schema:
-    """Return the schema of the project file at `path`."""
-    project = yaml.safe_load(path.read_text(encoding="utf-8"))
-    keys = {
-        name: Key(
-            name=name,
-            type=declared["type"],
-            description=declared["description"],
-            default=declared["default"],
-            secret=name in SECRETS,
+def rows(concern: str) -> list[Row]:
+    """Return every setting of a concern; one that several modes share stands there once."""
+    field = Settings.model_fields[concern]
+    path: Path = (concern, "<name>") if is_mapping(field.annotation) else (concern,)
+    found: dict[str, Row] = {}
+    for row in _rows(members(field.annotation), path):
+        known = found.get(row.path)
+        if known is not None:
+            row = Row(**{**vars(row), "only_with": known.only_with + row.only_with})
+            if known.required != row.required or known.default != row.default:
+                row = Row(**{**vars(row), "default": known.default if known.default is not None else row.default})
+        found[row.path] = row
+    whole = {str(mode_of(member)) for member in members(field.annotation)}
+    return [
+        Row(**{**vars(row), "only_with": () if set(row.only_with) == whole else row.only_with})
+        for row in found.values()
+    ]
+
+
+def _rows(groups: tuple[type[Model], ...], path: Path) -> Iterator[Row]:
+    modes = tuple(str(mode_of(group)) for group in groups)
+    if len(groups) > 1:
+        yield Row(
+            path=dotted((*path, "mode")),
+            type=" or ".join(modes),
+            secret=False,
+            default=None,
+            required=True,
+            only_with=(),
+            description="; ".join(f"{mode}: {_sentence(group)}" for mode, group in zip(modes, groups, strict=True)),
         )
-        for name, declared in project["config"].items()
+    for group in groups:
+        mode = (str(mode_of(group)),) if len(groups) > 1 else ()
+        for name, field in group.model_fields.items():
+            if name == "mode":
+                continue
+            inner = members(field.annotation)
+            if inner:
+                yield from (Row(**{**vars(row), "only_with": mode}) for row in _rows(inner, (*path, name)))
+                continue
+            yield Row(
+                path=_path((*path, name)),
+                type=_type(field.annotation),
+                secret=is_secret(field),
+                default=None if field.default is PydanticUndefined else field.default,
+                required=field.is_required(),
+                only_with=mode,
+                description=str(field.description),
+            )
+
+
+def _path(path: Path) -> str:
+    return dotted(path).replace('["<name>"]', ".<name>")
+
+
+def _sentence(group: type[Model]) -> str:
+    text = str(group.__doc__).strip().rstrip(".")
+    return text[0].lower() + text[1:] if text[1:2].islower() else text
+
+
+def _type(annotation: Any) -> str:
+    inner = [one for one in get_args(annotation) if one is not type(None)]
+    if annotation is int or int in inner:
+        return "number"
+    if annotation is bool:
+        return "true or false"
+    if str(annotation).startswith("tuple"):
+        return "list"
+    if len(inner) == 1 and inner[0] is not Ellipsis and not isinstance(annotation, type):
+        return _type(getattr(inner[0], "__origin__", inner[0]))
+    return "text"
+
+
+def stack_schema() -> dict[str, object]:
+    """Return a JSON Schema of stack files: what the engine itself puts there, and every setting of this project.
+
+    An ordinary setting may be encrypted as well, a secret must be.
+    """
+    made = Settings.model_json_schema(ref_template="#/$defs/{model}")
+    definitions: dict[str, Any] = {name: _with_ciphertexts(schema) for name, schema in made.pop("$defs").items()}
+    definitions["Encrypted"] = dict(ENCRYPTED)
+    settings: Mapping[str, Any] = made["properties"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Stack file of the self-hosted Reflector",
+        "type": "object",
+        "properties": {
+            "config": {
+                "type": "object",
+                "properties": {f"{PROJECT}:{name}": _concern(schema) for name, schema in settings.items()},
+                # Other namespaces are the engine's and the providers'; without one, a key is the project's own.
+                "patternProperties": {f"^(?!{PROJECT}:)[^:]+:": {}},
+                "additionalProperties": False,
+            },
+            "environment": {},
+            "secretsprovider": {"type": "string"},
+            "encryptedkey": {"type": "string"},
+            "encryptionsalt": {"type": "string"},
+        },
+        "additionalProperties": False,
+        "$defs": definitions,
     }
-    return Schema(project=project["name"], keys=keys)
+
+
+_CIPHERTEXT: Final = {"$ref": "#/$defs/Encrypted"}
+
+
+def _concern(schema: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in schema.items() if key not in ("default", "title")}
+    return {**kept, "additionalProperties": False} if "patternProperties" in kept else kept
+
+
+def _with_ciphertexts(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a group whose ordinary settings may be ciphertexts too, with each mode spelt out."""
+    result = {key: value for key, value in schema.items() if key != "title"}
+    properties: dict[str, Any] = {}
+    for name, field in schema.get("properties", {}).items():
+        field = {key: value for key, value in field.items() if key != "title"}
+        if name == "mode":
+            field.pop("default", None)
+            properties[name] = field
+            continue
+        if isinstance(field.get("default"), dict):
+            del field["default"]
+        description = {key: field.pop(key) for key in ("description", "default") if key in field}
+        if description.get("default", ...) is None:
+            del description["default"]
+        choices = [choice for choice in field.pop("anyOf", [field]) if choice != {"type": "null"}]
+        if any(choice == ENCRYPTED for choice in choices):
+            choices = [_CIPHERTEXT]
+        elif not any("$ref" in choice for choice in choices):
+            choices.append(_CIPHERTEXT)
+        properties[name] = {**description, **(choices[0] if len(choices) == 1 else {"anyOf": choices})}
+    if properties:
+        result["properties"] = properties
+        if "mode" in properties:
+            result["required"] = ["mode", *(name for name in schema.get("required", ()) if name != "mode")]
+    return result

@@ -1,14 +1,20 @@
-"""What single values may be: pure checks that return the normal form or raise ValueError saying what is allowed."""
+"""What single values may be: types whose checks return the normal form, or raise ValueError saying what is allowed."""
 
 import ipaddress
 import re
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Callable
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, WithJsonSchema
 
 from rendering.reference import is_model_name, is_pinned
 
 HOST_NAME_MAX_LENGTH: Final = 253  # RFC 1035 §2.3.4, without the trailing dot
+MEMORY_FLOOR_MIB: Final = 64  # below this the services are killed while they start
+LONGEST_VALIDITY_HOURS: Final = (
+    825 * 24
+)  # what Apple's systems accept of a private authority (support.apple.com/103769)
 # RFC 1123 §2.1; no underscore (RFC 9525). Without ASCII, Python takes the letter ſ for an s.
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.IGNORECASE | re.ASCII)
 _GPUS: Final = re.compile(r"all|device=[\w-]+(?:,[\w-]+)*")
@@ -26,16 +32,6 @@ def host_name(text: str) -> str:
     return name
 
 
-def public_name(taken: Collection[str], text: str) -> str:
-    """Return `text` in lower case if it is a DNS host name that is not among those `taken` inside the stack."""
-    name = host_name(text)
-    if name in taken:
-        raise ValueError(
-            f"a host name other than {', '.join(taken)}: inside the stack those have a meaning of their own"
-        )
-    return name
-
-
 def ip_address(text: str) -> str:
     """Return `text` in normal form if it is an IPv4 or IPv6 address."""
     allowed = "an IPv4 address, or an IPv6 address without a zone"
@@ -48,14 +44,14 @@ def ip_address(text: str) -> str:
     return address
 
 
-def subject_alternative_name(text: str) -> tuple[str, str]:
-    """Return ("DNS", name) or ("IP", address) from the form `DNS:name` or `IP:address`."""
+def subject_alternative_name(text: str) -> str:
+    """Return `text` in normal form if it is `DNS:<name>` or `IP:<address>`."""
     kind, _, value = text.partition(":")
     try:
         if kind == "DNS":
-            return kind, host_name(value)
+            return f"DNS:{host_name(value)}"
         if kind == "IP":
-            return kind, ip_address(value)
+            return f"IP:{ip_address(value)}"
     except ValueError as error:
         raise ValueError(f"{kind}:<value> with {error}") from None
     raise ValueError("DNS:<host name> or IP:<address>")
@@ -68,14 +64,29 @@ def port(number: int) -> int:
     return number
 
 
-def at_least(least: int, unit: str, number: int) -> int:
-    """Return `number` if it is `least` or more."""
-    if number < least:
-        raise ValueError(f"{least} {unit} or more")
-    return number
+def at_least(least: int, unit: str) -> Callable[[int], int]:
+    """Return a check that takes numbers from `least` on."""
+
+    def check(number: int) -> int:
+        if number < least:
+            raise ValueError(f"{least} {unit} or more")
+        return number
+
+    return check
 
 
-def docker_host(text: str) -> str:
+def between(least: int, most: int, unit: str) -> Callable[[int], int]:
+    """Return a check that takes numbers from `least` to `most`."""
+
+    def check(number: int) -> int:
+        if not least <= number <= most:
+            raise ValueError(f"{least} to {most} {unit}")
+        return number
+
+    return check
+
+
+def docker_address(text: str) -> str:
     """Return `text` if it names a Docker daemon by a scheme both the provider and the docker command understand."""
     allowed = "unix:///<path>, ssh://<user>@<host>[:<port>] or tcp://<host>:<port>"
     try:
@@ -143,8 +154,50 @@ def email(text: str) -> str:
     return text
 
 
-def one_of(allowed: tuple[str, ...], text: str) -> str:
-    """Return `text` if it is one of `allowed`."""
-    if text not in allowed:
-        raise ValueError(" or ".join([", ".join(allowed[:-1]), allowed[-1]] if len(allowed) > 1 else allowed))
+def word(text: str) -> str:
+    """Return `text` if it is one word."""
+    if not text or text.split() != [text]:
+        raise ValueError("one word without spaces")
     return text
+
+
+def folder(text: str) -> str:
+    """Return `text` if it can name a folder."""
+    if not text.strip():
+        raise ValueError("the path of a folder")
+    return text
+
+
+def _text(check: Callable[[str], str], **schema: Any) -> Any:
+    return WithJsonSchema({"type": "string", **schema}), AfterValidator(check)
+
+
+def _number(check: Callable[[int], int], **schema: Any) -> Any:
+    return WithJsonSchema({"type": "integer", **schema}), AfterValidator(check)
+
+
+# A schema says what an editor can check while somebody types; the checks themselves are stricter.
+HostName = Annotated[str, *_text(host_name, maxLength=HOST_NAME_MAX_LENGTH, pattern=r"^[A-Za-z0-9.-]+$")]
+IpAddress = Annotated[str, *_text(ip_address, pattern=r"^[0-9A-Fa-f.:]+$")]
+SubjectAlternativeName = Annotated[
+    str, *_text(subject_alternative_name, pattern=r"^(DNS:[A-Za-z0-9.-]+|IP:[0-9A-Fa-f.:]+)$")
+]
+DockerAddress = Annotated[str, *_text(docker_address, pattern=r"^(unix|ssh|tcp)://.+$")]
+Folder = Annotated[str, *_text(folder, minLength=1)]
+HttpUrl = Annotated[str, *_text(http_url, pattern=r"^https?://.+$")]
+ImageReference = Annotated[str, *_text(image_reference, pattern=r"[:@]")]
+Gpus = Annotated[str, *_text(gpus, pattern=f"^({_GPUS.pattern})$")]
+ModelName = Annotated[str, *_text(model_name, pattern=r"^[^\s-]\S*$")]
+Bucket = Annotated[str, *_text(bucket, minLength=3, maxLength=63, pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$")]
+Email = Annotated[str, *_text(email, pattern=r"^[^@\s]+@[^@\s]+$")]
+Word = Annotated[str, *_text(word, pattern=r"^\S+$")]
+Port = Annotated[int, *_number(port, minimum=1, maximum=65535)]
+MemoryMib = Annotated[int, *_number(at_least(MEMORY_FLOOR_MIB, "MiB"), minimum=MEMORY_FLOOR_MIB)]
+Gibibytes = Annotated[int, *_number(at_least(1, "GiB"), minimum=1)]
+Tokens = Annotated[int, *_number(at_least(1024, "tokens"), minimum=1024)]
+Seconds = Annotated[int, *_number(at_least(1, "second"), minimum=1)]
+StartupLimit = Annotated[int, *_number(at_least(10, "seconds"), minimum=10)]
+ValidityHours = Annotated[
+    int, *_number(between(24, LONGEST_VALIDITY_HOURS, "hours"), minimum=24, maximum=LONGEST_VALIDITY_HOURS)
+]
+RenewalHours = Annotated[int, *_number(at_least(1, "hour"), minimum=1)]

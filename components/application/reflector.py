@@ -1,0 +1,262 @@
+"""Reflector itself: the server, its workers, and the web frontend."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pulumi
+
+from components.base.handles import (
+    Cache,
+    CertificateHandle,
+    Database,
+    DockerHost,
+    Environment,
+    IdentityProvider,
+    Image,
+    LanguageModel,
+    ObjectStore,
+    Route,
+    Service,
+    Site,
+    SpeechServices,
+    TrustBundle,
+    WorkflowEngine,
+)
+from components.base.secret import token
+from components.base.service import File, HealthCheck, ServiceArgs, service
+from components.base.trust import NODE_ENVIRONMENT, PYTHON_ENVIRONMENT, trust_file
+from components.base.volume import volume
+from rendering import environment, startup
+from rendering.caddyfile import PAGES
+
+WEB_UID: Final = 1001
+"""nextjs in upstream's frontend image."""
+
+_SERVER_HEALTH: Final = HealthCheck(
+    test=("CMD", "curl", "-fsS", "-m", "5", "-o", "/dev/null", f"http://127.0.0.1:{environment.SERVER_PORT}/health"),
+    timeout_seconds=6,
+    # It migrates the database before it listens.
+    start_period_seconds=300,
+)
+_WORKER_HEALTH: Final = HealthCheck(
+    # Through the broker and back; -A would import all of Reflector for each check.
+    test=("CMD-SHELL", '/app/.venv/bin/celery -b "$CELERY_BROKER_URL" inspect ping -d "celery@$HOSTNAME" -t 10'),
+    interval_factor=3,
+    timeout_seconds=30,
+    retries=3,
+    start_period_seconds=180,
+)
+_BEAT_HEALTH: Final = HealthCheck(
+    # Celery's scheduler writes its schedule at start and every five minutes; three times that is silence.
+    test=("CMD-SHELL", "find /app -maxdepth 1 -name 'celerybeat-schedule*' -mmin -15 | grep -q ."),
+    start_period_seconds=180,
+)
+_HATCHET_WORKER_HEALTH: Final = HealthCheck(
+    # The SDK's own: healthy only while it is connected to Hatchet.
+    test=(
+        "CMD", "curl", "-fsS", "-m", "5", "-o", "/dev/null", f"http://127.0.0.1:{environment.WORKER_HEALTH_PORT}/health",
+    ),
+    timeout_seconds=6,
+    start_period_seconds=180,
+)  # fmt: skip
+_WEB_HEALTH: Final = HealthCheck(
+    # busybox's wget is all the image has; Debian's crashes on -T, and Docker has a time-out of its own.
+    test=("CMD", "wget", "-q", "-O", "/dev/null", f"http://127.0.0.1:{environment.WEB_PORT}/api/health"),
+    timeout_seconds=6,
+    start_period_seconds=60,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryMib:
+    """Memory limits in MiB."""
+
+    server: int
+    worker: int
+    beat: int
+    hatchet_worker_llm: int
+    web: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReflectorArgs:
+    """Reflector."""
+
+    host: DockerHost
+    backend: Image
+    frontend: Image
+    memory_mib: MemoryMib
+    url: str
+    """Public base URL, without a trailing slash."""
+    names: Sequence[str]
+    """DNS names and addresses it is served at, the canonical one first."""
+    certificate: CertificateHandle
+    trust: TrustBundle
+    database: Database
+    cache: Cache
+    identity: IdentityProvider
+    object_store: ObjectStore
+    speech: SpeechServices
+    language_model: LanguageModel | None
+    workflow: WorkflowEngine
+    service_prefix: str = ""
+    """Before the names of its services and volumes; a second Reflector on a host needs one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Role:
+    """A backend role, each a container of the same image."""
+
+    name: str
+    health: HealthCheck
+    stop_grace_seconds: int
+    keeps_files: bool = True
+    """Whether it works on the uploads and derived files the roles share."""
+    runs_models: bool = True
+    """Whether it runs speech models when they are in-process."""
+
+    def memory_mib(self, limits: MemoryMib) -> int:
+        """Return its limit."""
+        return int(getattr(limits, self.name.replace("-", "_")))
+
+
+_SERVER: Final = _Role(name="server", health=_SERVER_HEALTH, stop_grace_seconds=30)
+_WORKERS: Final = (
+    # Two minutes to finish what they are at. Hatchet gives what is left to the next worker; Celery forgets it.
+    _Role(name="worker", health=_WORKER_HEALTH, stop_grace_seconds=120),
+    _Role(name="hatchet-worker-llm", health=_HATCHET_WORKER_HEALTH, stop_grace_seconds=120),
+    _Role(name="beat", health=_BEAT_HEALTH, stop_grace_seconds=30, keeps_files=False, runs_models=False),
+)
+
+
+class Reflector(pulumi.ComponentResource):
+    """Reflector's server, workers and web frontend.
+
+    The server migrates the database before it is healthy, and everything else waits for that. Creates: secrets and a
+    volume, protected. Does not: publish a port.
+    """
+
+    site: Site
+    """What the edge serves of it, ready once all of the application works."""
+    services: Sequence[Service]
+    """What runs of it."""
+
+    def __init__(self, name: str, args: ReflectorArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("reflector:reflector:Reflector", name, {}, opts)
+        backend = _backend_environment(args, token(f"{name}-secret-key", self))
+        prefix = args.service_prefix
+        volumes = {"/app/data": volume(f"{name}-data", args.host, f"{prefix}reflector", self)}
+        models = {}
+        if not args.speech.url:
+            # Upstream keeps none, and fetches the models again with every new container.
+            models = {"/root/.cache": volume(f"{name}-models", args.host, f"{prefix}reflector-models", self)}
+
+        def run(role: _Role, extra: Environment, after: Sequence[pulumi.Resource]) -> Service:
+            return service(
+                f"{name}-{role.name}",
+                ServiceArgs(
+                    host=args.host,
+                    service=f"{prefix}{role.name}",
+                    image=args.backend.id,
+                    memory_mib=role.memory_mib(args.memory_mib),
+                    port=environment.SERVER_PORT if role is _SERVER else None,
+                    environment=environment.merged(backend, {"ENTRYPOINT": role.name}, extra),
+                    files=[
+                        trust_file(args.trust),
+                        File(path=startup.RUNSERVER_FILE, content=startup.runserver(), mode="0555"),
+                    ],
+                    volumes={**(volumes if role.keeps_files else {}), **(models if role.runs_models else {})},
+                    networks={"application": (), args.cache.network: (), args.database.network: ()},
+                    health=role.health,
+                    # The entrypoint merges the trust bundle into the system store, and beat writes beside its code.
+                    read_only=False,
+                    stop_grace_seconds=role.stop_grace_seconds,
+                    depends_on=after,
+                ),
+                self,
+            )
+
+        server = run(
+            _SERVER,
+            args.identity.server,
+            [
+                args.database.ready,
+                args.cache.ready,
+                *args.identity.ready,
+                *args.object_store.ready,
+                *args.speech.ready,
+                *(args.language_model.ready if args.language_model else ()),
+                args.workflow.ready,
+            ],
+        )
+        workers = [run(role, {}, [server.ready]) for role in _WORKERS]
+        web = service(
+            f"{name}-web",
+            ServiceArgs(
+                host=args.host,
+                service=f"{prefix}web",
+                image=args.frontend.id,
+                memory_mib=args.memory_mib.web,
+                port=environment.WEB_PORT,
+                command=args.frontend.command,
+                environment=environment.merged(
+                    environment.web(
+                        url=args.url,
+                        server_url=server.url(environment.SERVER_PORT),
+                        kv_url=args.cache.url(),
+                        nextauth_secret=token(f"{name}-nextauth-secret", self),
+                    ),
+                    args.identity.web,
+                    NODE_ENVIRONMENT,
+                ),
+                files=[trust_file(args.trust)],
+                networks={"application": (), args.cache.network: ()},
+                health=_WEB_HEALTH,
+                user=f"{WEB_UID}:{WEB_UID}",
+                read_only=False,
+                depends_on=[server.ready],
+            ),
+            self,
+        )
+        self.services = [server, *workers, web]
+        self.site = Site(
+            names=args.names,
+            certificate=args.certificate,
+            routes=[
+                Route(paths=("/v1/*", "/health"), upstream=server.url(environment.SERVER_PORT)),
+                Route(upstream=web.url(environment.WEB_PORT)),
+            ],
+            policy=PAGES,
+            ready=[one.ready for one in self.services],
+        )
+        self.register_outputs({})
+
+
+def _backend_environment(args: ReflectorArgs, secret_key: pulumi.Output[str]) -> Environment:
+    store, speech = args.object_store, args.speech
+    parts: list[Environment] = [
+        environment.backend(
+            url=args.url,
+            database_url=args.database.url("postgresql+asyncpg"),
+            redis_host=args.cache.host,
+            redis_port=args.cache.port,
+            broker_url=args.cache.url(1),
+            secret_key=secret_key,
+        ),
+        args.identity.backend,
+        environment.storage(
+            endpoint=store.public_endpoint,
+            region=store.region,
+            bucket=store.bucket,
+            access_key_id=store.access_key_id,
+            secret_access_key=store.secret_access_key,
+        ),
+        environment.speech(speech.url, speech.api_key, speech.whisper_model, speech.hf_token),
+        environment.workflow(args.workflow.server_url, args.workflow.host_port, args.workflow.token),
+        PYTHON_ENVIRONMENT,
+    ]
+    if args.language_model is not None:
+        model = args.language_model
+        parts.append(environment.language_model(model.url, model.model, model.api_key, model.context_tokens))
+    return environment.merged(*parts)

@@ -1,0 +1,295 @@
+"""What rooms hand to each other: small typed values, named for what they are; who made it does not show.
+
+A field `ready` is what has to be there before the thing can be used. Consumers put it into `depends_on`; the values alone
+are known earlier than the thing works.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pulumi
+import pulumi_docker as docker
+
+from components.base.daemon import Daemon
+from rendering.caddyfile import Policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class DockerHost:
+    """A Docker host with its networks, ready to run containers."""
+
+    provider: docker.Provider
+    """What every resource on this host is made by."""
+    prefix: str
+    """What every name on the host starts with: `<project>-<stack>`."""
+    deployment: pulumi.Output[str]
+    """What tells it apart from another state's stack of the same name: 16 hex digits."""
+    daemon: Daemon
+    networks: Mapping[str, docker.Network]
+    """By role, see `hosts.NETWORKS`."""
+    internal_networks: frozenset[str]
+    """The roles without a route out."""
+    hooks: pulumi.ResourceHookBinding
+    """What every container made there is guarded by."""
+    health_interval_seconds: int
+    start_interval_seconds: int | None
+    """Between two checks while a service starts; None: as ever."""
+    startup_limit_seconds: int
+    """The longest any service may take until its failed health checks count."""
+
+    def container_name(self, service: str) -> str:
+        """Return the name of the container of `service`."""
+        return f"{self.prefix}-{service}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """An image on the host, and how it is made to play a part."""
+
+    id: pulumi.Input[str]
+    """`sha256:…`, a digest or an exact tag."""
+    command: Sequence[str] = ()
+    """Arguments that make it play the part; empty where its own command is right."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A running container."""
+
+    name: str
+    """In the stack."""
+    address: str
+    """Host name others on its networks reach it by."""
+    host: DockerHost
+    container: docker.Container
+    health_test: str
+    """The command that finds out whether it works."""
+    port: int | None
+    """What it answers on first of all; None: it only calls others."""
+
+    def url(self, port: int, scheme: str = "http") -> str:
+        """Return the URL it is reached at inside the stack."""
+        return f"{scheme}://{self.address}:{port}"
+
+    @property
+    def ready(self) -> pulumi.Resource:
+        """Made once it is healthy."""
+        return self.container
+
+    @property
+    def described(self) -> Mapping[str, pulumi.Input[str]]:
+        """What the stack's outputs tell of it."""
+        return {
+            "container": self.host.container_name(self.name),
+            "image": self.container.image,
+            "address": f"{self.address}:{self.port}" if self.port else "",
+            "health": self.health_test,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertificateHandle:
+    """A leaf with its key."""
+
+    name: str
+    """Under which it is known, and delivered."""
+    common_name: str
+    """Of the leaf's subject."""
+    names: Sequence[str]
+    """Its alternative names, each DNS:<name> or IP:<address>."""
+    certificate_pem: pulumi.Output[str]
+    """Leaf first, then what a client needs to reach a root it trusts."""
+    private_key_pem: pulumi.Output[str] = field(repr=False)
+    """Secret."""
+    expires: pulumi.Output[str]
+    """RFC 3339 time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signed:
+    """A certificate as it was just signed."""
+
+    certificate_pem: pulumi.Output[str]
+    expires: pulumi.Output[str]
+
+
+class Issuer(Protocol):
+    """Signs certificates; its key never leaves it."""
+
+    @property
+    def common_name(self) -> str:
+        """Subject of the root."""
+
+    @property
+    def certificate_pem(self) -> pulumi.Output[str]:
+        """The root, PEM."""
+
+    @property
+    def expires(self) -> pulumi.Output[str]:
+        """RFC 3339 time of the root's end."""
+
+    def sign(
+        self,
+        name: str,
+        *,
+        request_pem: pulumi.Input[str],
+        uses: Sequence[str],
+        validity_hours: int,
+        renewal_hours: int,
+        opts: pulumi.ResourceOptions,
+    ) -> Signed:
+        """Return what a certificate request becomes: a leaf for `uses`, renewed on a plain `up` near its end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrustBundle:
+    """The roots our own processes trust besides the public ones."""
+
+    pem: pulumi.Output[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """One consumer's database and role; URLs are made from these fields."""
+
+    host: str
+    port: int
+    name: str
+    user: str
+    password: pulumi.Output[str] = field(repr=False)
+    """Secret; letters and digits only."""
+    network: str
+    """Role of the network it is on."""
+    ready: pulumi.Resource
+
+    def url(self, scheme: str = "postgresql", **query: str) -> pulumi.Output[str]:
+        """Return `scheme://user:password@host:port/name?query`, secret."""
+        parameters = "&".join(f"{key}={value}" for key, value in query.items())
+        return pulumi.Output.format(
+            "{0}://{1}:{2}@{3}:{4}/{5}{6}",
+            scheme, self.user, self.password, self.host, self.port, self.name, f"?{parameters}" if parameters else "",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cache:
+    """Redis; it has no password because Reflector cannot use one: the network is its fence."""
+
+    host: str
+    port: int
+    network: str
+    """Role of the network it is on."""
+    ready: pulumi.Resource
+
+    def url(self, database: int | None = None) -> str:
+        """Return the redis URL, of one numbered database or of the default one."""
+        return f"redis://{self.host}:{self.port}" + ("" if database is None else f"/{database}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """Where the requests for some paths go."""
+
+    paths: Sequence[str] = ()
+    """As Caddy matches them, such as `/v1/*`; empty: all that is left."""
+    upstream: str
+    """URL inside the stack."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Something the edge serves under names of its own."""
+
+    names: Sequence[str]
+    """DNS names and addresses, the canonical name first."""
+    certificate: CertificateHandle
+    """Shown to whoever asks for one of the names."""
+    routes: Sequence[Route]
+    """The first that matches takes a request."""
+    policy: Policy = Policy()
+    """What the edge adds to answers."""
+    network: str = "application"
+    """Role of the network its upstreams are on."""
+    ready: Sequence[pulumi.Resource] = ()
+    """What has to work before it is served."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectStore:
+    """A bucket with a key for it."""
+
+    public_endpoint: str
+    """URL that works inside and outside, the one presigned URLs carry; empty means AWS."""
+    region: pulumi.Input[str]
+    bucket: pulumi.Input[str]
+    access_key_id: pulumi.Input[str]
+    secret_access_key: pulumi.Input[str] = field(repr=False)
+    """Secret."""
+    ready: Sequence[pulumi.Resource] = ()
+    sites: Sequence[Site] = ()
+    """What of it the edge has to serve."""
+    services: Sequence[Service] = ()
+    """What of it runs here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModel:
+    """An OpenAI-compatible endpoint and the model to ask for."""
+
+    url: str
+    """Including /v1."""
+    model: str
+    api_key: pulumi.Input[str] = field(repr=False)
+    context_tokens: int
+    ready: Sequence[pulumi.Resource] = ()
+    services: Sequence[Service] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechServices:
+    """The speech service, or none where the models run inside the backend."""
+
+    url: str
+    """Empty: in-process."""
+    api_key: pulumi.Input[str] | None = field(default=None, repr=False)
+    whisper_model: str = ""
+    """Only in-process."""
+    hf_token: pulumi.Input[str] | None = field(default=None, repr=False)
+    ready: Sequence[pulumi.Resource] = ()
+    services: Sequence[Service] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkflowEngine:
+    """Hatchet, with a token for its workers."""
+
+    server_url: str
+    host_port: str
+    token: pulumi.Output[str] = field(repr=False)
+    """Secret."""
+    ready: pulumi.Resource
+    services: Sequence[Service] = ()
+
+
+Environment = Mapping[str, pulumi.Input[str]]
+"""Variables of a container."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityProvider:
+    """Who says who somebody is. Each way of signing in knows what Reflector's processes must be told of it."""
+
+    backend: Environment = field(repr=False)
+    """For every backend role."""
+    server: Environment = field(repr=False)
+    """For the server besides."""
+    web: Environment = field(repr=False)
+    """For the web frontend."""
+    admin_email: str | None = None
+    """Login name of the administrator; None where there is none."""
+    admin_password: pulumi.Output[str] | None = field(default=None, repr=False)
+    """Secret."""
+    ready: Sequence[pulumi.Resource] = ()
+    sites: Sequence[Site] = ()
+    services: Sequence[Service] = ()

@@ -1,0 +1,51 @@
+"""Ordinary settings that somebody encrypted stay secret to the end.
+
+A secret setting has a type of its own and is wrapped where it is used. Any other setting may be encrypted in the stack
+file too (`pulumi config set --secret`), although the program has to look at it: to check it, or to decide what to make.
+What such a value got into is therefore recognised by the value itself, as late as can be: on every input of every resource
+and on every output of the stack.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+from settings import Secret
+
+
+def revealed(secret: Secret | None) -> pulumi.Output[str] | None:
+    """Return the value of a secret setting as a secret output; None where it is not set."""
+    return None if secret is None else pulumi.Output.secret(secret.value or "")
+
+
+def keep_secret(encrypted: frozenset[str]) -> None:
+    """Make every input of every resource from here on secret that holds one of the values `encrypted`."""
+    if not encrypted:
+        return
+
+    def seal(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
+        props = {name: sealed(value, encrypted) for name, value in (args.props or {}).items()}
+        return pulumi.ResourceTransformationResult(props, args.opts)
+
+    pulumi.runtime.register_stack_transformation(seal)
+
+
+def sealed(value: Any, encrypted: frozenset[str]) -> Any:
+    """Return `value` as it is, or as a secret output if it holds one of the values `encrypted`."""
+    if value is None or not encrypted:
+        return value
+    return pulumi.Output.from_input(value).apply(
+        lambda known: pulumi.Output.secret(known) if mentions(known, encrypted) else known
+    )
+
+
+def mentions(value: object, encrypted: frozenset[str]) -> bool:
+    """Return whether one of the values stands in `value`, at any depth."""
+    if isinstance(value, str):
+        return any(one in value for one in encrypted)
+    if isinstance(value, Mapping):
+        return any(mentions(item, encrypted) for item in value.values())
+    if isinstance(value, list | tuple):
+        return any(mentions(item, encrypted) for item in value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and f"{value:g}" in encrypted

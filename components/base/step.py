@@ -1,0 +1,77 @@
+"""A command inside a running container, as a resource: what a service needs done that no provider can do.
+
+A step must be idempotent. It runs again when its script, its input or its container changes, as an update in place, so
+that nothing which uses its result is replaced before the result is known to differ.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pulumi
+import pulumi_command as command
+
+from components.base.handles import Environment, Service
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepArgs:
+    """One step."""
+
+    service: Service
+    """Runs in its container, through `docker exec`."""
+    script: str
+    """Secrets never stand in it: they come through `stdin` or `environment`."""
+    inside: bool = True
+    """True: a shell script, run by the container's own sh. False: a Python program, run beside the engine, that calls
+    `docker exec -i $CONTAINER …` itself; for images without a shell."""
+    stdin: pulumi.Input[str] | None = field(default=None, repr=False)
+    environment: Environment = field(default_factory=dict, repr=False)
+    """For a script inside the container too: passed on by name, so no value shows in a process list."""
+    show_progress: bool = False
+    """Whether its output is shown while it runs; never for a step that prints a secret."""
+    secret_output: bool = False
+    triggers: Sequence[pulumi.Input[str]] = ()
+    """A change replaces the step, as if it had never run."""
+    depends_on: Sequence[pulumi.Resource] = ()
+
+    def __post_init__(self) -> None:
+        if self.show_progress and self.secret_output:
+            raise ValueError("a step whose output is secret must not show it")
+
+
+def step(name: str, args: StepArgs, parent: pulumi.Resource) -> command.local.Command:
+    """Run a step."""
+    host = args.service.host
+    container = host.container_name(args.service.name)
+    interpreter = ["python3", "-c"]
+    if args.inside:
+        passed_on = [f"--env={variable}" for variable in (*sorted(args.environment), "PULUMI_COMMAND_STDOUT")]
+        interpreter = ["docker", "exec", "--interactive", *passed_on, container, "sh", "-c"]
+    logging = command.local.Logging.STDERR
+    if args.show_progress:
+        logging = command.local.Logging.STDOUT_AND_STDERR
+    if args.secret_output:
+        logging = command.local.Logging.NONE
+    return command.local.Command(
+        name,
+        command.local.CommandArgs(
+            create=args.script,
+            update=args.script,
+            interpreter=interpreter,
+            stdin=args.stdin,
+            environment={
+                **host.daemon.environment,
+                **args.environment,
+                "CONTAINER": container,
+                # Not read by any script: a new container makes the step run again.
+                "CONTAINER_ID": args.service.container.id,
+            },
+            logging=logging,
+            triggers=list(args.triggers) or None,
+        ),
+        opts=pulumi.ResourceOptions(
+            parent=parent,
+            depends_on=list(args.depends_on),
+            additional_secret_outputs=["stdout", "stderr"] if args.secret_output else None,
+        ),
+    )

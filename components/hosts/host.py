@@ -1,0 +1,201 @@
+"""A Docker host: its networks, and the guards around everything made on it."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pulumi
+import pulumi_docker as docker
+import pulumi_random as random
+
+from components.base.daemon import Daemon
+from components.base.handles import DockerHost
+from components.base.ownership import LABEL_DEPLOYMENT, LABEL_STACK, Owner
+
+_LAST_LOG_LINES: Final = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkRole:
+    """What a network is for."""
+
+    internal: bool
+    """No route out, and nothing can be published from it."""
+
+
+NETWORKS: Final[Mapping[str, NetworkRole]] = {
+    # The edge and the application, with a route out: models, webhooks, and a certificate authority are out there.
+    "application": NetworkRole(internal=False),
+    # One for each data service, so that whoever joins to reach one of them reaches that one only.
+    "database": NetworkRole(internal=True),
+    "cache": NetworkRole(internal=True),
+    "storage": NetworkRole(internal=True),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostArgs:
+    """A Docker host."""
+
+    prefix: str
+    """What every name on the host starts with: `<project>-<stack>`."""
+    provider: docker.Provider
+    daemon: Daemon
+    networks: frozenset[str]
+    """The roles of NETWORKS this stack has a use for."""
+    health_interval_seconds: int
+    start_interval_seconds: int | None = None
+    startup_limit_seconds: int
+
+    def __post_init__(self) -> None:
+        unknown = self.networks - NETWORKS.keys()
+        if unknown:
+            raise ValueError(f"networks: {sorted(unknown)} not among {sorted(NETWORKS)}")
+
+
+class Host(pulumi.ComponentResource):
+    """A Docker host's networks; hands over what is needed to run containers there.
+
+    Does not: install Docker, open firewalls.
+    """
+
+    handle: DockerHost
+    """What components take to run containers on this host."""
+
+    def __init__(self, name: str, args: HostArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("reflector:host:Host", name, {}, opts)
+        deployment = random.RandomId(
+            f"{name}-deployment",
+            random.RandomIdArgs(byte_length=8),
+            # Lost, everything on the host would count as somebody else's.
+            opts=pulumi.ResourceOptions(parent=self, protect=True),
+        ).hex
+        guard = pulumi.ResourceHookBinding(before_create=[_left_over_networks(name, args)])
+        networks = {
+            role: docker.Network(
+                f"{name}-{role}",
+                docker.NetworkArgs(
+                    name=f"{args.prefix}-{role}",
+                    driver="bridge",
+                    internal=NETWORKS[role].internal,
+                    labels=[
+                        docker.NetworkLabelArgs(label=LABEL_DEPLOYMENT, value=deployment),
+                        docker.NetworkLabelArgs(label=LABEL_STACK, value=args.prefix),
+                    ],
+                ),
+                opts=pulumi.ResourceOptions(parent=self, provider=args.provider, hooks=guard),
+            )
+            for role in sorted(args.networks)
+        }
+        self.handle = DockerHost(
+            provider=args.provider,
+            prefix=args.prefix,
+            deployment=deployment,
+            daemon=args.daemon,
+            networks=networks,
+            internal_networks=frozenset(role for role in networks if NETWORKS[role].internal),
+            hooks=pulumi.ResourceHookBinding(
+                before_create=[_left_over_containers(name, args)],
+                on_error=[_last_words(name, args)],
+            ),
+            health_interval_seconds=args.health_interval_seconds,
+            start_interval_seconds=args.start_interval_seconds,
+            startup_limit_seconds=args.startup_limit_seconds,
+        )
+        self.register_outputs({})
+
+
+def _left_over_containers(name: str, args: HostArgs) -> pulumi.ResourceHook:
+    """Clear the way for a container whose name is taken.
+
+    The engine is about to create it, so its state knows of none: one that carries our labels is what an interrupted run
+    left behind, and holds nothing that is not in a volume. Any other is somebody else's and is not touched.
+    """
+
+    async def clear(hook: pulumi.ResourceHookArgs) -> None:
+        made = Made.of(hook)
+        await asyncio.to_thread(remove_left_over_container, args.daemon, made.name, made.owner)
+
+    return pulumi.ResourceHook(f"{name}-left-over-containers", clear)
+
+
+def _left_over_networks(name: str, args: HostArgs) -> pulumi.ResourceHook:
+    """Clear the way for a network: Docker would make a second one of the same name without a word."""
+
+    async def clear(hook: pulumi.ResourceHookArgs) -> None:
+        made = Made.of(hook)
+        await asyncio.to_thread(remove_left_over_networks, args.daemon, made.name, made.owner)
+
+    return pulumi.ResourceHook(f"{name}-left-over-networks", clear)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What the engine is about to make."""
+
+    name: str
+    owner: Owner
+
+    @classmethod
+    def of(cls, hook: pulumi.ResourceHookArgs) -> "Made":
+        """Return what a hook is told of it."""
+        inputs: Mapping[str, Any] = hook.new_inputs or {}
+        labels = {str(label["label"]): str(label["value"]) for label in inputs["labels"]}
+        return cls(name=str(inputs["name"]), owner=Owner.of(labels))
+
+
+def remove_left_over_container(daemon: Daemon, name: str, owner: Owner) -> None:
+    """Remove the container called `name` if an interrupted run of `owner` left it.
+
+    Raises: RuntimeError if it belongs to somebody else.
+    """
+    found = daemon.container(name)
+    if found is None:
+        return
+    _must_belong(daemon, f"container {name} (image {found['Config']['Image']})", found["Config"]["Labels"], owner)
+    grace_seconds = found["Config"].get("StopTimeout") or 30
+    daemon.run("stop", "--time", str(grace_seconds), name, timeout_seconds=grace_seconds + 60)
+    daemon.run("rm", "--force", name)
+
+
+def remove_left_over_networks(daemon: Daemon, name: str, owner: Owner) -> None:
+    """Remove networks called `name` that an interrupted run of `owner` left.
+
+    Raises: RuntimeError if one belongs to somebody else.
+    """
+    for network in daemon.networks(name):
+        _must_belong(daemon, f"network {name}", network["Labels"], owner)
+        for container in network["Containers"].values():
+            # Containers of an interrupted run: they could not start anew on a network that is about to be another one.
+            remove_left_over_container(daemon, container["Name"], owner)
+        daemon.run("network", "rm", network["Id"])
+
+
+def _must_belong(daemon: Daemon, what: str, labels: Mapping[str, str] | None, owner: Owner) -> None:
+    actual = Owner.of(labels)
+    if actual == owner:
+        return
+    if actual.stack == owner.stack:
+        raise RuntimeError(
+            f"{daemon.address} already runs a stack of this name that another state knows: the {what} is not this "
+            f"state's. Use that checkout or backend, or another stack name; if its state is lost, see docs/deploy.md"
+        )
+    raise RuntimeError(
+        f"the {what} on {daemon.address} has a name this stack needs and is not this stack's; rename or remove it, or "
+        f"use another stack name"
+    )
+
+
+def _last_words(name: str, args: HostArgs) -> pulumi.ErrorHook:
+    """Say why a container did not become healthy: the provider itself only says that it did not."""
+
+    async def explain(failure: pulumi.ErrorHookArgs) -> bool:
+        if not any("healthy" in error for error in failure.errors):
+            return False  # it never ran, and the error says why
+        container_name = str((failure.new_inputs or failure.old_inputs or {})["name"])
+        words = await asyncio.to_thread(args.daemon.last_words, container_name, _LAST_LOG_LINES)
+        pulumi.log.error(f"{container_name} did not become healthy\n{words}")
+        return False
+
+    return pulumi.ErrorHook(f"{name}-last-words", explain)

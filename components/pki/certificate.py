@@ -1,0 +1,82 @@
+"""A server certificate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_tls as tls
+
+from components.base.handles import CertificateHandle, Issuer
+from components.pki.generation import former_names, member
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertificateArgs:
+    """A server certificate."""
+
+    issuer: Issuer
+    dns_names: Sequence[str]
+    """The first is the common name too, for people; clients look at the alternative names alone (RFC 9525)."""
+    ip_addresses: Sequence[str]
+    validity_hours: int
+    renewal_hours: int
+    """Inside this time before its end any plain `up` issues a new one."""
+    generation: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.dns_names:
+            raise ValueError("dns_names must hold one name or more")
+        if not 0 < self.renewal_hours < self.validity_hours:
+            raise ValueError(f"renewal_hours must be less than validity_hours, {self.validity_hours}")
+
+
+class Certificate(pulumi.ComponentResource):
+    """A P-256 leaf for TLS servers, renewed on a plain `up` once it is near its end."""
+
+    handle: CertificateHandle
+    """The leaf with its key."""
+
+    def __init__(self, name: str, args: CertificateArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("reflector:certificate:Certificate", name, {}, opts)
+
+        def options(part: str) -> pulumi.ResourceOptions:
+            return pulumi.ResourceOptions(parent=self, aliases=former_names(name, args.generation, part))
+
+        key = tls.PrivateKey(
+            member(name, args.generation, "key"),
+            tls.PrivateKeyArgs(algorithm="ECDSA", ecdsa_curve="P256"),
+            opts=options("key"),
+        )
+        # RFC 5280 limits a common name to 64 characters; a longer domain only lives in the alternative names.
+        common_name = args.dns_names[0][:64]
+        request = tls.CertRequest(
+            member(name, args.generation, "request"),
+            tls.CertRequestArgs(
+                private_key_pem=key.private_key_pem,
+                subject=tls.CertRequestSubjectArgs(common_name=common_name),
+                dns_names=list(args.dns_names),
+                ip_addresses=list(args.ip_addresses),
+            ),
+            opts=options("request"),
+        )
+        signed = args.issuer.sign(
+            member(name, args.generation, "certificate"),
+            request_pem=request.cert_request_pem,
+            # An ECDSA key only signs: no key encipherment (RFC 5480 §3).
+            uses=["digital_signature", "server_auth"],
+            validity_hours=args.validity_hours,
+            renewal_hours=args.renewal_hours,
+            opts=options("certificate"),
+        )
+        self.handle = CertificateHandle(
+            name=name,
+            common_name=common_name,
+            names=[
+                *(f"DNS:{dns_name}" for dns_name in args.dns_names),
+                *(f"IP:{address}" for address in args.ip_addresses),
+            ],
+            certificate_pem=signed.certificate_pem,
+            private_key_pem=key.private_key_pem,
+            expires=signed.expires,
+        )
+        self.register_outputs({"certificate_pem": signed.certificate_pem, "expires": signed.expires})

@@ -1,0 +1,69 @@
+"""Where audio and derived files are kept."""
+
+from collections.abc import Mapping, Sequence
+from typing import assert_never
+
+import pulumi
+
+from components.base.handles import CertificateHandle, DockerHost, Image, ObjectStore
+from components.base.secrecy import revealed
+from components.storage.garage import Garage, GarageArgs
+from settings import storage
+
+
+def object_store(
+    settings: storage.Garage | storage.S3 | storage.External,
+    host: DockerHost,
+    images: Mapping[str, Image],
+    *,
+    domain: str | None,
+    url: str,
+    origins: Sequence[str],
+    certificate: CertificateHandle,
+) -> ObjectStore:
+    """Return the object store of `settings`.
+
+    `domain` and `url` are where the edge serves one that runs here, with `certificate`; browsers at `origins` may use it.
+    """
+    match settings:
+        case storage.Garage():
+            assert domain
+            return Garage(
+                "garage",
+                GarageArgs(
+                    host=host,
+                    image=images["garage"],
+                    bucket=settings.bucket,
+                    capacity_gib=settings.capacity_gib,
+                    memory_mib=settings.memory_mib,
+                    domain=domain,
+                    url=url,
+                    origins=origins,
+                    certificate=certificate,
+                ),
+            ).store
+        case storage.S3():
+            # Imported here alone: the SDK is large, and its plugin is only asked for once one of its resources is made.
+            import pulumi_aws as aws
+
+            from components.storage.s3 import S3, S3Args
+
+            # A default provider would take its region from the environment.
+            provider = aws.Provider("aws", region=settings.region)
+            return S3(
+                "s3",
+                S3Args(bucket=settings.bucket, origins=origins),
+                opts=pulumi.ResourceOptions(providers={"aws": provider}),
+            ).store
+        case storage.External():
+            secret = revealed(settings.secret_access_key)
+            assert secret is not None
+            return ObjectStore(
+                public_endpoint=settings.endpoint or "",
+                region=settings.region,
+                bucket=settings.bucket,
+                access_key_id=settings.access_key_id,
+                secret_access_key=secret,
+            )
+        case _:
+            assert_never(settings)

@@ -1,0 +1,79 @@
+"""The edge: what is reachable from outside, and by which names."""
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from settings.base import REMOVE, Conflict, Model
+from settings.values import HostName, IpAddress, MemoryMib, Port, SubjectAlternativeName
+
+
+class Edge(Model):
+    """Caddy, the only service with published ports."""
+
+    SERVICES: ClassVar = ("caddy",)
+    IMAGES: ClassVar = ("caddy",)
+
+    domain: HostName = Field(
+        default="reflector.localhost", description="Host name people use; must resolve to the Docker host for them"
+    )
+    extra_names: Annotated[tuple[SubjectAlternativeName, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Further names and addresses of the edge, each DNS:<name> or IP:<address>; they enter the "
+        "certificate and are served",
+    )
+    bind_addresses: Annotated[tuple[IpAddress, ...], Field(strict=False, min_length=1)] = Field(
+        default=("0.0.0.0",), description="Addresses of the Docker host on which Caddy publishes its ports"
+    )
+    https_port: Port = Field(
+        default=443, description="Published HTTPS port (TCP for HTTP/1.1 and HTTP/2, UDP for HTTP/3)"
+    )
+    http_port: Port = Field(default=80, description="Published HTTP port; it only redirects to HTTPS")
+    public_port: Port | None = Field(
+        default=None,
+        description="HTTPS port in the URL people see, where a router or tunnel leads from it to https_port; "
+        "by default https_port itself",
+    )
+    memory_mib: MemoryMib = Field(default=512, description="Memory limit of Caddy in MiB")
+
+    @property
+    def url_port(self) -> int:
+        """The port in the URLs people see."""
+        return self.https_port if self.public_port is None else self.public_port
+
+    def url(self, host: str) -> str:
+        """Return the URL of `host` as people see it, without a trailing slash."""
+        return f"https://{host}" + ("" if self.url_port == 443 else f":{self.url_port}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """DNS names of the application, the domain first."""
+        extra = (name.removeprefix("DNS:") for name in self.extra_names if name.startswith("DNS:"))
+        return tuple(dict.fromkeys((self.domain, "localhost", *extra)))
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Addresses of the application: both loopbacks, then the extra ones."""
+        extra = (name.removeprefix("IP:") for name in self.extra_names if name.startswith("IP:"))
+        return tuple(dict.fromkeys(("127.0.0.1", "::1", *extra)))
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield ports that meet, and addresses that another one covers."""
+        for name in ("https_port", "public_port"):
+            if getattr(self, name) == self.http_port:
+                yield Conflict(
+                    path=("http_port",),
+                    given=f"{self.http_port}, as {name}",
+                    allowed="two different ports",
+                    remedy="Set it: pulumi config set --path {path} <port>",
+                )
+        for index, address in enumerate(self.bind_addresses):
+            wildcard = "::" if ":" in address else "0.0.0.0"
+            if address != wildcard and wildcard in self.bind_addresses:
+                yield Conflict(
+                    path=("bind_addresses", index),
+                    given=f"{address!r}, besides {wildcard}",
+                    allowed=f"{wildcard} without others of its kind: it is all of them",
+                    remedy=REMOVE,
+                )
