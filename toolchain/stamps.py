@@ -25,6 +25,8 @@ IMAGE_INPUTS = ("toolchain", "images")
 
 _SETTINGS = ("TOOLCHAIN_CACHE", "TOOLCHAIN_ORIGINS", "XDG_CACHE_HOME")
 _SKIPPED = {"__pycache__", ".git", "node_modules"}
+_BESIDE = {"/toolchain/README.md", "/toolchain/tests"}
+"""What lies among the inputs and decides nothing."""
 
 
 def fingerprint(root: Path, inputs: Iterable[str], *more: str) -> str:
@@ -62,7 +64,8 @@ def _add(digest: "hashlib._Hash", root: Path, path: str) -> None:
     except FileNotFoundError:
         return
     for entry in entries:
-        if entry.name not in _SKIPPED and not entry.name.endswith(".pyc"):
+        decides = entry.name not in _SKIPPED and entry.path[len(str(root)) :] not in _BESIDE
+        if decides and not entry.name.endswith(".pyc"):
             _add(digest, root, entry.path)
 
 
