@@ -1,111 +1,120 @@
 """The commands: what set-up does for a stack, and what `clean` removes."""
 
-import io
+import socket
 from pathlib import Path
 
 import pytest
 
-from toolchain import cli, daemon, setup, stamps
+from testing.commands import calls
+from toolchain import cli, daemon, setup, stamps, venvs
 from toolchain.layout import Layout, ToolchainError
-from toolchain.parts import RELEASE, Workshop
-from toolchain.pins import Pins
 from toolchain.progress import Progress
-from toolchain.tests.stand_ins import obtained
+from toolchain.tests.stand_ins import needed, program, reader
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, bool]]:
-    """What set-up was asked for, each time; Docker is as it should be."""
-    calls: list[dict[str, bool]] = []
-    monkeypatch.setattr(setup, "setup", lambda layout, progress, **options: calls.append(options))
-    monkeypatch.setattr(daemon, "ensure", lambda *_: None)
-    monkeypatch.setattr(daemon, "ensure_command", lambda _: None)
-    return calls
+@pytest.fixture(autouse=True)
+def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was done, in order; all of it goes well."""
+    order: list[str] = []
+
+    def ensure_environment(layout: Layout, progress: Progress) -> Path:
+        order.append("environment")
+        return layout.venv
+
+    def set_up(layout: Layout, progress: Progress, **options: bool) -> None:
+        order.append("set-up of " + ", ".join(name for name, wanted in options.items() if wanted))
+
+    monkeypatch.setattr(venvs, "ensure", ensure_environment)
+    monkeypatch.setattr(daemon, "ensure", lambda *given: order.append(f"daemon {given[-2]} with {given[-1]} GiB"))
+    monkeypatch.setattr(daemon, "ensure_command", lambda _: order.append("docker command"))
+    monkeypatch.setattr(setup, "setup", set_up)
+    return order
 
 
-def stack_of(layout: Layout, *settings: str) -> str:
-    (layout.root / "Pulumi.x.yaml").write_text("config:\n" + "".join(f"  reflector:{line}\n" for line in settings))
-    return "x"
+def finish(layout: Layout, *steps: str) -> None:
+    """Leave behind what finished steps of set-up do."""
+    for name in steps:
+        find = {"images": stamps.image_fingerprint, "dev": stamps.dev_fingerprint}.get(name, stamps.setup_fingerprint)
+        stamps.write(layout, name, find(layout), [])
+
+
+def test_a_stack_is_asked_for_before_docker_and_docker_before_all_that_takes_long(
+    layout: Layout, done: list[str]
+) -> None:
+    log = reader(layout, needed("unix:///run/d.sock", 12))
+    assert cli._setup(layout, True, "x") == 0
+    assert len(calls(log)) == 1
+    assert done == ["environment", "daemon /run/d.sock with 12 GiB", "docker command", "set-up of dev"]
 
 
 @pytest.mark.parametrize(
-    ("settings", "with_aws", "wanted"),
+    ("needs", "wanted"),
     [
-        (("storage: s3",), False, True),
-        (('storage: "s3"  # the bucket is made',), False, True),
-        (("storage: garage",), False, False),
-        (("storage: external",), False, False),
-        ((), False, False),
-        ((), True, True),
+        (needed(), "set-up of "),
+        (needed(aws=True), "set-up of with_aws"),
+        (needed(images=True), "set-up of with_images"),
     ],
 )
-def test_a_stack_on_s3_gets_the_aws_plugin(
-    layout: Layout, asked: list[dict[str, bool]], settings: tuple[str, ...], with_aws: bool, wanted: bool
-) -> None:
-    assert cli._setup(layout, False, with_aws, stack_of(layout, *settings)) == 0
-    assert asked == [{"dev": False, "with_aws": wanted, "with_images": False}]
+def test_a_stack_gets_what_it_needs(layout: Layout, done: list[str], needs: dict[str, object], wanted: str) -> None:
+    reader(layout, needs)
+    assert cli._setup(layout, False, "x") == 0
+    assert done[-1] == wanted
 
 
-def test_docker_is_looked_at_before_anything_is_obtained(
-    layout: Layout, asked: list[dict[str, bool]], monkeypatch: pytest.MonkeyPatch
+def test_without_a_stack_nobody_asks_for_docker(layout: Layout, done: list[str]) -> None:
+    assert cli._setup(layout, False, None) == 0
+    assert done == ["set-up of "]
+
+
+def test_a_daemon_that_will_not_do_keeps_everything_from_being_obtained(
+    layout: Layout, done: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ensure(*_: object) -> None:
         raise ToolchainError("no Docker daemon answers")
 
     monkeypatch.setattr(daemon, "ensure", ensure)
+    reader(layout, needed())
     with pytest.raises(ToolchainError, match="no Docker daemon"):
-        cli._setup(layout, False, False, stack_of(layout))
-    assert asked == []
-    assert cli._setup(layout, False, False, stack_of(layout, "docker_host: ssh://a@b")) == 0
-    assert len(asked) == 1
+        cli._setup(layout, False, "x")
+    assert done == ["environment"]
 
 
-@pytest.mark.parametrize(
-    ("settings", "asked_for"),
-    [(("minimum_free_disk_gib: 12",), 12), (("minimum_free_disk_gib: 5 GiB",), daemon.FREE_DISK_GIB)],
-)
-def test_free_disk_that_is_no_number_is_left_to_the_check_of_the_settings(
-    layout: Layout,
-    asked: list[dict[str, bool]],
-    monkeypatch: pytest.MonkeyPatch,
-    settings: tuple[str, ...],
-    asked_for: float,
+@pytest.mark.parametrize("host", ["ssh://a@b", "tcp://b:2376"])
+def test_of_a_daemon_elsewhere_only_the_command_is_looked_for(layout: Layout, done: list[str], host: str) -> None:
+    reader(layout, needed(host))
+    assert cli._setup(layout, False, "x") == 0
+    assert done == ["environment", "docker command", "set-up of "]
+
+
+def test_when_all_is_there_a_daemon_that_answers_is_asked_nothing(
+    layout: Layout, done: list[str], bare: Path, tmp_path: Path
 ) -> None:
-    free: list[object] = []
-    monkeypatch.setattr(daemon, "ensure", lambda *arguments: free.append(arguments[-1]))
-    assert cli._setup(layout, False, False, stack_of(layout, *settings)) == 0
-    assert free == [asked_for]
+    """The checks before a deployment ask it, and asking takes longer than all the rest of set-up."""
+    path = tmp_path / "d.sock"
+    reader(layout, needed(f"unix://{path}", images=True, aws=True))
+    finish(layout, "setup", "images", "aws", "dev")
+    program(bare, "docker", "exit 0")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        assert cli._setup(layout, True, "x") == 0
+        assert done == ["environment"]
+        assert cli._setup(layout, True, "x") == 0
+    assert done == ["environment"]
+    assert cli._setup(layout, True, "x") == 0
+    assert done == ["environment", f"daemon {path} with 5 GiB", "docker command"], "it has stopped since"
+    (bare / "docker").unlink()
+    reader(layout, needed("ssh://a@b"), "y")
+    assert cli._setup(layout, True, "y") == 0
+    assert done[-1] == "docker command"
 
 
-@pytest.mark.parametrize("settings", [(), ("docker_host: ssh://a@b",), ("docker_host: tcp://b:2376",)])
-def test_the_docker_command_is_looked_for_wherever_the_daemon_is(
-    layout: Layout, asked: list[dict[str, bool]], monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...]
-) -> None:
-    def ensure_command(_: object) -> None:
-        raise ToolchainError("no docker command")
-
-    monkeypatch.setattr(daemon, "ensure_command", ensure_command)
-    with pytest.raises(ToolchainError, match="no docker command"):
-        cli._setup(layout, False, False, stack_of(layout, *settings))
-    assert asked == []
-    assert cli._setup(layout, False, False, None) == 0, "without a stack nothing is deployed"
-
-
-def test_the_aws_plugin_is_obtained_once(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pins = Pins.read(layout.root)
-    plugin = obtained(tmp_path / "c", "aws", pins.version("aws"), "pulumi-resource-aws", origin=RELEASE)
-    monkeypatch.setattr(Workshop, "obtain", lambda shop, part: plugin)
-    monkeypatch.setattr(Workshop, "prepare", lambda shop, part: None)
-    setup.setup(layout, Progress(io.StringIO()), base=False, with_aws=True)
-    stamps.write(layout, "setup", stamps.setup_fingerprint(layout), [])
-    monkeypatch.setattr(setup, "setup", lambda *_, **__: pytest.fail("nothing is to be done"))
-    monkeypatch.setattr(daemon, "ensure", lambda *_: None)
-    monkeypatch.setattr(daemon, "ensure_command", lambda _: None)
-    stack = stack_of(layout, "storage: s3")
-    assert cli._setup(layout, False, False, stack) == 0
-    (layout.plugins / f"resource-aws-v{pins.version('aws')}" / "pulumi-resource-aws").unlink()
-    with pytest.raises(pytest.fail.Exception):
-        cli._setup(layout, False, False, stack)
+@pytest.mark.parametrize("step", ["setup", "images", "aws", "dev"])
+def test_each_step_that_is_not_finished_is_due(layout: Layout, done: list[str], step: str) -> None:
+    reader(layout, needed("ssh://a@b", images=True, aws=True))
+    finish(layout, *({"setup", "images", "aws", "dev"} - {step}))
+    assert cli._setup(layout, True, "x") == 0
+    assert done[-1] == "set-up of dev, with_aws, with_images"
 
 
 def test_clean_keeps_state_passphrase_and_login(layout: Layout) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import cli, environment
+from toolchain import environment
 from toolchain.layout import ROOT, Layout
 
 
@@ -138,13 +138,3 @@ def test_a_missing_program_is_one_clear_line() -> None:
     )
     assert done.returncode == 1
     assert done.stderr == "error: no-such-program is not there; run `make setup` first.\n"
-
-
-def test_settings_of_a_stack_are_read_by_line(layout: Layout) -> None:
-    layout.root.mkdir()
-    (layout.root / "Pulumi.x.yaml").write_text(
-        "config:\n  reflector:images: built # made here\n  reflector:docker_host: 'ssh://a@b:22'\n"
-        '  reflector:https_port: "8443"\n  reflector:memory_mib:\n    postgres: 512\n  other:images: no\n'
-    )
-    assert cli.stack_settings(layout, "x") == {"images": "built", "docker_host": "ssh://a@b:22", "https_port": "8443"}
-    assert cli.stack_settings(layout, "missing") == {}

@@ -12,7 +12,7 @@ import pytest
 
 from toolchain import compilers, recipes, setup
 from toolchain.layout import Layout, ToolchainError
-from toolchain.parts import INSTALLED, REGISTRY, Workshop
+from toolchain.parts import INSTALLED, REGISTRY, RELEASE, Obtained, Part, Workshop
 from toolchain.pins import Pins
 from toolchain.progress import Progress
 from toolchain.tests.stand_ins import obtained
@@ -195,3 +195,21 @@ def test_a_failure_is_said_at_once_and_raised_at_the_end() -> None:
         setup.run_lanes([[fail, lambda: seen.append("never")], [lambda: time.sleep(0.1)]], Progress(log))
     assert "Failed: no compiler (" in log.getvalue()
     assert seen == []
+
+
+def test_the_aws_plugin_is_obtained_once(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pins = Pins.read(layout.root)
+    plugin = obtained(tmp_path / "c", "aws", pins.version("aws"), "pulumi-resource-aws", origin=RELEASE)
+    asked: list[str] = []
+
+    def obtain(shop: Workshop, part: Part) -> Obtained:
+        asked.append(part.name)
+        return plugin
+
+    monkeypatch.setattr(Workshop, "obtain", obtain)
+    for _ in range(2):
+        setup.setup(layout, Progress(io.StringIO()), base=False, with_aws=True)
+    assert asked == ["aws"]
+    (layout.plugins / f"resource-aws-v{pins.version('aws')}" / "pulumi-resource-aws").unlink()
+    setup.setup(layout, Progress(io.StringIO()), base=False, with_aws=True)
+    assert asked == ["aws", "aws"]
