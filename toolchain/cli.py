@@ -195,7 +195,7 @@ def _run(layout: Layout, program: list[str]) -> int:
     # A shell that is not interactive starts background jobs with SIGINT ignored. The engine stops its plugins by SIGINT
     # and would wait 5 s for each that inherited this.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    settings = environment.applied(layout, os.environ)
+    settings = environment.pulumi_environment(layout, os.environ)
     sys.stdout.flush()
     os.environ["PATH"] = settings["PATH"]
     try:

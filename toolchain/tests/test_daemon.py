@@ -91,7 +91,7 @@ def test_versions_are_compared_by_number(docker: tuple[Path, dict[str, Any]]) ->
     docker[1]["/version"] = {"Version": "28.2.2", "ApiVersion": "1.100"}
     found = daemon.facts(docker[0])
     assert found is not None
-    assert daemon.problems(found, Pins.read(), 0.001) == []
+    assert daemon.engine_problems(found, Pins.read(), 0.001) == []
 
 
 def test_no_daemon_and_no_right_to_install_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
