@@ -10,7 +10,7 @@ RUN = $(TOOLCHAIN) run --
 OPERATIONS = $(RUN) .toolchain/venv/bin/python -m operations
 DEV = .toolchain/venv-dev/bin
 PYTEST = $(RUN) $(DEV)/python -m pytest
-PYTHON_SOURCES = $(wildcard __main__.py components operations pki policy rendering settings tests toolchain images/probe)
+PYTHON_SOURCES = $(wildcard __main__.py conftest.py components operations pki policy rendering settings testing tests toolchain images/probe)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev up preview down test check check-python check-go check-shell check-caddy unit program e2e images doctor pin pin-check clean docs docs-check benchmark
@@ -39,10 +39,10 @@ down: ## remove the stack; volumes keep their data
 test: ## run every test, the real deployment among them
 	@$(TOOLCHAIN) setup --dev --stack dev
 	@$(TOOLCHAIN) check-go
-	@$(PYTEST) tests/unit tests/program tests/e2e $(ARGS)
+	@$(PYTEST) toolchain/tests tests/unit tests/program tests/e2e $(ARGS)
 
 unit: setup-dev ## run the unit tests
-	@$(PYTEST) tests/unit $(ARGS)
+	@$(PYTEST) toolchain/tests tests/unit $(ARGS)
 
 program: setup-dev ## run the tests of the whole program against a recording engine
 	@$(PYTEST) tests/program $(ARGS)

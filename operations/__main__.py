@@ -6,7 +6,7 @@ import sys
 from operations import preflight
 from operations.stack import Stack
 from settings import SettingsError
-from toolchain.layout import Layout
+from toolchain import Layout
 
 
 def main() -> int:

@@ -27,9 +27,7 @@ from components.service import LABEL_STACK
 from operations.preflight import is_busy
 from operations.stack import Stack
 from settings.schema import schema
-from toolchain.layout import Layout
-from toolchain.parts import Obtained
-from toolchain.setup import recorded
+from toolchain import Layout, Obtained, recorded
 
 PAGE: Final = Path("docs") / "performance.md"
 BASELINES: Final[Mapping[str, str]] = {

@@ -17,9 +17,8 @@ from components.daemon import Daemon, DaemonError
 from components.host import Owner
 from settings import Problem, Settings, SettingsError, parse, read_stack_file
 from settings.schema import ROOT
-from toolchain.daemon import Facts
-from toolchain.daemon import problems as engine_problems
-from toolchain.pins import Pins
+from toolchain import EngineFacts as Facts
+from toolchain import Pins, engine_problems
 
 _EVERY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})
 

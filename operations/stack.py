@@ -14,8 +14,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from settings.schema import schema
-from toolchain import environment
-from toolchain.layout import Layout
+from toolchain import Layout, pulumi_environment
 
 # The engine writes the salt of the stack's secrets into the stack file. It belongs to this machine's passphrase, so git
 # is told to leave that line out of what it compares and commits.
@@ -33,7 +32,7 @@ class Stack:
     @property
     def environment(self) -> dict[str, str]:
         """What the engine runs in."""
-        return environment.applied(self.layout, os.environ)
+        return pulumi_environment(self.layout, os.environ)
 
     def pulumi(self, *arguments: str) -> int:
         """Run the engine on this stack, its output passed through, and return its exit status."""

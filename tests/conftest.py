@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +11,6 @@ os.environ["PULUMI_ERROR_OUTPUT_STRING"] = "1"
 
 from tests.unit import engine as recording
 
-TIERS = ("unit", "program", "e2e")
 DOCKER_SECONDS = 20
 """How long a daemon may take to answer before it counts as absent."""
 
@@ -59,32 +57,3 @@ def _docker_is_there(request: pytest.FixtureRequest) -> None:
 def engine() -> Iterator[recording.Engine]:
     """A fresh recording engine."""
     yield from recording.engines()
-
-
-def tier_of(node_id: str) -> str:
-    """Return the tier of a test by the folder it is in."""
-    parts = node_id.split("::")[0].split("/")
-    return parts[1] if len(parts) > 2 and parts[0] == "tests" and parts[1] in TIERS else "other"
-
-
-def tier_summary(outcomes: dict[str, Counter[str]]) -> list[str]:
-    """Return one line a tier that ran: how many tests, and how they ended."""
-    lines = []
-    for tier in (*TIERS, "other"):
-        ended = outcomes.get(tier)
-        if ended:
-            details = ", ".join(f"{count} {outcome}" for outcome, count in sorted(ended.items()))
-            lines.append(f"{tier}: {ended.total()} tests ({details})")
-    return lines
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    outcomes: dict[str, Counter[str]] = {}
-    for outcome in ("passed", "failed", "skipped", "error"):
-        for report in terminalreporter.stats.get(outcome, []):
-            outcomes.setdefault(tier_of(report.nodeid), Counter())[outcome] += 1
-    lines = tier_summary(outcomes)
-    if lines:
-        terminalreporter.section("tests by tier")
-        for line in lines:
-            terminalreporter.write_line(line)

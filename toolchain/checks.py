@@ -50,7 +50,7 @@ def shell(layout: Layout, progress: Progress) -> int:
     return status
 
 
-def caddy(layout: Layout, progress: Progress) -> Path:
+def obtain_caddy(layout: Layout, progress: Progress) -> Path:
     """Return the pinned Caddy, obtained as for its image, for a test that asks it about what is rendered for it."""
     catalogue = Catalogue(layout, Pins.read(layout.root))
     catalogue.container = catalogue.host  # it runs here

@@ -2,12 +2,11 @@
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolchain import stamps
+from toolchain import needs, stamps
 from toolchain.layout import Layout, ToolchainError
 
 
@@ -21,13 +20,9 @@ def main(arguments: Sequence[str]) -> int:
 
     setup = commands.add_parser("setup", help="obtain and install everything that is needed to run the program")
     setup.add_argument("--dev", action="store_true", help="the environment for tests and checks as well")
-    setup.add_argument("--with-aws", action="store_true", help="the aws plugin as well (official release only)")
     setup.add_argument("--stack", help="also what this stack needs: staged images, the aws plugin, a Docker daemon")
 
     commands.add_parser("images", help="stage the build contexts of the development images")
-
-    docker = commands.add_parser("docker", help="check the local Docker; install and start it on Debian as root")
-    docker.add_argument("--free-gib", type=float, default=5.0, help="free disk to ask for, in GiB (default 5)")
 
     commands.add_parser("doctor", help="show every part: version, where it came from, its hash")
 
@@ -53,11 +48,9 @@ def main(arguments: Sequence[str]) -> int:
     layout = Layout()
     command: str = options.command
     if command == "setup":
-        return _setup(layout, options.dev, options.with_aws, options.stack)
+        return _setup(layout, options.dev, options.stack)
     if command == "images":
         return _images(layout)
-    if command == "docker":
-        return _docker(layout, options.free_gib)
     if command == "doctor":
         from toolchain import doctor
 
@@ -76,45 +69,25 @@ def main(arguments: Sequence[str]) -> int:
     return _run(layout, options.program)
 
 
-def stack_settings(layout: Layout, stack: str) -> dict[str, str]:
-    """Return the scalar settings of `Pulumi.<stack>.yaml` in this project's namespace, by name.
-
-    Read by line and not by a YAML parser, which a fresh machine does not have; nested values are left out.
-    """
-    path = layout.root / f"Pulumi.{stack}.yaml"
-    if not path.exists():
-        return {}
-    found = re.findall(
-        r"^\s+reflector:(\w+):[ \t]+(\S.*?)[ \t]*(?:#.*)?$", path.read_text(encoding="utf-8"), re.MULTILINE
-    )
-    return {name: value.strip("\"'") for name, value in found}
-
-
-def _setup(layout: Layout, dev: bool, with_aws: bool, stack: str | None) -> int:
-    settings = stack_settings(layout, stack) if stack else {}
-    if stack:
-        from toolchain import daemon
-
-        # First of all: without Docker, whatever is obtained and compiled for minutes cannot be deployed.
-        try:
-            free_gib = float(settings.get("minimum_free_disk_gib", daemon.FREE_DISK_GIB))
-        except ValueError:  # reported with all that is wrong with the settings, once they can be read
-            free_gib = daemon.FREE_DISK_GIB
-        _docker(layout, free_gib, settings.get("docker_host"), quiet=True)
-    images = settings.get("images") == "built"
-    with_aws = with_aws or settings.get("storage") == "s3"
+def _setup(layout: Layout, dev: bool, stack: str | None) -> int:
+    needed = needs.of(layout, stack) if stack else None
+    images = needed is not None and needed.images
+    aws = needed is not None and needed.aws
     fingerprint = stamps.setup_fingerprint(layout)
     due = (
         not stamps.current(layout, "setup", fingerprint)
         or (dev and not stamps.current(layout, "dev", stamps.dev_fingerprint(layout)))
         or (images and not stamps.current(layout, "images", stamps.image_fingerprint(layout)))
-        or (with_aws and not stamps.current(layout, "aws", fingerprint))
+        or (aws and not stamps.current(layout, "aws", fingerprint))
     )
+    if needed is not None:
+        # Before anything is obtained: without Docker, what is compiled for minutes cannot be deployed.
+        _docker(layout, needed, closely=due)
     if due:
         from toolchain import setup as steps
         from toolchain.progress import Progress
 
-        steps.setup(layout, Progress(), dev=dev, with_aws=with_aws, with_images=images)
+        steps.setup(layout, Progress(), dev=dev, with_aws=aws, with_images=images)
     return 0
 
 
@@ -127,19 +100,35 @@ def _images(layout: Layout) -> int:
     return 0
 
 
-def _docker(layout: Layout, free_gib: float, host: str | None = None, *, quiet: bool = False) -> int:
+def _docker(layout: Layout, needed: needs.Needs, *, closely: bool) -> None:
+    """See to a local daemon and to the docker command.
+
+    Where nothing is to be obtained, a daemon that answers will do: what it is like, the checks before a deployment ask
+    anyway, and asking here as well would take longer than all the rest.
+    """
+    import shutil
+
+    path = Path(needed.docker_host.removeprefix("unix://")) if needed.docker_host.startswith("unix://") else None
+    if not closely and shutil.which("docker") is not None and (path is None or _answers(path)):
+        return
     from toolchain import daemon
     from toolchain.pins import Pins
     from toolchain.progress import Progress
 
-    host = host or f"unix://{daemon.SOCKET}"
-    if host.startswith("unix://"):
-        path = Path(host.removeprefix("unix://"))
-        found = daemon.ensure(layout, Pins.read(layout.root), Progress(), path, free_gib)
-        if not quiet:
-            print("\n".join(daemon.describe(found)))
+    if path is not None:
+        daemon.ensure(layout, Pins.read(layout.root), Progress(), path, needed.minimum_free_disk_gib)
     daemon.ensure_command(Progress())
-    return 0
+
+
+def _answers(path: Path) -> bool:
+    import socket
+
+    try:
+        with socket.socket(socket.AF_UNIX) as end:
+            end.connect(str(path))
+    except OSError:
+        return False
+    return True
 
 
 def _pin(layout: Layout, options: argparse.Namespace) -> int:
@@ -206,7 +195,7 @@ def _run(layout: Layout, program: list[str]) -> int:
     # A shell that is not interactive starts background jobs with SIGINT ignored. The engine stops its plugins by SIGINT
     # and would wait 5 s for each that inherited this.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    settings = environment.applied(layout, os.environ)
+    settings = environment.pulumi_environment(layout, os.environ)
     sys.stdout.flush()
     os.environ["PATH"] = settings["PATH"]
     try:

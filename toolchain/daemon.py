@@ -44,7 +44,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class EngineFacts:
     """What a daemon says about itself."""
 
     version: str
@@ -66,7 +66,7 @@ def _get(path: Path, request: str) -> Any:
         connection.close()
 
 
-def facts(path: Path = SOCKET) -> Facts | None:
+def facts(path: Path = SOCKET) -> EngineFacts | None:
     """Return what the daemon at `path` says, or None when none answers."""
     try:
         version, info = _get(path, "/version"), _get(path, "/info")
@@ -79,7 +79,7 @@ def facts(path: Path = SOCKET) -> Facts | None:
         return None
     root = str(info.get("DockerRootDir", ""))
     free = shutil.disk_usage(root).free / 2**30 if os.access(root, os.X_OK) else None
-    return Facts(
+    return EngineFacts(
         version=str(version.get("Version", "")),
         api=str(version.get("ApiVersion", "")),
         cgroup_version=str(info.get("CgroupVersion", "") or "none"),
@@ -90,7 +90,7 @@ def facts(path: Path = SOCKET) -> Facts | None:
     )
 
 
-def problems(found: Facts, pins: Pins, free_gib: float = FREE_DISK_GIB) -> list[str]:
+def engine_problems(found: EngineFacts, pins: Pins, free_gib: float = FREE_DISK_GIB) -> list[str]:
     """Return one line for everything that keeps the daemon from running a stack; empty when it is good enough."""
     lines = []
     for what, given, least in (
@@ -113,7 +113,7 @@ def problems(found: Facts, pins: Pins, free_gib: float = FREE_DISK_GIB) -> list[
 
 def ensure(
     layout: Layout, pins: Pins, progress: Progress, path: Path = SOCKET, free_gib: float = FREE_DISK_GIB
-) -> Facts:
+) -> EngineFacts:
     """Return the facts of a good enough local daemon; on Debian as root it is installed and started if need be."""
     found = facts(path)
     if found is None:
@@ -127,7 +127,7 @@ def ensure(
             # iptables is only recommended by docker.io, yet dockerd does not start without it.
             system.apt_install(["docker.io", "iptables"], "Docker", progress)
         found = _start(layout, progress, path)
-    lines = problems(found, pins, free_gib)
+    lines = engine_problems(found, pins, free_gib)
     if lines:
         raise ToolchainError("\n".join(lines))
     return found
@@ -164,7 +164,7 @@ def remove_stale_pid_file(path: Path = PID_FILE) -> None:
         path.unlink(missing_ok=True)
 
 
-def _start(layout: Layout, progress: Progress, path: Path) -> Facts:
+def _start(layout: Layout, progress: Progress, path: Path) -> EngineFacts:
     layout.logs.mkdir(parents=True, exist_ok=True)
     log = layout.logs / "dockerd.log"
     with progress.step("Docker: starting the daemon") as step:
@@ -192,7 +192,7 @@ def _start(layout: Layout, progress: Progress, path: Path) -> Facts:
     raise ToolchainError(f"{late} ({log}).\n{tail}")
 
 
-def describe(found: Facts) -> list[str]:
+def describe(found: EngineFacts) -> list[str]:
     """Return the facts as lines for people."""
     free = f"{found.free_gib:.1f} GiB free" if found.free_gib is not None else "free disk unknown"
     return [

@@ -71,4 +71,4 @@ def _docker(pins: Pins, path: Path) -> list[str]:
         return [f"Docker: {error}"]
     if found is None:
         return [f"Docker: no daemon answers on {path} (not needed when docker_host is another machine's)"]
-    return [*daemon.describe(found), *daemon.problems(found, pins)]
+    return [*daemon.describe(found), *daemon.engine_problems(found, pins)]

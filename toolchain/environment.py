@@ -71,7 +71,7 @@ def script(layout: Layout, settings: Mapping[str, str | None]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def applied(layout: Layout, environ: Mapping[str, str]) -> dict[str, str]:
+def pulumi_environment(layout: Layout, environ: Mapping[str, str]) -> dict[str, str]:
     """Return a whole environment for a command: the caller's own, with `values` laid over it."""
     result = dict(environ)
     for name, value in values(layout, environ).items():
@@ -82,7 +82,7 @@ def applied(layout: Layout, environ: Mapping[str, str]) -> dict[str, str]:
     return result
 
 
-def prepare(layout: Layout) -> None:
+def prepare_state(layout: Layout) -> None:
     """Make the state folder and, once, the passphrase: 32 random bytes that only this user can read.
 
     Without the passphrase the secrets in the state are lost, so it is never written again once it is there.

@@ -202,7 +202,7 @@ def setup(
     pins = Pins.read(layout.root)
     shop = Workshop(progress, logs=layout.logs)
     catalogue = Catalogue(layout, pins)
-    environment.prepare(layout)
+    environment.prepare_state(layout)
     image_fingerprint = stamps.image_fingerprint(layout)
     main_fingerprint, test_fingerprint = stamps.setup_fingerprint(layout), stamps.dev_fingerprint(layout)
     main_due = base and not stamps.current(layout, "setup", main_fingerprint)

@@ -1,7 +1,8 @@
 """Knowing in a moment that nothing is to be done.
 
 A stamp says what a finished step was made from (one hash over the files that decide it) and what it left behind (path,
-size, time of every product). While both still hold, the step is over. Only modules that start fast are imported here.
+size, time of every product). While both still hold, the step is over. In the same way an answer is kept that takes long
+to find. Only modules that start fast are imported here.
 """
 
 import hashlib
@@ -25,6 +26,8 @@ IMAGE_INPUTS = ("toolchain", "images")
 
 _SETTINGS = ("TOOLCHAIN_CACHE", "TOOLCHAIN_ORIGINS", "XDG_CACHE_HOME")
 _SKIPPED = {"__pycache__", ".git", "node_modules"}
+_BESIDE = {"/toolchain/README.md", "/toolchain/tests"}
+"""What lies among the inputs and decides nothing."""
 
 
 def fingerprint(root: Path, inputs: Iterable[str], *more: str) -> str:
@@ -62,7 +65,8 @@ def _add(digest: "hashlib._Hash", root: Path, path: str) -> None:
     except FileNotFoundError:
         return
     for entry in entries:
-        if entry.name not in _SKIPPED and not entry.name.endswith(".pyc"):
+        decides = entry.name not in _SKIPPED and entry.path[len(str(root)) :] not in _BESIDE
+        if decides and not entry.name.endswith(".pyc"):
             _add(digest, root, entry.path)
 
 
@@ -77,20 +81,30 @@ def _products(paths: Iterable[str]) -> list[list[object]]:
 
 def current(layout: Layout, name: str, fingerprint: str) -> bool:
     """Tell whether the step `name` was finished from these inputs and its products are still as it left them."""
+    products = kept(layout, name, fingerprint)
     try:
-        stamp = json.loads((layout.stamps / f"{name}.json").read_text(encoding="utf-8"))
-        return bool(
-            stamp["fingerprint"] == fingerprint
-            and stamp["products"] == _products(path for path, _, _ in stamp["products"])
-        )
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return isinstance(products, list) and products == _products(path for path, _, _ in products)
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 
 def write(layout: Layout, name: str, fingerprint: str, products: Iterable[str]) -> None:
     """Record that the step `name` is finished."""
+    keep(layout, name, fingerprint, _products(products))
+
+
+def kept(layout: Layout, name: str, fingerprint: str) -> object:
+    """Return what `keep` was given under this name and fingerprint, or None."""
+    try:
+        stamp = json.loads((layout.stamps / f"{name}.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None
+    return stamp["content"] if stamp["fingerprint"] == fingerprint else None
+
+
+def keep(layout: Layout, name: str, fingerprint: str, content: object) -> None:
+    """Keep what was worked out from the inputs of a fingerprint; `content` is what JSON can hold."""
     layout.stamps.mkdir(parents=True, exist_ok=True)
-    stamp = {"fingerprint": fingerprint, "products": _products(products)}
     draft = layout.stamps / f"{name}.json.{os.getpid()}"
-    draft.write_text(json.dumps(stamp), encoding="utf-8")
+    draft.write_text(json.dumps({"fingerprint": fingerprint, "content": content}), encoding="utf-8")
     draft.replace(layout.stamps / f"{name}.json")

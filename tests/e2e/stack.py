@@ -18,8 +18,7 @@ import yaml
 from tests.e2e.docker_host import DockerHost
 from tests.e2e.edge import Edge
 from tests.e2e.processes import Finished, Run
-from toolchain import environment
-from toolchain.layout import ROOT, Layout
+from toolchain import ROOT, Layout, prepare_state
 
 DOMAIN: Final = "reflector.test"
 """RFC 6761 reserves the top-level domain: nobody answers for it."""
@@ -74,7 +73,7 @@ class Checkout:
             target = root / part.relative_to(source.root)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.symlink_to(part.resolve())
-        environment.prepare(self.layout)
+        prepare_state(self.layout)
         self._git("init", "--quiet")
         self._git("add", "--all")
         self._commit("Everything")

@@ -9,9 +9,7 @@ from components.daemon import Daemon
 from operations import benchmark
 from settings.schema import ROOT
 from tests.unit.building import calls, fake_command, path_with
-from toolchain.layout import Layout
-from toolchain.parts import INSTALLED, REGISTRY, Obtained
-from toolchain.setup import REQUIRED_PLUGINS
+from toolchain import INSTALLED, REGISTRY, REQUIRED_PLUGINS, Layout, Obtained
 
 
 def test_a_warm_run_is_compared_round_by_round() -> None:

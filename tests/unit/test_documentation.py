@@ -170,7 +170,8 @@ def test_a_job_ends(workflow: Path) -> None:
 
 
 def test_tests_a_page_names_are_there() -> None:
-    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    files = (path for folder in ("tests", "toolchain/tests") for path in (ROOT / folder).rglob("test_*.py"))
+    source = "".join(path.read_text(encoding="utf-8") for path in files)
     defined = set(re.findall(r"^(?:async )?def (test_\w+)", source, re.MULTILINE))
     named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))}
     assert named

@@ -22,7 +22,7 @@ from operations.preflight import Listing
 from operations.stack import Stack
 from settings.schema import ROOT
 from tests.unit.building import calls, fake_command, path_with
-from toolchain.layout import Layout
+from toolchain import Layout
 
 INFO: Final[Mapping[str, Any]] = {
     "DockerRootDir": "/", "CgroupVersion": "2", "Driver": "overlay2", "OperatingSystem": "Debian",

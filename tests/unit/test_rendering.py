@@ -23,9 +23,7 @@ from rendering.archive import archive
 from rendering.password import password_hash
 from rendering.reference import is_pinned
 from settings.schema import ROOT
-from toolchain import checks
-from toolchain.layout import Layout
-from toolchain.progress import Progress
+from toolchain import Layout, Progress, obtain_caddy
 
 CERTIFICATE: Final = "-----BEGIN CERTIFICATE-----\nLeaf\n-----END CERTIFICATE-----\n"
 KEY: Final = "-----BEGIN EC PRIVATE KEY-----\nKey\n-----END EC PRIVATE KEY-----\n"
@@ -157,7 +155,7 @@ def find_caddy() -> Path | None:
 def caddy() -> Path:
     """The real Caddy: in CI and for `make check` the pinned one, else what is there."""
     if os.environ.get("CI"):
-        return checks.caddy(Layout(), Progress())
+        return obtain_caddy(Layout(), Progress())
     found = find_caddy()
     if found is None:
         # Elsewhere getting it may mean minutes of compiling, which is not what somebody asks for with `make unit`.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from conftest import tier_of, tier_summary
 from settings.schema import ROOT
-from tests.conftest import tier_of, tier_summary
 
 NEEDS_DOCKER = """
 import pytest
@@ -23,6 +23,7 @@ def test_that_needs_docker() -> None:
 @pytest.mark.parametrize(
     ("node", "tier"),
     [
+        ("toolchain/tests/test_a.py::test_b", "toolchain"),
         ("tests/unit/test_a.py::test_b", "unit"),
         ("tests/program/test_a.py::test_b[x/y]", "program"),
         ("tests/e2e/sub/test_a.py::test_b", "e2e"),

@@ -51,4 +51,10 @@ def test_caddy_is_not_built_for_a_check_where_it_could_not_run(
     monkeypatch.setattr(system, "host_platform", lambda: ("darwin", "arm64"))
     monkeypatch.setattr(system, "run", lambda *_, **__: pytest.fail("nothing is to be built"))
     with pytest.raises(ToolchainError, match="cannot be built from the package registries"):
-        checks.caddy(layout, Progress())
+        checks.obtain_caddy(layout, Progress())
+
+
+def test_shell_scripts_are_found_by_ending_and_by_first_line() -> None:
+    found = checks.shell_scripts(Layout().root)
+    assert {"env.sh", ".ci/run"} <= set(found)
+    assert not any(name.endswith(".py") for name in found)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import cli, environment
+from toolchain import environment
 from toolchain.layout import ROOT, Layout
 
 
@@ -58,7 +58,9 @@ def test_a_login_elsewhere_wins_over_the_local_state(layout: Layout) -> None:
 
 
 def test_docker_variables_do_not_leak_into_providers(layout: Layout) -> None:
-    found = environment.applied(layout, {"DOCKER_CERT_PATH": "/x", "DOCKER_KEY_MATERIAL": "y", "DOCKER_HOST": "z"})
+    found = environment.pulumi_environment(
+        layout, {"DOCKER_CERT_PATH": "/x", "DOCKER_KEY_MATERIAL": "y", "DOCKER_HOST": "z"}
+    )
     assert not set(environment.LEAKING) & set(found)
     assert found["DOCKER_HOST"] == "z"
 
@@ -95,11 +97,11 @@ def test_env_sh_sets_the_same_from_any_folder(tmp_path: Path) -> None:
 
 
 def test_the_passphrase_is_made_once_and_only_for_this_user(layout: Layout) -> None:
-    environment.prepare(layout)
+    environment.prepare_state(layout)
     first = layout.passphrase.read_text()
     assert len(first.strip()) >= 43  # 32 bytes in base64
     assert stat.S_IMODE(layout.passphrase.stat().st_mode) == 0o600
-    environment.prepare(layout)
+    environment.prepare_state(layout)
     assert layout.passphrase.read_text() == first
     assert sorted(path.name for path in layout.home.iterdir()) == ["passphrase", "state"]
 
@@ -138,13 +140,3 @@ def test_a_missing_program_is_one_clear_line() -> None:
     )
     assert done.returncode == 1
     assert done.stderr == "error: no-such-program is not there; run `make setup` first.\n"
-
-
-def test_settings_of_a_stack_are_read_by_line(layout: Layout) -> None:
-    layout.root.mkdir()
-    (layout.root / "Pulumi.x.yaml").write_text(
-        "config:\n  reflector:images: built # made here\n  reflector:docker_host: 'ssh://a@b:22'\n"
-        '  reflector:https_port: "8443"\n  reflector:memory_mib:\n    postgres: 512\n  other:images: no\n'
-    )
-    assert cli.stack_settings(layout, "x") == {"images": "built", "docker_host": "ssh://a@b:22", "https_port": "8443"}
-    assert cli.stack_settings(layout, "missing") == {}

@@ -1,0 +1,81 @@
+"""Stamps: knowing in a moment that nothing is to be done."""
+
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from toolchain import stamps
+from toolchain.layout import ROOT, Layout
+from toolchain.tests.stand_ins import put
+
+
+def test_a_stamp_holds_until_an_input_or_a_product_changes(layout: Layout, tmp_path: Path) -> None:
+    product = tmp_path / "product"
+    product.write_text("1")
+    before = stamps.setup_fingerprint(layout)
+    assert not stamps.current(layout, "setup", before)
+    stamps.write(layout, "setup", before, [str(product)])
+    assert stamps.current(layout, "setup", before)
+    assert stamps.setup_fingerprint(layout) == before
+    (layout.root / "toolchain" / "new.py").write_text("x")
+    assert stamps.setup_fingerprint(layout) != before
+    assert not stamps.current(layout, "setup", stamps.setup_fingerprint(layout))
+    product.write_text("22")
+    assert not stamps.current(layout, "setup", before)
+    product.unlink()
+    assert not stamps.current(layout, "setup", before)
+
+
+def test_tests_and_documentation_are_no_inputs(layout: Layout) -> None:
+    """Else who writes a test sets everything up anew."""
+    before = (stamps.setup_fingerprint(layout), stamps.dev_fingerprint(layout), stamps.image_fingerprint(layout))
+    put(layout.root / "toolchain" / "README.md", "x")
+    put(layout.root / "toolchain" / "tests" / "test_x.py", "x")
+    after = (stamps.setup_fingerprint(layout), stamps.dev_fingerprint(layout), stamps.image_fingerprint(layout))
+    assert after == before
+    put(layout.root / "toolchain" / "go" / "README.md", "x")
+    assert stamps.setup_fingerprint(layout) != before[0], "only these two"
+
+
+def test_bytecode_and_settings(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = stamps.setup_fingerprint(layout)
+    (layout.root / "toolchain" / "__pycache__").mkdir()
+    (layout.root / "toolchain" / "__pycache__" / "a.pyc").write_text("x")
+    assert stamps.setup_fingerprint(layout) == before
+    monkeypatch.setenv("TOOLCHAIN_ORIGINS", "release")
+    assert stamps.setup_fingerprint(layout) != before
+
+
+def test_nothing_to_do_takes_a_moment(layout: Layout, tmp_path: Path) -> None:
+    """The same package, in a checkout whose set-up is over, as a process of its own: no step runs."""
+    # Not the caches other tools keep below it while they run beside the tests.
+    unwanted = shutil.ignore_patterns("__pycache__", ".*", "build")
+    shutil.copytree(ROOT / "toolchain", tmp_path / "toolchain", dirs_exist_ok=True, ignore=unwanted)
+    shutil.copy(ROOT / "requirements.txt", tmp_path)
+    code = (
+        "import sys; sys.path.insert(0, '.')\n"
+        "from toolchain import stamps; from toolchain.layout import Layout\n"
+        "layout = Layout(); layout.home.mkdir(exist_ok=True); layout.passphrase.touch()\n"
+        "stamps.write(layout, 'setup', stamps.setup_fingerprint(layout), [str(layout.passphrase)])\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    command = [sys.executable, "-m", "toolchain", "setup"]
+    seconds = []
+    for _ in range(4):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        # Processor time: it holds on a machine that builds something else meanwhile.
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        assert done.stdout + done.stderr == ""
+    assert min(seconds) < 0.3, seconds
+    shown = subprocess.run(
+        [*command[:1], "-X", "importtime", *command[1:]], cwd=tmp_path, capture_output=True, text=True
+    )
+    imported = {line.rpartition("|")[2].strip() for line in shown.stderr.splitlines()}
+    assert "toolchain.stamps" in imported
+    assert not imported & {"subprocess", "urllib.request", "tomllib", "toolchain.setup"}
