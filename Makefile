@@ -10,10 +10,10 @@ RUN = $(TOOLCHAIN) run --
 OPERATIONS = $(RUN) .toolchain/venv/bin/python -m operations
 DEV = .toolchain/venv-dev/bin
 PYTEST = $(RUN) $(DEV)/python -m pytest
-PYTHON_SOURCES = $(wildcard __main__.py conftest.py components operations pki policy rendering settings testing tests toolchain images/probe)
+PYTHON_SOURCES = $(wildcard __main__.py conftest.py components developer operations pki policy rendering settings testing tests toolchain images/probe)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up preview down test check check-python check-go check-shell check-caddy unit program e2e images doctor pin pin-check clean docs docs-check benchmark
+.PHONY: help setup setup-dev up preview down convert test check check-python check-go check-shell check-caddy unit program e2e images doctor pin pin-check clean docs docs-check benchmark
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,9 @@ preview: ## show what `make up` would change
 down: ## remove the stack; volumes keep their data
 	@$(TOOLCHAIN) setup
 	@$(OPERATIONS) down --stack $(STACK) $(ARGS)
+
+convert: setup ## take the stack file of an earlier release to today's form
+	@$(OPERATIONS) convert --stack $(STACK)
 
 test: ## run every test, the real deployment among them
 	@$(TOOLCHAIN) setup --dev --stack dev
@@ -84,10 +87,10 @@ clean: ## remove what set-up made; keeps state, passphrase and the cache of part
 	@$(TOOLCHAIN) clean $(ARGS)
 
 docs: setup-dev ## make the generated parts of the documentation anew
-	@$(DEV)/python -m operations.documentation
+	@$(DEV)/python -m developer.documentation
 
 docs-check: setup-dev
-	@$(DEV)/python -m operations.documentation --check
+	@$(DEV)/python -m developer.documentation --check
 
 benchmark: ## measure what our own part costs, on a deployed stack: make benchmark [ARGS=--cold]
-	@$(RUN) .toolchain/venv/bin/python -m operations.benchmark --stack $(STACK) $(ARGS)
+	@$(RUN) .toolchain/venv/bin/python -m developer.benchmark --stack $(STACK) $(ARGS)

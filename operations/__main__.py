@@ -3,9 +3,10 @@
 import argparse
 import sys
 
-from operations import preflight
+from operations import checks
+from operations.convert import convert
 from operations.stack import Stack
-from settings import SettingsError
+from settings import Settings, SettingsError
 from toolchain import Layout
 
 
@@ -18,6 +19,7 @@ def main() -> int:
         ("preview", "check, then show what would change"),
         ("check", "only check the settings and the Docker host"),
         ("down", "remove the stack's containers and networks; data, keys and passwords stay"),
+        ("convert", "take the stack file of an earlier release to today's form"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--stack", default="dev", help="name of the stack (default: dev)")
@@ -34,52 +36,58 @@ def main() -> int:
             return preview(stack, refresh=arguments.refresh)
         case "check":
             return 0 if check(stack) else 1
+        case "convert":
+            return convert(stack)
         case _:
             return down(stack)
 
 
-def check(stack: Stack) -> bool:
-    """Print every problem of the stack, and return whether there is none."""
-    _, problems = preflight.check(stack.name, deployment=stack.deployment)
-    if problems:
-        print(SettingsError(problems), file=sys.stderr)
-    return not problems
+def check(stack: Stack) -> Settings | None:
+    """Return the settings of the stack; None, and every problem printed, if there is one."""
+    checked = checks.check(stack)
+    if checked.problems:
+        print(SettingsError(checked.problems), file=sys.stderr)
+    for hint in checked.hints:
+        print(f"Hint: {hint}", file=sys.stderr)
+    return checked.settings
 
 
 def up(stack: Stack, *, refresh: bool) -> int:
     """Create or update the stack, and say where it is."""
-    if not check(stack):
+    settings = check(stack)
+    if settings is None:
         return 1
     stack.ensure()
     stack.recover()
     # Nobody reads a preview that is followed by the update at once; it would only run the program twice.
     status = stack.pulumi("up", "--yes", "--skip-preview", *(["--refresh"] if refresh else []))
     if status == 0:
-        summarize(stack)
+        summarize(settings)
     return status
 
 
-def summarize(stack: Stack) -> None:
-    """Print what somebody needs who has just brought the stack up."""
-    outputs = stack.outputs()
-    url = outputs["url"]
+def summarize(settings: Settings) -> None:
+    """Print what somebody needs who has just brought the stack up.
+
+    All of it is in the settings already: asking the engine for its outputs would take a tenth of a run.
+    """
     print(
-        f"\nReflector is up: {url}\n\n"
+        f"\nReflector is up: {settings.url}\n\n"
         f"Its certificate comes from a private authority. To trust it:\n"
-        f"  . ./env.sh && pulumi stack output ca_certificate --stack {stack.name} > reflector-ca.crt\n"
-        f"  curl --cacert reflector-ca.crt {url}/health\n"
+        f"  . ./env.sh && pulumi stack output ca_certificate --stack {settings.stack} > reflector-ca.crt\n"
+        f"  curl --cacert reflector-ca.crt {settings.url}/health\n"
         f"  (browsers and other machines: docs/deploy.md)"
     )
-    if outputs.get("admin_email"):
+    if settings.admin_email:
         print(
-            f"\nLog in as {outputs['admin_email']} with the password of\n"
-            f"  . ./env.sh && pulumi stack output admin_password --show-secrets --stack {stack.name}"
+            f"\nLog in as {settings.admin_email} with the password of\n"
+            f"  . ./env.sh && pulumi stack output admin_password --show-secrets --stack {settings.stack}"
         )
 
 
 def preview(stack: Stack, *, refresh: bool) -> int:
     """Show what `up` would change."""
-    if not check(stack):
+    if check(stack) is None:
         return 1
     stack.ensure()
     return stack.pulumi("preview", "--diff", *(["--refresh"] if refresh else []))

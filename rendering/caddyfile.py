@@ -1,7 +1,7 @@
 """The Caddyfile, in two parts.
 
-The *base* is fixed for the life of the container: global options, a listener on loopback, and an import of whatever
-release is live. A *release* is the sites: names, routes, and which certificate goes with which name; it is taken over by
+The *base* is fixed for the life of the container: global options, a listener on loopback, and an import of the release
+that is live. A *release* is the sites: names, routes, and which certificate goes with which name; it is taken over by
 a reload.
 
 The certificates themselves are in neither. Caddy asks for one at each TLS handshake, on the loopback listener, by the
@@ -37,6 +37,8 @@ class Policy:
     """Whether browsers are told to come back by HTTPS only, but for names on this machine."""
 
 
+NOTHING: Final = Policy()
+"""For what has to arrive as it was sent."""
 PAGES: Final = Policy(
     compress=True,
     headers={

@@ -1,13 +1,14 @@
 """The only reader of configuration: one typed tree, or one flat list of problems.
 
-One module a concern holds its models, its rules and what to do about a mistake. Nothing here imports pulumi or a
-provider, or looks at the machine, the network or the clock (but for files a setting names), so that the same checks serve
-the program, the checks of `make up`, the toolchain and the tests.
+One module a concern holds its models, its rules and what to do about a mistake. Nothing here but `program.py` imports
+pulumi, and nothing looks at the machine, the network or the clock (but for files a setting names), so that the same
+checks serve the program, the checks of `make up`, the toolchain and the tests.
 """
 
+from settings import flat
 from settings.base import Secret
 from settings.images import ImageSource, ImageSources
-from settings.parse import parse, usable_part
+from settings.parse import is_whole, parse, usable_part
 from settings.problems import Problem, SettingsError
 from settings.stack_file import PROJECT, EngineConfig, StackFile, path_of, read, resolved
 from settings.tree import ALL_SERVICES, Settings
@@ -23,6 +24,8 @@ __all__ = [
     "Settings",
     "SettingsError",
     "StackFile",
+    "flat",
+    "is_whole",
     "parse",
     "path_of",
     "read",

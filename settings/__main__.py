@@ -1,7 +1,7 @@
 """`python -m settings needs --stack NAME`: what has to be on this machine before the stack can be looked at closer.
 
-Prints one JSON object: `docker_host` (address of the daemon), `minimum_free_disk_gib`, `images` (whether they are built on
-the host), `aws` (whether its plugin is needed). Never fails over a mistake in the settings: what is wrong takes its
+Prints one JSON object: `docker_host` (address of the daemon), `minimum_free_disk_gib`, `images` (whether they are built
+on the host), `aws` (whether its plugin is needed). Never fails over a mistake in the settings: what is wrong takes its
 default here, and is named by the checks that follow.
 """
 

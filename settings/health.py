@@ -14,11 +14,11 @@ class Health(Model):
     )
     start_interval_seconds: Seconds | None = Field(
         default=None,
-        description="Seconds between two checks while a service starts, so that it is found ready sooner; needs Docker 25 "
-        "(API 1.44), by default interval_seconds",
+        description="Seconds between two checks while a service starts, so that it is found ready sooner; needs "
+        "Docker 25 (API 1.44), by default interval_seconds",
     )
     startup_limit_seconds: StartupLimit = Field(
         default=900,
-        description="The longest, in seconds, any service may take to start before its failed health checks count; less "
-        "finds a broken one sooner",
+        description="The longest, in seconds, any service may take to start before its failed health checks count; "
+        "less finds a broken one sooner",
     )

@@ -246,15 +246,18 @@ def _problem(tree: Mapping[Any, object], path: Path, annotation: Any, details: E
                 setting=setting,
                 given="an encrypted value without a text in it",
                 allowed="an encrypted text",
-                remedy=f"Set it: pulumi config set --secret --path {place}, or remove it: pulumi config rm --path {place}",
+                remedy=f"Set it: pulumi config set --secret --path {place}",
             )
         case "value_error":
             return Problem(setting=setting, given=given, allowed=str(details["ctx"]["error"]), remedy=setting_it)
         case "too_short":
+            one = is_mapping(annotation)
             return Problem(
-                setting=setting, given=f"an empty {'mapping' if is_mapping(annotation) else 'list'}", allowed="one or more",
-                remedy=setting_it.replace(place, f"'{setting}[0]'") if not is_mapping(annotation) else setting_it,
-            )  # fmt: skip
+                setting=setting,
+                given=f"an empty {'mapping' if one else 'list'}",
+                allowed="one or more",
+                remedy=setting_it if one else setting_it.replace(place, f"'{setting}[0]'"),
+            )
         case "string_pattern_mismatch":
             return Problem(
                 setting=setting,
@@ -285,7 +288,7 @@ def _problem(tree: Mapping[Any, object], path: Path, annotation: Any, details: E
 
 
 def _rewrite(place: str) -> str:
-    return f"Correct it in the stack file (docs/configuration.md shows its form), or remove it: pulumi config rm --path {place}"
+    return f"Correct it as docs/configuration.md shows, or remove it: pulumi config rm --path {place}"
 
 
 def _group(tree: Mapping[Any, object], path: Path) -> tuple[Any, type[Model] | None, object]:

@@ -1,4 +1,4 @@
-"""What is made from the models: the `config:` block of Pulumi.yaml, a JSON Schema of stack files, and rows for pages."""
+"""What is made from the models: Pulumi.yaml's `config:` block, a JSON Schema of stack files, and rows for pages."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

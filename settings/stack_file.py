@@ -24,7 +24,7 @@ PROJECT: Final = "reflector"
 # What every reader takes for the same thing.
 _WHOLE_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)")
 _DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]*)\.[0-9]+")
-# What Go's reader takes for a number and PyYAML for a text; and YAML 1.1's short words for truth, which PyYAML leaves out.
+# What Go's reader takes for a number and PyYAML for a text; YAML 1.1's short words for truth, which PyYAML leaves out.
 _GO_NUMBER: Final = re.compile(r"[-+]?(\.?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+|0[oO][0-7_]+)")
 _SHORT_TRUTH: Final = frozenset("yYnN")
 

@@ -1,7 +1,7 @@
 """What rooms hand to each other: small typed values, named for what they are; who made it does not show.
 
-A field `ready` is what has to be there before the thing can be used. Consumers put it into `depends_on`; the values alone
-are known earlier than the thing works.
+A field `ready` is what has to be there before the thing can be used. Consumers put it into `depends_on`; the values
+alone are known earlier than the thing works.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ import pulumi
 import pulumi_docker as docker
 
 from components.base.daemon import Daemon
-from rendering.caddyfile import Policy
+from rendering.caddyfile import NOTHING, Policy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +207,7 @@ class Site:
     """Shown to whoever asks for one of the names."""
     routes: Sequence[Route]
     """The first that matches takes a request."""
-    policy: Policy = Policy()
+    policy: Policy = NOTHING
     """What the edge adds to answers."""
     network: str = "application"
     """Role of the network its upstreams are on."""

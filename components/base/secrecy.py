@@ -2,8 +2,8 @@
 
 A secret setting has a type of its own and is wrapped where it is used. Any other setting may be encrypted in the stack
 file too (`pulumi config set --secret`), although the program has to look at it: to check it, or to decide what to make.
-What such a value got into is therefore recognised by the value itself, as late as can be: on every input of every resource
-and on every output of the stack.
+What such a value got into is therefore recognised by the value itself, as late as can be: on every input of every
+resource and on every output of the stack.
 """
 
 from collections.abc import Mapping

@@ -22,9 +22,9 @@ printf '%s' "$BASE_CADDYFILE" > {caddyfile.BASE_FILE}
 exec caddy run --config {caddyfile.BASE_FILE} --adapter caddyfile
 """
 
-# Certificates are replaced each in one move and read at the next handshake. A changed release is taken over by a reload,
+# Each certificate is replaced in one move and read at the next handshake. A changed release is taken over by a reload,
 # and made live only then: whatever happens, a restart finds a configuration that works. What nobody needs any more goes
-# last.
+# last, with the one file in which releases up to 0.1 kept their certificate.
 _DELIVER: Final = f"""\
 set -eu
 umask 077
@@ -42,7 +42,7 @@ if [ "$(readlink live || true)" != "$release" ]; then
         --address unix/{caddyfile.ADMIN_SOCKET}
     ln -sfn "$release" live.new && mv -T live.new live
 fi
-for old in incoming releases/* {caddyfile.CERTIFICATES_DIRECTORY}/*; do
+for old in incoming edge.pem releases/* {caddyfile.CERTIFICATES_DIRECTORY}/*; do
     case " $release $kept " in
     *" $old "* | *" ${{old##*/}} "*) ;;
     *) rm -rf "$old" ;;

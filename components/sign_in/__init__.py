@@ -14,7 +14,7 @@ _FORMER_OWNER: Final = ("reflector", "reflector:reflector:Reflector")
 
 
 def identity_provider(settings: sign_in.Password | sign_in.Public, *, admin_email: str | None) -> IdentityProvider:
-    """Return the identity provider of `settings`; `admin_email` is the administrator's login name, where there is one."""
+    """Return the identity provider of `settings`; `admin_email` is the administrator's login name, if there is one."""
     match settings:
         case sign_in.Password():
             assert admin_email

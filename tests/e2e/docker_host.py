@@ -13,7 +13,7 @@ from typing import Any
 
 from components.daemon import Daemon
 from components.service import LABEL_SERVICE, LABEL_STACK
-from operations.benchmark import erase
+from developer.benchmark import erase
 from tests.e2e.processes import ask
 
 

@@ -1,4 +1,4 @@
-"""`python -m operations.review HEAD [BASE]`: what a change does to a deployment, as Markdown for its reviewers.
+"""`python -m developer.review HEAD [BASE]`: what a change does to a deployment, as Markdown for its reviewers.
 
 Both are files with the output of `pulumi preview --json` of a stack that was never deployed. Comparing two such
 previews needs no state and no secret of anybody's: a random or computed value is unknown in both.
@@ -112,7 +112,7 @@ def report(head: Mapping[str, Any], base: Mapping[str, Any] | None) -> str:
 
 def main(arguments: list[str]) -> int:
     """Print the review and return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m operations.review", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m developer.review", description=__doc__)
     parser.add_argument("head", type=Path, help="preview of the change")
     parser.add_argument("base", type=Path, nargs="?", help="preview of what it is to be merged into")
     files = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""`python -m operations.benchmark`: what our own part costs, as ratios measured in one run.
+"""`python -m developer.benchmark`: what our own part costs, as ratios measured in one run.
 
 Warm: `pulumi up` on a deployed stack with nothing to change, against the same engine and Python environment running an
 empty program, and one that only starts the same plugins. The three take turns, and ratios are taken round by round, so
@@ -22,11 +22,11 @@ from typing import Final
 
 import yaml
 
-from components.daemon import Daemon
-from components.service import LABEL_STACK
-from operations.preflight import is_busy
+from components.base.daemon import Daemon
+from components.base.ownership import LABEL_STACK
+from operations.checks import is_busy
 from operations.stack import Stack
-from settings.schema import schema
+from settings import PROJECT
 from toolchain import Layout, Obtained, recorded
 
 PAGE: Final = Path("docs") / "performance.md"
@@ -63,7 +63,7 @@ runtime:
 
 def main() -> int:
     """Measure what was asked for and write it down."""
-    parser = argparse.ArgumentParser(prog="python -m operations.benchmark", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m developer.benchmark", description=__doc__)
     parser.add_argument("--stack", default="dev", help="a deployed stack, for the warm measurement (default: dev)")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of the warm measurement (default: 7)")
     parser.add_argument("--cold", action="store_true", help="measure a cold `make up` instead: builds all, minutes")
@@ -158,7 +158,7 @@ def cold(layout: Layout) -> list[str]:
         finally:
             # Interrupted from the keyboard it is on its way out as well; what it still makes would be found by nobody.
             run.wait()
-            erase(Daemon(address=str(schema().keys["docker_host"].default)), f"{schema().project}-{stack}")
+            erase(Daemon(address=str(schema().keys["docker_host"].default)), f"{PROJECT}-{stack}")
             # The module cache is read-only by design.
             subprocess.run(["chmod", "-R", "u+w", str(home)], check=False)
         if run.returncode != 0:
@@ -190,7 +190,7 @@ def cold_environment(environ: Mapping[str, str], layout: Layout, home: Path) -> 
 def cold_stack(committed: str, https_port: int, http_port: int) -> str:
     """Return the stack file `committed` with other ports."""
     content = yaml.safe_load(committed)
-    project = schema().project
+    project = PROJECT
     content["config"] |= {f"{project}:https_port": str(https_port), f"{project}:http_port": str(http_port)}
     return yaml.safe_dump(content)
 

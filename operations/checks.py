@@ -9,17 +9,32 @@ import json
 import shutil
 import socket
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from components.daemon import Daemon, DaemonError
-from components.host import Owner
-from settings import Problem, Settings, SettingsError, parse, read_stack_file
-from settings.schema import ROOT
+from components.base.daemon import Daemon, DaemonError
+from components.base.ownership import Owner
+from operations.stack import Stack
+from settings import (
+    PROJECT,
+    Problem,
+    Settings,
+    SettingsError,
+    StackFile,
+    is_whole,
+    parse,
+    path_of,
+    read,
+    resolved,
+    usable_part,
+)
 from toolchain import EngineFacts as Facts
 from toolchain import Pins, engine_problems
 
+_START_INTERVAL_API: Final = (1, 44)
+"""The Docker API that knows a health check's start interval (Docker 25)."""
 _EVERY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})
 
 
@@ -48,70 +63,134 @@ class Listing:
         return False
 
 
-def check(stack: str, *, deployment: str | None) -> tuple[Settings | None, list[Problem]]:
-    """Return the settings of `stack`, None if they cannot be read, and every problem found.
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What was found."""
 
-    `deployment` marks what is its own on the host; empty before the first `up`, None if it cannot be told.
-    """
-    file = ROOT / f"Pulumi.{stack}.yaml"
-    if not file.exists():
-        known = ", ".join(sorted(path.suffixes[0][1:] for path in ROOT.glob("Pulumi.*.yaml")))
-        return None, [
-            Problem(
-                setting="STACK",
-                given=f"{stack!r}, but there is no {file.name}",
-                allowed=f"a stack with a file: {known}",
-                remedy=f"Copy one of them to {file.name}, or choose another: make up STACK=<name>",
-            )
-        ]
+    settings: Settings | None
+    """None while there are problems."""
+    problems: list[Problem]
+    hints: list[str]
+    """What is not wrong and could be better."""
+
+
+def check(stack: Stack) -> Checked:
+    """Return the settings of `stack`, or every problem that can be found without changing anything."""
     try:
-        raw = read_stack_file(file)
+        tree = _tree(stack)
     except SettingsError as error:
-        return None, list(error.problems)
+        return Checked(settings=None, problems=list(error.problems), hints=[])
     problems: list[Problem] = []
+    hints: list[str] = []
     settings: Settings | None = None
     try:
-        settings = parse(raw, stack)
+        settings = parse(tree, stack.name, PROJECT)
     except SettingsError as error:
         problems += error.problems
-        settings = _usable_part(raw, stack, error)
+        # Without what is wrong, so that the host is checked in the same run.
+        settings = usable_part(tree, stack.name, PROJECT, error)
     if settings is not None:
-        problems += host_problems(settings, deployment=deployment)
-    return (None if problems else settings), problems
+        found, hints = look_at_host(settings, deployment=stack.deployment)
+        problems += found
+    return Checked(settings=None if problems else settings, problems=problems, hints=hints)
 
 
-def _usable_part(raw: dict[str, object], stack: str, error: SettingsError) -> Settings | None:
-    """Return the settings without the keys that are wrong, so that the host is checked in the same run."""
-    wrong = {problem.setting.partition("[")[0].partition(".")[0] for problem in error.problems}
+def _tree(stack: Stack) -> dict[str, object]:
+    """Return the settings as they stand in the stack file, or as the engine has them where only it knows them all."""
+    path = path_of(stack.name, stack.layout.root)
     try:
-        return parse({key: value for key, value in raw.items() if key not in wrong}, stack)
-    except SettingsError:
-        return None
+        file = read(path)
+    except FileNotFoundError:
+        known = ", ".join(sorted(found.suffixes[0][1:] for found in stack.layout.root.glob("Pulumi.*.yaml")))
+        raise SettingsError(
+            [
+                Problem(
+                    setting="STACK",
+                    given=f"{stack.name!r}, but there is no {path.name}",
+                    allowed=f"a stack with a file: {known}",
+                    remedy=f"Copy one of them to {path.name}, or choose another: make up STACK=<name>",
+                )
+            ]
+        ) from None
+    if file.imports or not is_whole(file.settings):
+        return _asked(stack, file)
+    return dict(file.settings)
 
 
-def host_problems(settings: Settings, *, deployment: str | None) -> list[Problem]:
-    """Return what is wrong with the Docker host for this stack."""
-    daemon = Daemon(address=settings.host.address, certificates=settings.host.certificates)
+def _asked(stack: Stack, file: StackFile) -> dict[str, object]:
+    if file.imports and stack.keeps_state_in_files:
+        raise SettingsError(
+            [
+                Problem(
+                    setting="environment",
+                    given="an import of Pulumi ESC, while the state is kept in files",
+                    allowed="imports where the state is in Pulumi Cloud",
+                    remedy="Log in there (. ./env.sh && pulumi login), or write the settings into the stack file",
+                )
+            ]
+        )
+    stack.ensure()
+    return resolved(file, stack.configuration())
+
+
+def look_at_host(settings: Settings, *, deployment: str | None) -> tuple[list[Problem], list[str]]:
+    """Return what is wrong with the Docker host for this stack, and what could be better.
+
+    `deployment` marks what is the stack's own there; empty before the first `up`, None if it cannot be told.
+    """
+    daemon = Daemon(address=settings.host.address, certificates=settings.host.certificates or "")
+    questions = (
+        ("info", "--format", "{{json .}}"),
+        ("version", "--format", "{{json .Server}}"),
+        ("ps", "--all", "--no-trunc", "--format", "{{json .}}"),
+    )
     try:
-        info = json.loads(daemon.run("info", "--format", "{{json .}}"))
-        version = json.loads(daemon.run("version", "--format", "{{json .Server}}"))
-        listings = list(_listings(daemon.run("ps", "--all", "--no-trunc", "--format", "{{json .}}")))
+        # At once: each is a process of its own, and over ssh a connection of its own.
+        with ThreadPoolExecutor(len(questions)) as pool:
+            info, version, containers = pool.map(lambda question: daemon.run(*question), questions)
     except DaemonError as error:
         return [
             Problem(
-                setting="docker_host",
+                setting="hosts.main.address",
                 given=f"{settings.host.address}: {error}",
                 allowed="a Docker daemon that answers",
-                remedy="Start it, allow this user to reach it, or set another: pulumi config set docker_host <address>",
+                remedy="Start it, allow this user to reach it, or set another: "
+                "pulumi config set --path hosts.main.address <address>",
             )
-        ]
+        ], []
+    listings = list(_listings(containers))
+    server = json.loads(version)
     return [
-        *_engine_problems(settings, info, version),
+        *_engine_problems(settings, json.loads(info), server),
+        *_start_interval_problems(settings, server),
         *(_state_problems(settings, listings, deployment) if deployment is not None else ()),
         *_name_problems(settings, listings),
         *_address_problems(settings),
         *_port_problems(settings, listings),
-    ]
+    ], list(_hints(settings, server))
+
+
+def _api(version: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(int(part) for part in version["ApiVersion"].split("."))
+
+
+def _start_interval_problems(settings: Settings, version: dict[str, Any]) -> Iterator[Problem]:
+    if settings.health.start_interval_seconds is not None and _api(version) < _START_INTERVAL_API:
+        yield Problem(
+            setting="health.start_interval_seconds",
+            given=f"{settings.health.start_interval_seconds}, while {settings.host.address} speaks API "
+            f"{version['ApiVersion']}",
+            allowed="nothing on an engine older than Docker 25 (API 1.44)",
+            remedy="Remove it: pulumi config rm --path health.start_interval_seconds",
+        )
+
+
+def _hints(settings: Settings, version: dict[str, Any]) -> Iterator[str]:
+    if settings.health.start_interval_seconds is None and _api(version) >= _START_INTERVAL_API:
+        yield (
+            "This Docker engine can look at a starting service more often, which makes a first `up` quicker: "
+            "pulumi config set --path health.start_interval_seconds 1"
+        )
 
 
 def _engine_problems(settings: Settings, info: dict[str, Any], version: dict[str, Any]) -> Iterator[Problem]:
@@ -134,7 +213,7 @@ def _engine_problems(settings: Settings, info: dict[str, Any], version: dict[str
     )
     for line in engine_problems(facts, Pins.read(), settings.host.minimum_free_disk_gib):
         yield Problem(
-            setting="docker_host",
+            setting="hosts.main.address",
             given=f"{settings.host.address}: {line}",
             allowed="an engine with what the stack needs",
             remedy="See docs/deploy.md",
@@ -170,7 +249,7 @@ def _state_problems(settings: Settings, listings: Iterable[Listing], deployment:
 
 
 def _name_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[Problem]:
-    names = {f"{settings.prefix}-{service}" for service in settings.memory_mib}
+    names = {f"{settings.prefix}-{service}" for service in settings.services}
     for listing in listings:
         if listing.name in names and listing.owner.stack != settings.prefix:
             yield Problem(
@@ -186,19 +265,19 @@ def _address_problems(settings: Settings) -> Iterator[Problem]:
         # Port 0 is any free one: nobody holds it, and it takes no privilege.
         if settings.host.is_local and _refusal(address, 0, "tcp") in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
             yield Problem(
-                setting=f"bind_addresses[{index}]",
+                setting=f"edge.bind_addresses[{index}]",
                 given=f"{address} is no address of this machine",
                 allowed="addresses of the Docker host",
-                remedy=f'Set another: pulumi config set --path "bind_addresses[{index}]" <address>',
+                remedy=f"Set another: pulumi config set --path 'edge.bind_addresses[{index}]' <address>",
             )
 
 
 def _port_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[Problem]:
     listings = list(listings)
     for setting, port, protocol in (
-        ("https_port", settings.edge.https_port, "tcp"),
-        ("https_port", settings.edge.https_port, "udp"),
-        ("http_port", settings.edge.http_port, "tcp"),
+        ("edge.https_port", settings.edge.https_port, "tcp"),
+        ("edge.https_port", settings.edge.https_port, "udp"),
+        ("edge.http_port", settings.edge.http_port, "tcp"),
     ):
         holders = [listing for listing in listings if listing.publishes(port, protocol, settings.edge.bind_addresses)]
         if any(holder.owner.stack == settings.prefix for holder in holders):
@@ -211,7 +290,7 @@ def _port_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[
                 setting=setting,
                 given=f"{port}/{protocol} is in use by {holder} on {settings.host.address}",
                 allowed="a free port",
-                remedy=f"Stop it, or set another: pulumi config set {setting} <port>",
+                remedy=f"Stop it, or set another: pulumi config set --path {setting} <port>",
             )
 
 

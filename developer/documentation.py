@@ -1,4 +1,4 @@
-"""The parts of the documentation that are made from the code: `python -m operations.documentation [--check]`.
+"""The parts of the documentation that are made from the code: `python -m developer.documentation [--check]`.
 
 A page holds each such part between two comments, `<!-- generated: name -->` and `<!-- /generated -->`; everything
 around them is written by hand. The settings come from the schema in Pulumi.yaml and from the tables the checks use;
@@ -334,7 +334,7 @@ def renewed(text: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the generated parts, or with `--check` say what would change; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m operations.documentation", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m developer.documentation", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; end with 1 if a page is not current")
     check = parser.parse_args(arguments).check
     behind = 0

@@ -1,0 +1,1 @@
+"""What only developers run: generated documentation, the review of a change, benchmarks."""
