@@ -75,7 +75,7 @@ services = [
 ]
 outputs = {
     "url": settings.url,
-    "api_url": f"{settings.url}/v1",
+    "api_url": reflector.api_url,
     "ca_certificate": authority.certificate_pem,
     "trust_bundle": trust.pem,
     "pki_inventory": pki.inventory({"authority": authority}, [certificate]),

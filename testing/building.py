@@ -114,9 +114,9 @@ class Neighbours:
         """Return the argument that names a component's service, where it is not the default."""
         return {"service": f"{self.prefix}{service}"} if self.prefix else {}
 
-    def domain(self, label: str = "reflector") -> str:
-        """Return a public DNS name."""
-        return f"{self.prefix}{label}.test"
+    def domain(self, label: str = "") -> str:
+        """Return a public DNS name, or one below it."""
+        return f"{label}.{self.domain()}" if label else f"{self.prefix}reflector.test"
 
     def _secret(self, text: str) -> pulumi.Output[str]:
         return pulumi.Output.secret(f"{text}{self.prefix}")
