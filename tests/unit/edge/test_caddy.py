@@ -97,8 +97,8 @@ def test_certificates_reach_the_edge_without_replacing_its_container() -> None:
 
 def test_each_name_is_shown_the_certificate_of_its_site() -> None:
     names = delivered(BUILT.named("it-release"))["names.certificates"]
-    assert "\treflector.test edge-certificate.pem\n" in names
-    assert "\ts3.reflector.test store-certificate.pem\n" in names
+    assert r"^reflector\.test$ edge-certificate.pem" in names
+    assert r"^s3\.reflector\.test$ store-certificate.pem" in names
 
 
 def test_sites_that_share_a_certificate_share_its_file() -> None:
