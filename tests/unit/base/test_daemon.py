@@ -1,7 +1,6 @@
 """The daemon behind the provider's back, by the docker command."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 

@@ -43,7 +43,7 @@ def test_a_caches_url_is_of_one_database_or_of_the_default_one(number: int | Non
 HANDLES: list[Callable[[Neighbours], object]] = [
     Neighbours.database, Neighbours.cache, Neighbours.certificate, Neighbours.object_store, Neighbours.language_model,
     Neighbours.speech, Neighbours.workflow, Neighbours.sites,
-    lambda _: IdentityProvider(backend={"A": HANDED_SECRETS[0]}, server={"A": HANDED_SECRETS[1]}, web={"A": HANDED_SECRETS[2]}),
+    lambda _: IdentityProvider(backend={"A": HANDED_SECRETS[0]}, server={"A": HANDED_SECRETS[1]}, web={}),
 ]  # fmt: skip
 
 

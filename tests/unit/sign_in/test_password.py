@@ -22,7 +22,7 @@ def test_the_server_alone_is_told_of_the_administrator_and_only_the_hash_of_the_
     assert value_of(hashed) == password_hash(password_of("it-admin"), bytes_of("it-admin-salt", 16))  # type: ignore[arg-type]  # an output here
     assert is_secret(hashed)  # type: ignore[arg-type]  # an output here
     assert PROVIDER.server["ADMIN_EMAIL"] == PROVIDER.admin_email == "admin@reflector.test"
-    assert {"ADMIN_EMAIL", "ADMIN_PASSWORD_HASH"}.isdisjoint({**PROVIDER.backend, **PROVIDER.web})
+    assert {"ADMIN_EMAIL", "ADMIN_PASSWORD_HASH"}.isdisjoint([*PROVIDER.backend, *PROVIDER.web])
 
 
 def test_every_process_is_told_how_people_sign_in() -> None:

@@ -40,4 +40,4 @@ def test_it_is_handed_over_by_its_address_without_a_key() -> None:
     assert speech.url == "http://transcription:8000"
     assert speech.api_key is None, "upstream's translation client cannot send one"
     assert [service.name for service in speech.services] == ["transcription"]
-    assert [ready for ready in speech.ready] == [speech.services[0].container]
+    assert list(speech.ready) == [speech.services[0].container]
