@@ -16,6 +16,7 @@ from testing import building
 from testing.building import COMPONENTS
 from testing.engine import Engine, Registered
 from testing.rules import assert_rules
+from testing.sources import ROOT, sources
 
 ALL: Final = sorted(COMPONENTS)
 WITH_CONTAINERS: Final = ["Caddy", "Garage", "Hatchet", "Ollama", "Postgres", "Redis", "Reflector", "Transcription"]
@@ -163,6 +164,17 @@ def test_the_type_of_a_component_is_a_literal_of_its_own(component: str) -> None
     namespace, module, kind = token.split(":")
     assert (namespace, kind) == ("reflector", component)
     assert module.islower()
+
+
+def test_every_component_there_is_is_tested() -> None:
+    found = []
+    for file in sources("components"):
+        for node in file.walk():
+            if isinstance(node, ast.ClassDef) and "pulumi.ComponentResource" in map(ast.unparse, node.bases):
+                found.append(node.name)
+                own = [path.read_text(encoding="utf-8") for path in (ROOT / "tests/unit" / file.room).glob("test_*.py")]
+                assert node.name in COMPONENTS or any(node.name in text for text in own), f"{file.path}: {node.name}"
+    assert COMPONENTS.keys() <= set(found)
 
 
 def test_a_preview_that_asks_anybody_anything_fails_here(engine: Engine) -> None:
