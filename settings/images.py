@@ -18,7 +18,6 @@ _VERSIONS: Final = ROOT / "toolchain" / "versions.toml"
 _PARTS: Final = ROOT / "images" / "parts.toml"
 STAGED: Final = Path(".toolchain") / "images"
 """Where `make images` stages the build contexts, relative to the checkout: state never holds a machine's path."""
-MANIFEST: Final = ROOT / STAGED / "manifest.json"
 
 
 class References(Model):
@@ -116,7 +115,7 @@ def _upstream(own: References, needed: frozenset[str]) -> tuple[ImageSources, li
 
 def _built(project: str, needed: frozenset[str]) -> tuple[ImageSources, list[Problem]]:
     try:
-        manifest = json.loads(MANIFEST.read_text(encoding="utf-8"))
+        manifest = json.loads((ROOT / STAGED / "manifest.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return ImageSources(images={}, parts={}), [
             Problem(

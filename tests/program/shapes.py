@@ -139,8 +139,10 @@ class Shape:
 
 
 def _staged() -> Path:
-    """Return a manifest as `make images` writes it."""
-    manifest = Path(mkdtemp()) / "manifest.json"
+    """Return a checkout with build contexts staged in it, as `make images` does."""
+    root = Path(mkdtemp())
+    manifest = root / image_settings.STAGED / "manifest.json"
+    manifest.parent.mkdir(parents=True)
     names = ("base", "postgres", "redis", "garage", "caddy", "ollama", "probe")
     manifest.write_text(
         json.dumps(
@@ -155,7 +157,7 @@ def _staged() -> Path:
         ),
         encoding="utf-8",
     )
-    return manifest
+    return root
 
 
 def _certificates() -> str:
@@ -214,7 +216,7 @@ def run(tree: Mapping[str, Any], root: Path = ROOT) -> tuple[Engine, Settings]:
     asyncio.set_event_loop(asyncio.new_event_loop())
     engine = Engine()
     with (
-        mock.patch.object(image_settings, "MANIFEST", _staged()),
+        mock.patch.object(image_settings, "ROOT", _staged()),
         mock.patch.object(program_settings, "ROOT", folder),
         mock.patch.object(program_settings, "load", load),
         warnings.catch_warnings(),

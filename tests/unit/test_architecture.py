@@ -43,7 +43,7 @@ FLOORS: Final[Mapping[str, tuple[str, ...]]] = {
     "settings": ("rendering.reference",),
     "toolchain": (),
     "operations": ("settings", "toolchain", "components.base.daemon", "components.base.ownership"),
-    "testing": ("components", "rendering", "settings", "toolchain"),
+    "testing": ("components", "operations", "rendering", "settings", "toolchain"),
     "developer": ("components", "operations", "rendering", "settings", "testing", "toolchain"),
 }
 LIBRARIES: Final[Mapping[str, tuple[str, ...]]] = {
