@@ -30,7 +30,6 @@ def main(arguments: Sequence[str]) -> int:
     pin.add_argument("part", nargs="?", help="what to move; without it only derived files are rewritten")
     pin.add_argument("version", nargs="?", help="exact version, or image tag[@digest]")
     pin.add_argument("--check", action="store_true", help="only tell whether derived files agree")
-    pin.add_argument("--no-resolve", action="store_true", help="leave transitive Python packages as they are")
 
     commands.add_parser("check-go", help="format, vet and tests of the Go modules")
     commands.add_parser("check-shell", help="shellcheck on every shell script")
@@ -38,8 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     clean = commands.add_parser("clean", help="remove what set-up made; never state, passphrase or data")
     clean.add_argument("--cache", action="store_true", help="the cache of parts as well")
 
-    env = commands.add_parser("env", help="print the environment Pulumi runs in, as shell commands")
-    env.add_argument("--json", action="store_true", help="as JSON: null means unset")
+    commands.add_parser("env", help="print the environment Pulumi runs in, as shell commands")
 
     run = commands.add_parser("run", help="run a command in that environment")
     run.add_argument("program", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
@@ -65,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
     if command == "clean":
         return _clean(layout, options.cache)
     if command == "env":
-        return _env(layout, options.json)
+        return _env(layout)
     return _run(layout, options.program)
 
 
@@ -138,7 +136,7 @@ def _pin(layout: Layout, options: argparse.Namespace) -> int:
         lines = pins.disagreements(layout.root)
         print("\n".join(lines) if lines else "every derived file agrees with toolchain/versions.toml")
         return 1 if lines else 0
-    difference = pins.pin(options.part, options.version, root=layout.root, resolve=not options.no_resolve)
+    difference = pins.pin(options.part, options.version, root=layout.root)
     print(difference or "nothing changed", end="" if difference else "\n")
     return 0
 
@@ -171,15 +169,10 @@ def _clean(layout: Layout, cache: bool) -> int:
     return 0
 
 
-def _env(layout: Layout, as_json: bool) -> int:
-    import json
-
+def _env(layout: Layout) -> int:
     from toolchain import environment
 
-    settings = environment.values(layout, os.environ)
-    print(
-        json.dumps(settings, indent=1) if as_json else environment.script(layout, settings), end="\n" if as_json else ""
-    )
+    print(environment.script(layout, environment.values(layout, os.environ)), end="")
     return 0
 
 
