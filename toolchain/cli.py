@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolchain import needs, stamps
 from toolchain.layout import Layout, ToolchainError
 
 
@@ -68,6 +67,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _setup(layout: Layout, dev: bool, stack: str | None) -> int:
+    from toolchain import needs, stamps
+
     needed = needs.of(layout, stack) if stack else None
     images = needed is not None and needed.images
     aws = needed is not None and needed.aws
@@ -80,7 +81,7 @@ def _setup(layout: Layout, dev: bool, stack: str | None) -> int:
     )
     if needed is not None:
         # Before anything is obtained: without Docker, what is compiled for minutes cannot be deployed.
-        _docker(layout, needed, closely=due)
+        _docker(layout, needed.docker_host, needed.minimum_free_disk_gib, closely=due)
     if due:
         from toolchain import setup as steps
         from toolchain.progress import Progress
@@ -90,6 +91,8 @@ def _setup(layout: Layout, dev: bool, stack: str | None) -> int:
 
 
 def _images(layout: Layout) -> int:
+    from toolchain import stamps
+
     if not stamps.current(layout, "images", stamps.image_fingerprint(layout)):
         from toolchain import setup as steps
         from toolchain.progress import Progress
@@ -98,15 +101,15 @@ def _images(layout: Layout) -> int:
     return 0
 
 
-def _docker(layout: Layout, needed: needs.Needs, *, closely: bool) -> None:
-    """See to a local daemon and to the docker command.
+def _docker(layout: Layout, host: str, free_gib: float, *, closely: bool) -> None:
+    """See to the daemon at the URL `host`, if it is a local one, and to the docker command.
 
     Where nothing is to be obtained, a daemon that answers will do: what it is like, the checks before a deployment ask
     anyway, and asking here as well would take longer than all the rest.
     """
     import shutil
 
-    path = Path(needed.docker_host.removeprefix("unix://")) if needed.docker_host.startswith("unix://") else None
+    path = Path(host.removeprefix("unix://")) if host.startswith("unix://") else None
     if not closely and shutil.which("docker") is not None and (path is None or _answers(path)):
         return
     from toolchain import daemon
@@ -114,7 +117,7 @@ def _docker(layout: Layout, needed: needs.Needs, *, closely: bool) -> None:
     from toolchain.progress import Progress
 
     if path is not None:
-        daemon.ensure(layout, Pins.read(layout.root), Progress(), path, needed.minimum_free_disk_gib)
+        daemon.ensure(layout, Pins.read(layout.root), Progress(), path, free_gib)
     daemon.ensure_command(Progress())
 
 
