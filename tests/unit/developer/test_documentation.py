@@ -176,28 +176,3 @@ def test_what_the_project_file_declares_is_what_leaving_it_out_means() -> None:
     values = {f"{PROJECT}:{name}": json.dumps(declared["default"]) for name, declared in config_block().items()}
     handed = resolved(StackFile(settings={}), EngineConfig.of(values, frozenset()))
     assert parse(handed, "production", PROJECT) == parse({}, "production", PROJECT)
-
-
-# --- The picture ------------------------------------------------------------------------------------------------------
-
-
-def test_the_picture_is_the_program() -> None:
-    graph = documentation.graph()
-    edges = graph.edges
-    assert ("authority", "edge-certificate") in edges
-    assert ("postgres", "hatchet") in edges
-    assert ("sign-in", "reflector") in edges
-    assert ("server", "worker") in edges, "workers wait for the server, which migrates the database"
-    assert ("server", "web") in edges
-    assert ("worker", "web") not in edges, "neither needs the other"
-    assert {("web", "caddy"), ("worker", "caddy")} <= edges, "the edge opens once all of the application works"
-    assert ("server", "caddy") not in edges, "the longer way over the frontend says it"
-    assert [container.service for container in graph.containers if container.published] == ["caddy"]
-    assert {container.service for container in graph.containers if container.internal} == {
-        "postgres",
-        "redis",
-        "garage",
-    }
-    drawn = documentation.picture()
-    assert all(f'"{name}' in drawn for name in graph.components)
-    assert all(f'"{container.service}<br/>' in drawn for container in graph.containers)
