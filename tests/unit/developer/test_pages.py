@@ -1,11 +1,15 @@
 """What the pages point at is there."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from developer.documentation import row_of
+from settings import Settings
+from settings.schema import rows
 from toolchain import ROOT
 
 PAGES: Final = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
@@ -49,3 +53,28 @@ def test_tests_a_page_names_are_there() -> None:
     named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))}
     assert named
     assert named <= defined, sorted(named - defined)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_a_page_prints_set_what_there_is(page: Path) -> None:
+    wrong = []
+    for line in re.findall(r"pulumi config (?:set|rm|get) [^`\n]+", page.read_text(encoding="utf-8")):
+        _, _, action, *arguments = shlex.split(line, comments=True)
+        setting, *_ = (argument for argument in arguments if not argument.startswith("--"))
+        # `<…>` stands for what the reader knows.
+        if not setting.startswith("<") and not _is_right(action, arguments, re.sub(r"\[\d+\]$", "", setting)):
+            wrong.append(line)
+    assert not wrong
+
+
+def _is_right(action: str, arguments: list[str], setting: str) -> bool:
+    """Return whether a command names what there is, within its concern, and keeps a secret out of sight."""
+    if "--path" not in arguments:
+        return False
+    if action == "set":
+        try:
+            return not row_of(setting).secret or "--secret" in arguments
+        except KeyError:
+            return False
+    known = [row.path for concern in Settings.model_fields for row in rows(concern)]
+    return any(path == setting or path.startswith(f"{setting}.") for path in known)
