@@ -8,6 +8,7 @@ import errno
 import json
 import shutil
 import socket
+import subprocess
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -130,7 +131,20 @@ def _asked(stack: Stack, file: StackFile) -> dict[str, object]:
             ]
         )
     stack.ensure()
-    return resolved(file, stack.configuration())
+    try:
+        return resolved(file, stack.configuration())
+    except subprocess.CalledProcessError:
+        raise SettingsError(
+            [
+                Problem(
+                    setting=path_of(stack.name, stack.layout.root).name,
+                    given="what the engine cannot open; above is why",
+                    allowed="values encrypted for this stack, with the passphrase or key of this checkout",
+                    remedy="Bring the stack's passphrase back, or set what is encrypted anew: "
+                    "pulumi config set --secret --path <setting>",
+                )
+            ]
+        ) from None
 
 
 def look_at_host(settings: Settings, *, deployment: str | None) -> tuple[list[Problem], list[str]]:
