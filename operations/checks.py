@@ -11,12 +11,13 @@ import socket
 import subprocess
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from components.base.daemon import Daemon, DaemonError
 from components.base.ownership import Owner
+from operations.secrecy import masked
 from operations.stack import Stack
 from settings import (
     PROJECT,
@@ -92,7 +93,7 @@ def check(stack: Stack) -> Checked:
         settings = usable_part(tree, stack.name, PROJECT, error)
     if settings is not None:
         found, hints = look_at_host(settings, deployment=stack.deployment)
-        problems += found
+        problems += [replace(problem, given=masked(problem.given, settings)) for problem in found]
     return Checked(settings=None if problems else settings, problems=problems, hints=hints)
 
 

@@ -402,6 +402,18 @@ def test_a_wrong_value_that_is_encrypted_is_found_like_any_other(stack: Stack, d
     assert [problem.setting for problem in checks.check(stack).problems] == ["language_model.model"]
 
 
+def test_what_is_encrypted_is_not_shown_where_the_host_is_at_fault(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_command(tmp_path / "path", "docker", {"": {"status": 1, "stderr": "cannot reach ssh://confidential"}})
+    monkeypatch.setenv("PATH", path_with(tmp_path / "path"))
+    with_state(stack)
+    with_file(stack, {"hosts": {"main": {"address": {"secure": "v1:ciphertext"}}}})
+    with_engine(stack, config=as_config(hosts={"main": {"address": "ssh://confidential"}}))
+    (problem,) = checks.check(stack).problems
+    assert problem.given == "[secret]: cannot reach [secret]"
+
+
 def test_a_secret_alone_is_no_reason_to_start_the_engine(stack: Stack, docker: Docker) -> None:
     docker()
     edge = {"https_port": free_port(), "http_port": free_port()}

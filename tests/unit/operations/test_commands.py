@@ -13,6 +13,7 @@ from operations import checks
 from operations.checks import Checked
 from operations.stack import Stack
 from settings import Problem, Settings, parse
+from settings.base import Sealed
 from testing.docker import free_port
 from tests.unit.operations.stand_ins import Docker, asked, listed, with_engine, with_file, with_state
 from toolchain import ROOT
@@ -95,6 +96,15 @@ def test_the_url_is_the_one_people_see(capsys: pytest.CaptureFixture[str]) -> No
 def test_nobody_is_told_of_a_password_where_nobody_logs_in(capsys: pytest.CaptureFixture[str]) -> None:
     commands.summarize(settings_with(sign_in={"mode": "public"}))
     assert "password" not in capsys.readouterr().out
+
+
+def test_the_summary_shows_nothing_that_is_encrypted(capsys: pytest.CaptureFixture[str]) -> None:
+    domain = Sealed("confidential.test")
+    commands.summarize(settings_with(edge={"domain": domain}, sign_in={"mode": "password"}))
+    said = capsys.readouterr().out
+    assert "confidential" not in said
+    assert "Reflector is up: https://[secret]\n" in said
+    assert "Log in as admin@[secret]" in said
 
 
 def test_a_failed_up_is_not_announced(
