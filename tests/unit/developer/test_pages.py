@@ -12,7 +12,9 @@ from settings import Settings
 from settings.schema import rows
 from toolchain import ROOT
 
-PAGES: Final = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+PAGES: Final = sorted(
+    [ROOT / "CHANGELOG.md", *ROOT.glob("README.md"), *ROOT.glob("*/README.md"), *ROOT.glob("docs/**/*.md")]
+)
 FLOORS: Final = (
     "components", "developer", "images", "operations", "pki", "policy", "rendering", "settings", "testing", "tests",
     "toolchain", "docs",
