@@ -1,5 +1,6 @@
 """What every module of settings is made of: frozen models, secrets as leaves of a type of their own, and own rules."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, TypeAlias
@@ -31,6 +32,11 @@ class Sealed:
 
     value: Plain = field(default=None, repr=False)
     """What it is; None before the engine has decrypted it."""
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Stands for a setting that has no default and was encrypted, before the engine has decrypted it."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,12 @@ class Conflict:
 
     path: Path
     """Where, below the model whose rule it is."""
+    others: tuple[Path, ...] = ()
+    """The other settings it is about, below the model. Where one of all these is wrong itself, nothing is said; where
+    one was encrypted, `given` is not shown."""
     given: str
     allowed: str
+    """What is right there; it never shows a value that was given."""
     remedy: str = "Set it: pulumi config set --path {path} <value>"
     """`{path}` becomes the whole path."""
 
@@ -110,6 +120,5 @@ def dotted(path: Path) -> str:
         elif step.replace("_", "").replace("-", "").isalnum():
             text += f".{step}" if text else step
         else:
-            quoted = step.replace("\\", "\\\\").replace('"', '\\"')
-            text += f'["{quoted}"]'
+            text += f"[{json.dumps(step, ensure_ascii=not step.isprintable())}]"
     return text

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from settings.base import REMOVE, Conflict, Model
-from settings.values import HostName, IpAddress, MemoryMib, Port, SubjectAlternativeName
+from settings.values import HostName, IpAddress, MemoryMib, Port, SubjectAlternativeName, once
 
 
 class Edge(Model):
@@ -23,7 +23,8 @@ class Edge(Model):
         description="Further names and addresses of the edge, each DNS:<name> or IP:<address>; they enter the "
         "certificate and are served",
     )
-    bind_addresses: Annotated[tuple[IpAddress, ...], Field(strict=False, min_length=1)] = Field(
+    # No port can be published twice on one address, however that is written.
+    bind_addresses: Annotated[tuple[IpAddress, ...], Field(strict=False, min_length=1), AfterValidator(once)] = Field(
         default=("0.0.0.0",), description="Addresses of the Docker host on which Caddy publishes its ports"
     )
     https_port: Port = Field(
@@ -64,6 +65,7 @@ class Edge(Model):
             if getattr(self, name) == self.http_port:
                 yield Conflict(
                     path=("http_port",),
+                    others=((name,),),
                     given=f"{self.http_port}, as {name}",
                     allowed="two different ports",
                     remedy="Set it: pulumi config set --path {path} <port>",
@@ -73,7 +75,8 @@ class Edge(Model):
             if address != wildcard and wildcard in self.bind_addresses:
                 yield Conflict(
                     path=("bind_addresses", index),
+                    others=(("bind_addresses",),),
                     given=f"{address!r}, besides {wildcard}",
-                    allowed=f"{wildcard} without others of its kind: it is all of them",
+                    allowed="what stands for all addresses of a kind, or single ones",
                     remedy=REMOVE,
                 )

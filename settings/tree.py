@@ -99,17 +99,17 @@ class Settings(Model):
     @cached_property
     def services(self) -> frozenset[str]:
         """The services these settings ask for."""
-        return frozenset(service for model in active(self) for service in model.SERVICES)
+        return frozenset(service for _, model in active(self) for service in model.SERVICES)
 
     @cached_property
     def networks(self) -> frozenset[str]:
         """The roles of the networks they are on."""
-        return frozenset(role for model in active(self) for role in model.NETWORKS)
+        return frozenset(role for _, model in active(self) for role in model.NETWORKS)
 
     @cached_property
     def needed_images(self) -> frozenset[str]:
         """The parts images have to play for them."""
-        return frozenset(part for model in active(self) for part in model.IMAGES)
+        return frozenset(part for _, model in active(self) for part in model.IMAGES)
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield what is wrong between branches, each of which is right by itself."""
@@ -132,6 +132,7 @@ class Settings(Model):
         if domain == self.edge.domain:
             yield Conflict(
                 path=("storage", "domain"),
+                others=(("edge", "domain"),),
                 given=f"{domain!r}",
                 allowed="a host name other than edge.domain: a signed URL fixes its whole path",
                 remedy="Set it: pulumi config set --path {path} <host name>",
