@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from settings.base import REMOVE, Conflict, Model
-from settings.values import HostName, IpAddress, MemoryMib, Port, SubjectAlternativeName, once
+from settings.values import HostName, IpAddress, MemoryMib, Port, SubjectAlternativeName
 
 
 class Edge(Model):
@@ -23,8 +23,7 @@ class Edge(Model):
         description="Further names and addresses of the edge, each DNS:<name> or IP:<address>; they enter the "
         "certificate and are served",
     )
-    # No port can be published twice on one address, however that is written.
-    bind_addresses: Annotated[tuple[IpAddress, ...], Field(strict=False, min_length=1), AfterValidator(once)] = Field(
+    bind_addresses: Annotated[tuple[IpAddress, ...], Field(strict=False, min_length=1)] = Field(
         default=("0.0.0.0",), description="Addresses of the Docker host on which Caddy publishes its ports"
     )
     https_port: Port = Field(

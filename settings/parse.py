@@ -43,6 +43,8 @@ def parse(tree: Mapping[Any, object], stack: str, project: str) -> Settings:
         settings = Settings.model_validate(opened.tree)
     except ValidationError as error:
         for details in error.errors(include_url=False):
+            if details["type"] == "too_short" and details["input"]:
+                continue  # what is in it is wrong, and said already
             where = place(Settings, opened.tree, details["loc"])
             problems.append(_problem(where, details, opened, stack))
             wrong.add(_removable(where.path, details["type"]))
@@ -101,7 +103,7 @@ class _Opened:
                 continue
             known: Any = settings
             for step in path:
-                if not isinstance(known, tuple):  # of a list every item counts: the normal form may be a shorter one
+                if not isinstance(known, tuple):  # of a list every item counts
                     known = known[step] if isinstance(known, Mapping) else getattr(known, str(step), None)
             for one in (value, *(known if isinstance(known, tuple) else (known,))):
                 if one is not None and str(one):
@@ -156,7 +158,7 @@ class _Opened:
         if kind is bool and value in ("true", "false"):
             return value == "true"
         if kind is int and isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit():
-            return int(value) if len(value) < 20 else value
+            return int(value) if len(value) < 40 else value
         return value
 
 

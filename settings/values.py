@@ -169,11 +169,6 @@ def folder(text: str) -> str:
     return text
 
 
-def once(items: tuple[str, ...]) -> tuple[str, ...]:
-    """Return every one of `items` once, in order."""
-    return tuple(dict.fromkeys(items))
-
-
 def _text(check: Callable[[str], str], **schema: Any) -> Any:
     return WithJsonSchema({"type": "string", **schema}), _checked(check)
 

@@ -69,7 +69,7 @@ def kind_of(annotation: Any) -> type | None:
     """Return what a leaf holds: int, bool, tuple, Secret or str; None for groups, and for nothing."""
     if annotation is None or members(annotation):
         return None
-    inner = [get_origin(one) or one for one in (annotation, *get_args(annotation))]
+    inner = [getattr(one, "__origin__", one) for one in (annotation, *get_args(annotation))]
     return next((kind for kind in (tuple, int, bool, Secret) if kind in inner), str)
 
 

@@ -9,7 +9,7 @@ import pytest
 # An Output inside an f-string would only be logged, and its place taken by an English sentence.
 os.environ["PULUMI_ERROR_OUTPUT_STRING"] = "1"
 
-from tests.unit import engine as recording
+from testing import engine as recording
 
 DOCKER_SECONDS = 20
 """How long a daemon may take to answer before it counts as absent."""
