@@ -37,23 +37,11 @@ def parse(tree: Mapping[Any, object], stack: str, project: str) -> Settings:
     Raises: SettingsError listing every problem.
     """
     opened = _Opened.of(tree)
-    problems: list[Problem] = []
-    wrong: set[Path] = set()
-    try:
-        settings = Settings.model_validate(opened.tree)
-    except ValidationError as error:
-        for details in error.errors(include_url=False):
-            if details["type"] == "too_short" and details["input"]:
-                continue  # what is in it is wrong, and said already
-            where = place(Settings, opened.tree, details["loc"])
-            problems.append(_problem(where, details, opened, stack))
-            wrong.add(_removable(where.path, details["type"]))
-        # Without what is wrong, so that what else is wrong is said in the same breath.
-        settings = _without(opened.tree, wrong)
-    untold = wrong | opened.unknown
-    problems += _conflicts(settings, untold, opened.sealed.keys())
+    settings, mistakes = _checked(opened, stack)
+    problems = [problem for _, problem in mistakes]
     sources, missing = images.sources(settings.images, project, settings.needed_images)
-    if not any(path[0] == "images" for path in untold):
+    untold = opened.unknown.union(path for path, _ in mistakes)
+    if not any(path[:1] == ("images",) for path in untold):
         problems += missing
     if problems:
         raise SettingsError(problems)
@@ -65,13 +53,30 @@ def is_whole(tree: Mapping[Any, object]) -> bool:
     return not _Opened.of(tree).unknown
 
 
-def usable_part(tree: Mapping[Any, object], stack: str, project: str, error: SettingsError) -> Settings:
-    """Return the settings without those `error` names, so that the host can be checked in the same run."""
+def usable_part(tree: Mapping[Any, object], stack: str, project: str) -> Settings:
+    """Return the settings without those that are wrong, so that the host can be checked in the same run."""
     opened = _Opened.of(tree)
-    named = {problem.setting for problem in error.problems}
-    settings = _without(opened.tree, {path for path in _paths(opened.tree) if dotted(path) in named})
+    _, mistakes = _checked(opened, stack)
+    settings = _without(opened.tree, {path for path, _ in mistakes})
     sources, _ = images.sources(settings.images, project, settings.needed_images)
     return finished(settings, project=project, stack=stack, sources=sources, encrypted=opened.values(settings))
+
+
+def _checked(opened: "_Opened", stack: str) -> tuple[Settings, list[tuple[Path, Problem]]]:
+    """Return the settings without what is wrong by itself, and every mistake with what has to go for it to be gone."""
+    mistakes: list[tuple[Path, Problem]] = []
+    try:
+        settings = Settings.model_validate(opened.tree)
+    except ValidationError as error:
+        for details in error.errors(include_url=False):
+            if details["type"] == "too_short" and details["input"]:
+                continue  # what is in it is wrong, and said already
+            where = place(Settings, opened.tree, details["loc"])
+            mistakes.append((_removable(where.path, details["type"]), _problem(where, details, opened, stack)))
+        # Without what is wrong, so that what else is wrong is said in the same breath.
+        settings = _without(opened.tree, {path for path, _ in mistakes})
+    untold = opened.unknown.union(path for path, _ in mistakes)
+    return settings, [*mistakes, *_conflicts(settings, untold, opened.sealed.keys())]
 
 
 # --- Before the models ------------------------------------------------------------------------------------------------
@@ -162,16 +167,6 @@ class _Opened:
         return value
 
 
-def _paths(content: object, path: Path = ()) -> Iterator[Path]:
-    yield path
-    if isinstance(content, dict):
-        for name, item in content.items():
-            yield from _paths(item, (*path, name))
-    elif isinstance(content, list):
-        for index, item in enumerate(content):
-            yield from _paths(item, (*path, index))
-
-
 def _removable(path: Path, kind: str) -> Path:
     """Return what has to go for one mistake to be gone: the setting, its list, or all of a group that lacks one."""
     if kind in ("missing", "union_tag_not_found", "union_tag_invalid"):
@@ -180,16 +175,15 @@ def _removable(path: Path, kind: str) -> Path:
 
 
 def _without_places(path: Path) -> Path:
+    """Return where the list is that an item is in: it goes as a whole, or it would be another list."""
     while path and isinstance(path[-1], int):
         path = path[:-1]
     return path
 
 
-def _without(tree: Mapping[Any, object], wrong: Iterable[Path]) -> Settings:
+def _without(tree: Mapping[Any, object], wrong: set[Path]) -> Settings:
     """Return the settings without what is wrong; where that is not enough, without all of its concern."""
-    # A list goes as a whole: without one item it would be another list.
-    paths = {_without_places(path) for path in wrong} - {()}
-    for removed in (paths, paths | {path[:1] for path in paths}):
+    for removed in (wrong, wrong | {path[:1] for path in wrong}):
         try:
             return Settings.model_validate(_pruned(tree, removed))
         except ValidationError:
@@ -208,7 +202,7 @@ def _pruned(content: Any, removed: set[Path], path: Path = ()) -> Any:
 # --- What is wrong ----------------------------------------------------------------------------------------------------
 
 
-def _conflicts(settings: Settings, untold: set[Path], sealed: Iterable[Path]) -> Iterator[Problem]:
+def _conflicts(settings: Settings, untold: set[Path], sealed: Iterable[Path]) -> Iterator[tuple[Path, Problem]]:
     """Yield what the groups' own rules say, but for what is about settings that are wrong themselves."""
     for place_, model in active(settings):
         for conflict in model.conflicts():
@@ -217,11 +211,14 @@ def _conflicts(settings: Settings, untold: set[Path], sealed: Iterable[Path]) ->
             if _meet(about, untold):
                 continue
             setting = dotted(path)
-            yield Problem(
-                setting=setting,
-                given=_ENCRYPTED if _meet(about, sealed) else conflict.given,
-                allowed=conflict.allowed,
-                remedy=conflict.remedy.replace("{path}", shlex.quote(setting)),
+            yield (
+                _without_places(path),
+                Problem(
+                    setting=setting,
+                    given=_ENCRYPTED if _meet(about, sealed) else conflict.given,
+                    allowed=conflict.allowed,
+                    remedy=conflict.remedy.replace("{path}", shlex.quote(setting)),
+                ),
             )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field, PrivateAttr
 
 from settings.application import Application
-from settings.base import Conflict, Model
+from settings.base import REMOVE, Conflict, Model
 from settings.data import Data
 from settings.edge import Edge
 from settings.health import Health
@@ -113,13 +113,12 @@ class Settings(Model):
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield what is wrong between branches, each of which is right by itself."""
-        if self.hosts.keys() != {MAIN}:
-            others = ", ".join(sorted(self.hosts.keys() - {MAIN}))
+        for name in sorted(self.hosts.keys() - {MAIN}):
             yield Conflict(
-                path=("hosts",),
-                given=f"{others or 'no host'} besides {MAIN}" if MAIN in self.hosts else f"{others}, and no {MAIN}",
+                path=("hosts", name),
+                given="another host" if MAIN in self.hosts else f"a host, and none is called {MAIN}",
                 allowed=f"one host, called {MAIN}",
-                remedy=f"Set it: pulumi config set --path hosts.{MAIN}.address <address>, and remove the others",
+                remedy=REMOVE if MAIN in self.hosts else "Rename it in the stack file",
             )
         # Both are names of the edge inside the stack too, beside those of the services.
         if self.edge.domain in ALL_SERVICES:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pulumi
 import pytest
 
-from settings import PROJECT, SettingsError, flat, parse, usable_part
+from settings import PROJECT, SettingsError, flat, parse, program, usable_part
 from settings.base import Path as Way
 from settings.base import dotted
 from settings.tree import Settings
@@ -403,8 +403,6 @@ def test_one_problem_is_announced_as_one() -> None:
 
 def test_the_engine_shows_the_list_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK prints the message alone for one kind of error, and the stack of calls for every other."""
-    from settings import program
-
     monkeypatch.setattr(pulumi, "get_stack", lambda: STACK)
     monkeypatch.setenv("PULUMI_CONFIG", json.dumps({f"{PROJECT}:domian": "x", f"{PROJECT}:edge": "{}"}))
     with pytest.raises(pulumi.RunError, match=r"^1 problem in the configuration, nothing was created:\n"):
@@ -444,17 +442,21 @@ def test_what_is_right_can_be_used_all_the_same() -> None:
         {"storage": {"mode": "s3", "region": "r", "qqqq": 1}},
         {"edge": {"http_port": 443}},
         {"speech": {"mode": "container"}},
+        {"hosts": {"main": {"address": "ssh://a@b"}, "other": {}}},
     ]
     usable = []
     for tree in trees:
-        with pytest.raises(SettingsError) as refusal:
+        with pytest.raises(SettingsError):
             parsed(tree)
-        usable.append(usable_part(tree, STACK, PROJECT, refusal.value))
+        usable.append(usable_part(tree, STACK, PROJECT))
     assert usable[0].edge.https_port == 443
     assert (usable[1].host.address, usable[1].health.interval_seconds) == ("unix:///var/run/docker.sock", 10)
     assert (usable[2].storage.mode, usable[2].stack) == ("s3", STACK)
     assert usable[3].edge.http_port == 80
+    # What is missing elsewhere is no mistake of the settings': they decide what is made.
     assert "transcription" in usable[4].services
+    assert usable[5].host.address == "ssh://a@b"
+    assert usable_part({"edge": {"domain": "a.test"}}, STACK, PROJECT).edge.domain == "a.test"
 
 
 def test_a_tree_is_not_changed_by_looking_at_it() -> None:

@@ -172,8 +172,8 @@ BAD: Final[list[Row]] = [
         for text in ("ftp://a", "example.com", "https://", "https://a:notaport", "https://[", "https://a:0", "")
     ),
     ({"hosts": {}}, "hosts", "an empty mapping", "one or more"),
-    ({"hosts": {"other": {}}}, "hosts", "other, and no main", "one host, called main"),
-    ({"hosts": {"main": {}, "other": {}}}, "hosts", "other besides main", "one host, called main"),
+    ({"hosts": {"other": {}}}, "hosts.other", "a host, and none is called main", "one host, called main"),
+    ({"hosts": {"main": {}, "other": {}}}, "hosts.other", "another host", "one host, called main"),
     *(
         ({"hosts": {"main": {}, name: {}}}, path, repr(name),
          "a name of lower-case letters, digits and hyphens that begins with a letter")
