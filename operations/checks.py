@@ -90,7 +90,7 @@ def check(stack: Stack) -> Checked:
     except SettingsError as error:
         problems += error.problems
         # Without what is wrong, so that the host is checked in the same run.
-        settings = usable_part(tree, stack.name, PROJECT, error)
+        settings = usable_part(tree, stack.name, PROJECT)
     if settings is not None:
         found, hints = look_at_host(settings, deployment=stack.deployment)
         problems += [replace(problem, given=masked(problem.given, settings)) for problem in found]

@@ -42,10 +42,16 @@ def sealed(value: Any, encrypted: frozenset[str]) -> Any:
 
 def mentions(value: object, encrypted: frozenset[str]) -> bool:
     """Return whether one of the values stands in `value`, at any depth."""
+    if value is None or isinstance(value, bool):
+        return False
     if isinstance(value, str):
         return any(one in value for one in encrypted)
+    if isinstance(value, int | float):
+        # On the way through the engine a whole number becomes a float.
+        return str(int(value) if value == value // 1 else value) in encrypted
     if isinstance(value, Mapping):
-        return any(mentions(item, encrypted) for item in value.values())
-    if isinstance(value, list | tuple):
+        return any(mentions(item, encrypted) for pair in value.items() for item in pair)
+    if isinstance(value, list | tuple | set | frozenset):
         return any(mentions(item, encrypted) for item in value)
-    return isinstance(value, int | float) and not isinstance(value, bool) and f"{value:g}" in encrypted
+    # The SDK's classes of inputs and its assets are objects with what they hold in attributes.
+    return mentions(vars(value), encrypted) if hasattr(value, "__dict__") else False
