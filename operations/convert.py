@@ -15,7 +15,7 @@ def convert(stack: Stack) -> int:
         text = path.read_text(encoding="utf-8")
         content = yaml.safe_load(text)
         config = content.get("config") if isinstance(content, dict) else None
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         print(f"{path.name} cannot be read: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     if not isinstance(config, dict) or not flat.is_flat(config):

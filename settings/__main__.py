@@ -9,7 +9,7 @@ import argparse
 import json
 import sys
 
-from settings import PROJECT, Settings, SettingsError, StackFile, parse, path_of, read, usable_part
+from settings import PROJECT, Settings, SettingsError, path_of, read, usable_part
 from settings.images import ROOT, Built
 from settings.storage import S3
 
@@ -39,11 +39,8 @@ def _settings(stack: str) -> Settings:
     try:
         tree = read(path_of(stack, ROOT)).settings
     except (FileNotFoundError, SettingsError):
-        tree = StackFile(settings={}).settings
-    try:
-        return parse(tree, stack, PROJECT)
-    except SettingsError as error:
-        return usable_part(tree, stack, PROJECT, error) or Settings()
+        tree = {}
+    return usable_part(tree, stack, PROJECT)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What every module of settings is made of: frozen models, secrets as leaves of a type of their own, and own rules."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, TypeAlias
@@ -34,6 +35,11 @@ class Sealed:
 
 
 @dataclass(frozen=True)
+class Unknown:
+    """Stands for a setting that has no default and was encrypted, before the engine has decrypted it."""
+
+
+@dataclass(frozen=True)
 class Ambiguous:
     """A plain word of YAML that the engine and other readers take for different things, such as `no` or `010`."""
 
@@ -49,7 +55,9 @@ class Secret:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(cls._validated)
+        return core_schema.no_info_plain_validator_function(
+            cls._validated, serialization=core_schema.plain_serializer_function_ser_schema(repr)
+        )
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -74,8 +82,12 @@ class Conflict:
 
     path: Path
     """Where, below the model whose rule it is."""
+    others: tuple[Path, ...] = ()
+    """The other settings it is about, below the model. Where one of all these is wrong itself, nothing is said; where
+    one was encrypted, `given` is not shown."""
     given: str
     allowed: str
+    """What is right there; it never shows a value that was given."""
     remedy: str = "Set it: pulumi config set --path {path} <value>"
     """`{path}` becomes the whole path."""
 
@@ -110,6 +122,5 @@ def dotted(path: Path) -> str:
         elif step.replace("_", "").replace("-", "").isalnum():
             text += f".{step}" if text else step
         else:
-            quoted = step.replace("\\", "\\\\").replace('"', '\\"')
-            text += f'["{quoted}"]'
+            text += f"[{json.dumps(step, ensure_ascii=not step.isprintable())}]"
     return text

@@ -64,6 +64,7 @@ class Edge(Model):
             if getattr(self, name) == self.http_port:
                 yield Conflict(
                     path=("http_port",),
+                    others=((name,),),
                     given=f"{self.http_port}, as {name}",
                     allowed="two different ports",
                     remedy="Set it: pulumi config set --path {path} <port>",
@@ -73,7 +74,8 @@ class Edge(Model):
             if address != wildcard and wildcard in self.bind_addresses:
                 yield Conflict(
                     path=("bind_addresses", index),
+                    others=(("bind_addresses",),),
                     given=f"{address!r}, besides {wildcard}",
-                    allowed=f"{wildcard} without others of its kind: it is all of them",
+                    allowed="what stands for all addresses of a kind, or single ones",
                     remedy=REMOVE,
                 )

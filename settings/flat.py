@@ -1,11 +1,15 @@
-"""Settings as releases up to 0.1 had them, flat: where each of them went, and a stack file taken from there to here."""
+"""Settings as they were before they became a tree, flat: where each of them went, and a stack file taken from there to here."""
 
+import copy
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 import yaml
 
 from settings.stack_file import PROJECT
+from settings.tree import Settings
+from settings.walk import member_for
 
 MOVED: Final[Mapping[str, str]] = {
     "docker_host": "hosts.main.address",
@@ -69,67 +73,107 @@ _MEMORY: Final[Mapping[str, tuple[str, str]]] = {
     "ollama": ("language_model", "ollama"),
     "caddy": ("edge", ""),
 }
+_SCHEMA: Final = "# yaml-language-server: $schema=stack.schema.json"
 _NUMBERS: Final = ("_port", "_gib", "_seconds", "_mib", "_tokens")
 _EARLIER_MODEL: Final = "qwen2.5:14b"
 """The model's name where none was set, for an endpoint elsewhere too."""
 
 
+def is_moved(name: str, value: object) -> bool:
+    """Return whether a key of the top is an earlier release's; two of its names are those of concerns today."""
+    return name in MOVED and (name not in Settings.model_fields or isinstance(value, str))
+
+
 def is_flat(config: Mapping[Any, Any]) -> bool:
     """Return whether the `config` of a stack file has settings of an earlier release."""
-    for key, value in config.items():
-        name = str(key).removeprefix(f"{PROJECT}:")
-        if name != key and name in MOVED and not (name in _MODES and isinstance(value, dict)):
-            return True
-    return False
+    return any(is_moved(name, value) for name, value in _own(config).items())
 
 
 def converted(config: Mapping[Any, Any]) -> tuple[dict[Any, Any], list[str]]:
     """Return the `config` of a stack file in today's form, and what of it had no effect and is left out.
 
-    Ciphertexts move as they are.
+    Ciphertexts move as they are. What is in today's form already stays, and is stronger.
     """
-    flat = {
-        str(key).removeprefix(f"{PROJECT}:"): value
-        for key, value in config.items()
-        if str(key).startswith(f"{PROJECT}:")
-    }
-    kept = {key: value for key, value in config.items() if not str(key).startswith(f"{PROJECT}:")}
-    tree: dict[str, Any] = {name: value for name, value in flat.items() if name not in MOVED}
+    own = _own(config)
+    old = {name: value for name, value in own.items() if is_moved(name, value)}
+    tree: dict[str, Any] = {name: copy.deepcopy(value) for name, value in own.items() if name not in old}
     left: list[str] = []
-    for name, value in flat.items():
-        if name in MOVED and name != "memory_mib" and value != "":
-            _put(tree, MOVED[name], _typed(MOVED[name], value))
-    if tree.get("sign_in", {}).get("mode") == "none":
-        tree["sign_in"] = {"mode": "public"}
-    for service, value in (flat.get("memory_mib") or {}).items():
+    for name, value in old.items():
+        # Empty was what was not set.
+        if name != "memory_mib" and value != "" and not _put(tree, MOVED[name], _typed(MOVED[name], value)):
+            left.append(name)
+    if _group(tree, "sign_in").get("mode") == "none":
+        tree["sign_in"]["mode"] = "public"
+    for concern, mode in _MODES.items():
+        group = _group(tree, concern)
+        if group and "mode" not in group:
+            tree[concern] = {"mode": mode, **group}
+    if _group(tree, "language_model").get("mode") == "external":
+        tree["language_model"].setdefault("model", _EARLIER_MODEL)
+    limits = _decoded(old.get("memory_mib"))
+    for service, value in limits.items() if isinstance(limits, dict) else ():
         place, mode = _MEMORY.get(service, ("", ""))
         concern = place.partition(".")[0]
-        if not place or (mode and tree.get(concern, {}).get("mode", _MODES[concern]) != mode):
+        meant = _group(tree, concern).get("mode", _MODES.get(concern, ""))
+        if mode and not _group(tree, concern) and meant == mode:
+            tree[concern] = {"mode": mode}
+        if not place or mode not in ("", meant) or not _put(tree, f"{place}.memory_mib", _typed("_mib", value)):
             left.append(f"memory_mib.{service}")
-            continue
-        _put(tree, f"{place}.memory_mib", int(value))
-    for concern, mode in _MODES.items():
-        if concern in tree:
-            tree[concern] = {"mode": mode, **tree[concern]}
-    model = tree.get("language_model", {})
-    if model.get("mode") == "none":
-        left += [f"language_model.{name}" for name in model if name != "mode"]
-        tree["language_model"] = {"mode": "none"}
-    if model.get("mode") == "external":
-        model.setdefault("model", _EARLIER_MODEL)
+    left += _without_effect(tree)
+    kept = {key: value for key, value in config.items() if str(key).removeprefix(f"{PROJECT}:") not in own}
     return {**kept, **{f"{PROJECT}:{name}": value for name, value in tree.items()}}, left
 
 
-def _put(tree: dict[str, Any], path: str, value: Any) -> None:
+def _own(config: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the project's own settings: to the engine also those without a namespace."""
+    return {
+        str(key).removeprefix(f"{PROJECT}:"): value
+        for key, value in config.items()
+        if ":" not in str(key) or str(key).startswith(f"{PROJECT}:")
+    }
+
+
+def _without_effect(tree: dict[str, Any]) -> list[str]:
+    """Take out what belongs to another mode than the one that is set: it was suffered where it said the default."""
+    left: list[str] = []
+    for concern in _MODES:
+        group = _group(tree, concern)
+        model = member_for(Settings.model_fields[concern].annotation, group)
+        for name in [name for name in group if model is not None and name not in model.model_fields]:
+            del group[name]
+            left.append(f"{concern}.{name}")
+    return left
+
+
+def _group(tree: Mapping[str, Any], concern: str) -> dict[str, Any]:
+    found = tree.get(concern)
+    return found if isinstance(found, dict) else {}
+
+
+def _put(tree: dict[str, Any], path: str, value: Any) -> bool:
+    """Put `value` in the tree; return whether its place was free."""
     *groups, name = path.split(".")
     for group in groups:
         tree = tree.setdefault(group, {})
-    tree[name] = value
+        if not isinstance(tree, dict):
+            return False
+    return tree.setdefault(name, value) is value
 
 
 def _typed(path: str, value: Any) -> Any:
-    # At the top every number was a text.
-    return int(value) if isinstance(value, str) and path.endswith(_NUMBERS) and value.isdigit() else value
+    # At the top every number was a text, and lists and objects could be one.
+    if isinstance(value, str) and path.endswith(_NUMBERS) and value.isascii() and value.removeprefix("-").isdigit():
+        return int(value)
+    return _decoded(value)
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, str) and value[:1] in ("[", "{"):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
 
 
 def stack_file(text: str) -> tuple[str, list[str]]:
@@ -143,11 +187,7 @@ def stack_file(text: str) -> tuple[str, list[str]]:
     for line in text.splitlines():
         if not line.startswith("#"):
             break
-        head.append(line)
-    schema = "# yaml-language-server: $schema=stack.schema.json"
-    return (
-        "\n".join(dict.fromkeys([schema, *head]))
-        + "\n"
-        + yaml.safe_dump({**content, "config": config}, sort_keys=False, allow_unicode=True, width=1000),
-        left,
-    )
+        if line != _SCHEMA:
+            head.append(line)
+    body = yaml.safe_dump({**content, "config": config}, sort_keys=False, allow_unicode=True, width=1000)
+    return "\n".join([_SCHEMA, *head]) + "\n" + body, left

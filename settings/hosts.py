@@ -24,7 +24,7 @@ class Host(Model):
 
     address: DockerAddress = Field(
         default="unix:///var/run/docker.sock",
-        description="Its daemon, as unix:///path, ssh://user@host[:port] or tcp://host:port",
+        description="The host's Docker daemon, as unix:///path, ssh://user@host[:port] or tcp://host:port",
     )
     certificates: Folder | None = Field(
         default=None,
@@ -57,6 +57,7 @@ class Host(Model):
             # The provider would skip verification altogether without them, and a bare tcp:// daemon is root for anyone.
             yield Conflict(
                 path=("certificates",),
+                others=(("address",),),
                 given="nothing",
                 allowed=f"a folder with {', '.join(_FILES)}: address is tcp://",
                 remedy="Set it: pulumi config set --path {path} <folder>",
@@ -64,6 +65,7 @@ class Host(Model):
         elif self.certificates and not secured:
             yield Conflict(
                 path=("certificates",),
+                others=(("address",),),
                 given=f"{self.certificates!r} while address is {self.address!r}: two modes at once",
                 allowed="only with a tcp:// address",
                 remedy=REMOVE,

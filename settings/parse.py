@@ -1,18 +1,20 @@
 """From what a stack file or the engine says to `Settings`, collecting every problem on the way."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from settings import images
-from settings.base import Ambiguous, Model, Path, Sealed, dotted
-from settings.flat import MOVED
+from settings.base import Ambiguous, Model, Path, Sealed, Unknown, dotted
+from settings.flat import MOVED, is_moved
 from settings.problems import Problem, SettingsError
 from settings.tree import Settings, finished
-from settings.walk import active, group_at, is_mapping, is_secret, member_for, members, mode_of
+from settings.walk import Place, active, is_mapping, is_secret, kind_of, member_for, members, mode_of, place
 
 _KINDS: Final = {
     # pydantic's name of a mistake → what is allowed instead
@@ -22,183 +24,208 @@ _KINDS: Final = {
     "tuple_type": "a list",
     "dict_type": "a mapping",
     "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
 }
+_ENCRYPTED: Final = "an encrypted value"
+"""What is shown of one."""
 
 
 def parse(tree: Mapping[Any, object], stack: str, project: str) -> Settings:
     """Return the settings a tree means.
 
     Shape: as `stack_file.read` or `stack_file.resolved` return it. A `Sealed` without a value counts as right where it
-    stands, and the setting has its default.
+    stands, and the setting has its default; one without a default is an `Unknown`.
     Raises: SettingsError listing every problem.
     """
-    opened, encrypted, unknown = _opened(tree)
-    problems: list[Problem] = []
-    wrong: set[Path] = set()
-    settings: Settings | None = None
-    try:
-        settings = Settings.model_validate(opened)
-    except ValidationError as error:
-        for details in error.errors(include_url=False):
-            annotation, path = group_at(Settings, opened, details["loc"])
-            if path not in unknown:
-                problems.append(_problem(opened, path, annotation, details))
-            wrong.add(_removable(opened, path, details))
-        # Without what is wrong, so that what else is wrong is said in the same breath.
-        settings = _usable(opened, wrong)
-    if settings is not None:
-        problems += _conflicts(settings, wrong)
-        sources, missing = images.sources(settings.images, project, settings.needed_images)
+    opened = _Opened.of(tree)
+    settings, mistakes = _checked(opened, stack)
+    problems = [problem for _, problem in mistakes]
+    sources, missing = images.sources(settings.images, project, settings.needed_images)
+    untold = opened.unknown.union(path for path, _ in mistakes)
+    if not any(path[:1] == ("images",) for path in untold):
         problems += missing
-        if not problems:
-            return finished(settings, project=project, stack=stack, sources=sources, encrypted=encrypted)
-    raise SettingsError(problems)
+    if problems:
+        raise SettingsError(problems)
+    return finished(settings, project=project, stack=stack, sources=sources, encrypted=opened.values(settings))
 
 
 def is_whole(tree: Mapping[Any, object]) -> bool:
     """Return whether all of a tree is known; secrets that must be one are taken on trust."""
-    return not _opened(tree)[2]
+    return not _Opened.of(tree).unknown
 
 
-def usable_part(tree: Mapping[Any, object], stack: str, project: str, error: SettingsError) -> Settings | None:
-    """Return the settings without those `error` names, so that the host can be checked in the same run."""
-    opened, _, _ = _opened(tree)
-    named = {problem.setting for problem in error.problems}
-    wrong = {path for path in _paths(opened) if dotted(path) in named}
-    settings = _usable(opened, wrong)
-    if settings is None:
-        return None
+def usable_part(tree: Mapping[Any, object], stack: str, project: str) -> Settings:
+    """Return the settings without those that are wrong, so that the host can be checked in the same run."""
+    opened = _Opened.of(tree)
+    _, mistakes = _checked(opened, stack)
+    settings = _without(opened.tree, {path for path, _ in mistakes})
     sources, _ = images.sources(settings.images, project, settings.needed_images)
-    return finished(settings, project=project, stack=stack, sources=sources, encrypted=frozenset())
+    return finished(settings, project=project, stack=stack, sources=sources, encrypted=opened.values(settings))
+
+
+def _checked(opened: "_Opened", stack: str) -> tuple[Settings, list[tuple[Path, Problem]]]:
+    """Return the settings without what is wrong by itself, and every mistake with what has to go for it to be gone."""
+    mistakes: list[tuple[Path, Problem]] = []
+    try:
+        settings = Settings.model_validate(opened.tree)
+    except ValidationError as error:
+        for details in error.errors(include_url=False):
+            if details["type"] == "too_short" and details["input"]:
+                continue  # what is in it is wrong, and said already
+            where = place(Settings, opened.tree, details["loc"])
+            mistakes.append((_removable(where.path, details["type"]), _problem(where, details, opened, stack)))
+        # Without what is wrong, so that what else is wrong is said in the same breath.
+        settings = _without(opened.tree, {path for path, _ in mistakes})
+    untold = opened.unknown.union(path for path, _ in mistakes)
+    return settings, [*mistakes, *_conflicts(settings, untold, opened.sealed.keys())]
 
 
 # --- Before the models ------------------------------------------------------------------------------------------------
 
+_LEFT_OUT: Final = object()
 
-def _opened(tree: Mapping[Any, object]) -> tuple[dict[Any, object], frozenset[str], frozenset[Path]]:
-    """Return `tree` with ordinary settings in the clear, which of them were encrypted, and where nothing is known."""
-    encrypted: set[str] = set()
-    unknown: set[Path] = set()
 
-    def within(annotation: Any, content: object, path: Path, secret: bool) -> object:
-        if isinstance(content, Sealed):
-            if secret:
-                return content
-            if content.value is None:
-                unknown.add(path)
-                return content
-            if path[-1] != "mode":  # one of a few words everybody knows
-                encrypted.add(str(content.value))
-            return content.value
-        if isinstance(content, list):
-            items = [within(None, item, (*path, index), secret=False) for index, item in enumerate(content)]
-            if any(isinstance(item, Sealed) for item in items):
-                unknown.add(path)
-            return items
-        if not isinstance(content, dict):
+@dataclass
+class _Opened:
+    """A tree with ordinary settings in the clear."""
+
+    tree: dict[Any, object] = field(default_factory=dict)
+    sealed: dict[Path, object] = field(default_factory=dict)
+    """Which of them were encrypted, with their values."""
+    unknown: set[Path] = field(default_factory=set)
+    """Where nothing is known, as nothing has been decrypted."""
+
+    @classmethod
+    def of(cls, tree: Mapping[Any, object]) -> "_Opened":
+        opened = cls()
+        opened.tree = opened._group(Settings, tree, ())
+        return opened
+
+    def values(self, settings: Settings) -> frozenset[str]:
+        """Return what was encrypted as text: as it was written, in its normal form, and without what marks its kind."""
+        found: set[str] = set()
+        for path, value in self.sealed.items():
+            if path[-1] == "mode":  # one of a few words everybody knows
+                continue
+            known: Any = settings
+            for step in path:
+                if not isinstance(known, tuple):  # of a list every item counts
+                    known = known[step] if isinstance(known, Mapping) else getattr(known, str(step), None)
+            for one in (value, *(known if isinstance(known, tuple) else (known,))):
+                if one is not None and str(one):
+                    found |= {str(one), str(one).removeprefix("DNS:").removeprefix("IP:")}
+        return frozenset(found)
+
+    def _group(self, group: type[Model], content: Mapping[Any, object], path: Path) -> dict[Any, object]:
+        result: dict[Any, object] = {}
+        for name, item in content.items():
+            known = group.model_fields.get(name) if isinstance(name, str) else None
+            if known is None:
+                result[name] = item
+                continue
+            value = self._setting(known.annotation, item, (*path, name))
+            if value is not _LEFT_OUT:
+                result[name] = value
+            elif known.is_required():
+                result[name] = Unknown()
+        return result
+
+    def _setting(self, annotation: Any, content: object, path: Path) -> object:
+        if isinstance(content, Sealed) and kind_of(annotation) in (int, bool, str):
+            return self._leaf(annotation, content, path)
+        if isinstance(content, list) and kind_of(annotation) is tuple:
+            items = [
+                self._leaf(str, item, (*path, index)) if isinstance(item, Sealed) else item
+                for index, item in enumerate(content)
+            ]
+            return _LEFT_OUT if _LEFT_OUT in items else items
+        if not isinstance(content, dict) or not members(annotation):
             return content
         if is_mapping(annotation):
             (value,) = members(annotation)
-            return {name: within(value, item, (*path, name), secret=False) for name, item in content.items()}
+            return {name: self._setting(value, item, (*path, name)) for name, item in content.items()}
         mode = content.get("mode")
         if isinstance(mode, Sealed):
-            content = {**content, "mode": mode.value}
+            mode = self._leaf(str, mode, (*path, "mode"))
+            if mode is _LEFT_OUT:
+                return _LEFT_OUT
+            content = {**content, "mode": mode}
         group = member_for(annotation, content)
-        result: dict[object, object] = {}
-        for name, item in content.items():
-            field = group.model_fields.get(name) if group is not None and isinstance(name, str) else None
-            result[name] = within(
-                field.annotation if field else None, item, (*path, name), secret=field is not None and is_secret(field)
-            )
-        return result
+        return content if group is None else self._group(group, content, path)
 
-    opened = within(Settings, dict(tree), (), secret=False)
-    assert isinstance(opened, dict)
-    for path in unknown:
-        _remove(opened, path)
-    return opened, frozenset(encrypted), frozenset(unknown)
-
-
-def _paths(content: object, path: Path = ()) -> Iterator[Path]:
-    yield path
-    if isinstance(content, dict):
-        for name, item in content.items():
-            yield from _paths(item, (*path, name))
-    elif isinstance(content, list):
-        for index, item in enumerate(content):
-            yield from _paths(item, (*path, index))
+    def _leaf(self, annotation: Any, content: Sealed, path: Path) -> object:
+        value = content.value
+        if value is None:
+            self.unknown.add(path)
+            return _LEFT_OUT
+        self.sealed[path] = value
+        # What the engine has decrypted is always a text.
+        kind = kind_of(annotation)
+        if kind is bool and value in ("true", "false"):
+            return value == "true"
+        if kind is int and isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit():
+            return int(value) if len(value) < 40 else value
+        return value
 
 
-def _remove(content: Any, path: Path) -> None:
-    for step in path[:-1]:
-        try:
-            content = content[step]
-        except (KeyError, IndexError, TypeError):
-            return
-    if isinstance(content, dict):
-        content.pop(path[-1], None)
-
-
-def _removable(tree: Mapping[Any, object], path: Path, details: ErrorDetails) -> Path:
+def _removable(path: Path, kind: str) -> Path:
     """Return what has to go for one mistake to be gone: the setting, its list, or all of a group that lacks one."""
-    if details["type"] in ("missing", "union_tag_not_found", "union_tag_invalid"):
+    if kind in ("missing", "union_tag_not_found", "union_tag_invalid"):
         return path[:1]
+    return _without_places(path)
+
+
+def _without_places(path: Path) -> Path:
+    """Return where the list is that an item is in: it goes as a whole, or it would be another list."""
     while path and isinstance(path[-1], int):
         path = path[:-1]
     return path
 
 
-def _usable(tree: Mapping[Any, object], wrong: set[Path]) -> Settings | None:
-    kept = _copied(tree)
-    for path in wrong:
-        _remove(kept, path)
-    try:
-        return Settings.model_validate(kept)
-    except ValidationError:
-        return None
+def _without(tree: Mapping[Any, object], wrong: set[Path]) -> Settings:
+    """Return the settings without what is wrong; where that is not enough, without all of its concern."""
+    for removed in (wrong, wrong | {path[:1] for path in wrong}):
+        try:
+            return Settings.model_validate(_pruned(tree, removed))
+        except ValidationError:
+            continue
+    return Settings()
 
 
-def _copied(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _copied(item) for key, item in content.items()}
-    return list(content) if isinstance(content, list) else content
+def _pruned(content: Any, removed: set[Path], path: Path = ()) -> Any:
+    if not isinstance(content, Mapping):
+        return content
+    return {
+        name: _pruned(item, removed, (*path, name)) for name, item in content.items() if (*path, name) not in removed
+    }
 
 
 # --- What is wrong ----------------------------------------------------------------------------------------------------
 
 
-def _conflicts(settings: Settings, wrong: set[Path]) -> Iterator[Problem]:
-    """Yield what the groups' own rules say, but for groups of which something was left out."""
-    places = {id(model): path for path, model in _placed(settings)}
-    for model in active(settings):
-        place = places[id(model)]
+def _conflicts(settings: Settings, untold: set[Path], sealed: Iterable[Path]) -> Iterator[tuple[Path, Problem]]:
+    """Yield what the groups' own rules say, but for what is about settings that are wrong themselves."""
+    for place_, model in active(settings):
         for conflict in model.conflicts():
-            path = (*place, *conflict.path)
-            if any(path[: max(len(one) - 1, 1)] == one[: max(len(one) - 1, 1)] for one in wrong):
+            path = (*place_, *conflict.path)
+            about = [path, *((*place_, *other) for other in conflict.others)]
+            if _meet(about, untold):
                 continue
             setting = dotted(path)
-            yield Problem(
-                setting=setting,
-                given=conflict.given,
-                allowed=conflict.allowed,
-                remedy=conflict.remedy.replace("{path}", _quoted(setting)),
+            yield (
+                _without_places(path),
+                Problem(
+                    setting=setting,
+                    given=_ENCRYPTED if _meet(about, sealed) else conflict.given,
+                    allowed=conflict.allowed,
+                    remedy=conflict.remedy.replace("{path}", shlex.quote(setting)),
+                ),
             )
 
 
-def _placed(model: Model, path: Path = ()) -> Iterator[tuple[Path, Model]]:
-    yield path, model
-    for name in type(model).model_fields:
-        value = getattr(model, name)
-        items = value.items() if isinstance(value, Mapping) else [(None, value)]
-        for key, item in items:
-            if isinstance(item, Model):
-                yield from _placed(item, (*path, name) if key is None else (*path, name, key))
-
-
-def _quoted(setting: str) -> str:
-    """Return a path as a shell takes it for one word that means itself."""
-    return f"'{setting}'" if set(setting) & set('[]"') else setting
+def _meet(ones: Iterable[Path], others: Iterable[Path]) -> bool:
+    """Return whether one of the paths leads to or through one of the others."""
+    others = list(others)
+    return any(one[: len(other)] == other[: len(one)] for one in ones for other in others)
 
 
 def _shown(value: object) -> str:
@@ -214,162 +241,126 @@ def _shown(value: object) -> str:
         case list():
             return "a list"
         case Sealed():
-            return "an encrypted value"
+            return _ENCRYPTED
         case int() | float():
             return str(value)
         case _:
             return repr(value)
 
 
-def _problem(tree: Mapping[Any, object], path: Path, annotation: Any, details: ErrorDetails) -> Problem:
-    setting = dotted(path)
+def _problem(where: Place, details: ErrorDetails, opened: _Opened, stack: str) -> Problem:
     kind = details["type"]
-    place = _quoted(setting)
-    setting_it = f"Set it: pulumi config set --path {place} <value>"
-    given = _shown(details["input"])
+    setting = dotted(where.path)
+    quoted = shlex.quote(setting)
+    sealed = where.path in opened.sealed
+    set_it = f"Set it: pulumi config set{' --secret' if sealed else ''} --path {quoted}"
+    if len(where.path) == 1 and is_moved(setting, details["input"]):
+        return _moved(setting, stack)
     match kind:
         case "extra_forbidden":
-            return _unknown(tree, path)
+            return _unknown(where)
         case "missing":
-            return _missing(tree, path)
+            return _missing(where)
         case "union_tag_not_found" | "union_tag_invalid" | "model_attributes_type":
-            return _mode(path, annotation, kind, details)
+            return _mode(where, details["input"], opened)
+    given, allowed, remedy = _ENCRYPTED if sealed else _shown(details["input"]), _KINDS.get(kind), f"{set_it} <value>"
+    match kind:
         case "clear_text":
-            return Problem(
-                setting=setting,
-                given="a value in clear text",
-                allowed="an encrypted value",
-                remedy=f"Set it: pulumi config set --secret --path {place}",
-            )
+            given, allowed = "a value in clear text", "an encrypted value"
+            remedy = f"Set it: pulumi config set --secret --path {quoted}"
         case "no_secret":
-            return Problem(
-                setting=setting,
-                given="an encrypted value without a text in it",
-                allowed="an encrypted text",
-                remedy=f"Set it: pulumi config set --secret --path {place}",
-            )
+            given, allowed = "an encrypted value without a text in it", "an encrypted text"
+            remedy = f"Set it: pulumi config set --secret --path {quoted}"
         case "value_error":
-            return Problem(setting=setting, given=given, allowed=str(details["ctx"]["error"]), remedy=setting_it)
+            allowed = str(details["ctx"]["error"])
+        case "too_short" if is_mapping(where.annotation):
+            given, allowed, remedy = "an empty mapping", "one or more", f"Remove it: pulumi config rm --path {quoted}"
         case "too_short":
-            one = is_mapping(annotation)
-            return Problem(
-                setting=setting,
-                given=f"an empty {'mapping' if one else 'list'}",
-                allowed="one or more",
-                remedy=setting_it if one else setting_it.replace(place, f"'{setting}[0]'"),
-            )
+            first = shlex.quote(f"{setting}[0]")
+            given, allowed = "an empty list", "one or more"
+            remedy = f"Set it: pulumi config set --path {first} <value>"
         case "string_pattern_mismatch":
-            return Problem(
-                setting=setting,
-                given=given,
-                allowed="a name of lower-case letters, digits and hyphens that begins with a letter",
-                remedy="Rename it in the stack file",
-            )
-        case "string_type" if isinstance(details["input"], Ambiguous | int | float | bool):
-            return Problem(
-                setting=setting,
-                given=given,
-                allowed="a text",
-                remedy=f"Write it in quotes, or set it: pulumi config set --path {place} --type string <value>",
-            )
+            allowed = "a name of lower-case letters, digits and hyphens that begins with a letter"
+            remedy = "Rename it in the stack file"
+        case "string_type" if not sealed and isinstance(details["input"], Ambiguous | int | float | bool):
+            remedy = f"Write it in quotes, or set it: pulumi config set --path {quoted} --type string <value>"
+        case "string_type" | "bool_type":
+            pass
         case "int_type":
-            return Problem(
-                setting=setting,
-                given=given,
-                allowed=_KINDS[kind],
-                remedy=f"Set it: pulumi config set --path {place} --type int <number>",
-            )
+            remedy = f"{set_it} <number>"
+        case _:
+            remedy = f"Correct it as docs/configuration.md shows, or remove it: pulumi config rm --path {quoted}"
+    return Problem(
+        setting=setting, given=given, allowed=allowed or "what docs/configuration.md says", remedy=remedy
+    )  # fmt: skip
+
+
+def _moved(setting: str, stack: str) -> Problem:
     return Problem(
         setting=setting,
-        given=given,
-        allowed=_KINDS.get(kind, f"what docs/configuration.md says ({kind})"),
-        remedy=setting_it if kind in _KINDS and kind.endswith(("string_type", "bool_type")) else _rewrite(place),
+        given="a setting of an earlier release",
+        allowed=f"now it is {MOVED[setting]}",
+        remedy=f"Convert the stack file: make convert STACK={shlex.quote(stack)}",
     )
 
 
-def _rewrite(place: str) -> str:
-    return f"Correct it as docs/configuration.md shows, or remove it: pulumi config rm --path {place}"
-
-
-def _group(tree: Mapping[Any, object], path: Path) -> tuple[Any, type[Model] | None, object]:
-    """Return the annotation, the group and the content of what holds the setting at `path`."""
-    annotation: Any = Settings
-    content: Any = tree
-    for step in path[:-1]:
-        group = member_for(annotation, content)
-        content = content.get(step) if isinstance(content, Mapping) else None
-        if is_mapping(annotation):
-            (annotation,) = members(annotation)
-            continue
-        if group is None or not isinstance(step, str) or step not in group.model_fields:
-            return None, None, content
-        annotation = group.model_fields[step].annotation
-    return annotation, member_for(annotation, content), content
-
-
-def _unknown(tree: Mapping[Any, object], path: Path) -> Problem:
-    setting = dotted(path)
-    name = str(path[-1])
-    place = _quoted(setting)
-    annotation, group, _ = _group(tree, path)
-    others = [member for member in members(annotation) if name in member.model_fields and member is not group]
-    if others and group is not None:
-        choice = dotted((*path[:-1], "mode"))
-        modes = sorted(str(mode_of(member)) for member in others)
+def _unknown(where: Place) -> Problem:
+    setting = dotted(where.path)
+    remove = f"pulumi config rm --path {shlex.quote(setting)}"
+    *above, name = where.path
+    others = [str(mode_of(member)) for member in where.choice if str(name) in member.model_fields]
+    if others and where.group is not None:
+        choice = dotted((*above, "mode"))
         return Problem(
             setting=setting,
-            given=f"set while {choice} is {mode_of(group)!r}: two modes at once",
-            allowed=f"only with {choice}: {' or '.join(modes)}",
-            remedy=f"Choose one: pulumi config set --path {choice} {modes[0]}, or pulumi config rm --path {place}",
+            given=f"set while {choice} is {mode_of(where.group)!r}: two modes at once",
+            allowed=f"only with {choice}: {' or '.join(sorted(others))}",
+            remedy=f"Choose one: pulumi config set --path {choice} {min(others)}, or {remove}",
         )
-    if len(path) == 1 and name in MOVED:
-        return Problem(
-            setting=setting,
-            given="a setting of an earlier release",
-            allowed=f"now it is {MOVED[name]}",
-            remedy="Convert the stack file: make convert STACK=<stack>",
-        )
-    known = group.model_fields if group is not None else {}
-    close = difflib.get_close_matches(name, known, n=1)
+    known = {field: dotted((*above, field)) for field in where.group.model_fields} if where.group is not None else {}
+    if not above:
+        known |= {old: new for old, new in MOVED.items() if " " not in new}
+    close = difflib.get_close_matches(str(name), known, n=1)
     return Problem(
         setting=setting,
         given="unknown setting",
-        allowed=f"did you mean {dotted((*path[:-1], close[0]))}?" if close else "the settings of docs/configuration.md",
-        remedy=f"Remove it: pulumi config rm --path {place}",
+        allowed=f"did you mean {known[close[0]]}?" if close else "the settings of docs/configuration.md",
+        # A name nobody can type is nothing for a command.
+        remedy=f"Remove it: {remove}" if str(name).isprintable() else "Remove it from the stack file",
     )
 
 
-def _missing(tree: Mapping[Any, object], path: Path) -> Problem:
-    _, group, _ = _group(tree, path)
-    setting = dotted(path)
-    mode = mode_of(group) if group is not None else None
-    field = group.model_fields[str(path[-1])] if group is not None else None
-    flag = " --secret" if field is not None and is_secret(field) else ""
-    because = f": {dotted((*path[:-1], 'mode'))} is {mode!r}" if mode else ""
+def _missing(where: Place) -> Problem:
+    setting = dotted(where.path)
+    *above, name = where.path
+    assert where.group is not None, "only of a group that is known can it be told what it lacks"
+    mode = mode_of(where.group)
+    secret = is_secret(where.group.model_fields[str(name)])
     return Problem(
         setting=setting,
         given="nothing",
-        allowed=f"a value{because}",
-        remedy=f"Set it: pulumi config set{flag} --path {_quoted(setting)} <value>",
+        allowed=f"a value: {dotted((*above, 'mode'))} is {mode!r}" if mode else "a value",
+        # The engine asks for a secret: on the command line others could read it.
+        remedy=f"Set it: pulumi config set {'--secret ' if secret else ''}--path {shlex.quote(setting)}"
+        + ("" if secret else " <value>"),
     )
 
 
-def _mode(path: Path, annotation: Any, kind: str, details: ErrorDetails) -> Problem:
-    modes = [str(mode_of(member)) for member in members(annotation)]
+def _mode(where: Place, given: object, opened: _Opened) -> Problem:
+    modes = [str(mode_of(member)) for member in members(where.annotation)]
     allowed = " or ".join([", ".join(modes[:-1]), modes[-1]])
-    setting = dotted(path)
-    if kind == "model_attributes_type":
+    path = (*where.path, "mode")
+    set_it = f"pulumi config set --path {dotted(path)} {modes[0]}"
+    if not isinstance(given, Mapping):
         return Problem(
-            setting=setting,
-            given=_shown(details["input"]),
+            setting=dotted(where.path),
+            given=_shown(given),
             allowed=f"a mapping with a mode: {allowed}",
-            remedy=f"Remove it, then set it: pulumi config set --path {setting}.mode {modes[0]}",
+            remedy=f"Remove it, then set it: pulumi config rm {dotted(where.path)} && {set_it}",
         )
-    given: Any = details["input"]
-    mode = given.get("mode") if isinstance(given, Mapping) else given
     return Problem(
-        setting=f"{setting}.mode",
-        given=_shown(mode),
+        setting=dotted(path),
+        given=_ENCRYPTED if path in opened.sealed else _shown(given.get("mode")),
         allowed=allowed,
-        remedy=f"Set it: pulumi config set --path {setting}.mode {modes[0]}",
+        remedy=f"Set it: {set_it}",
     )

@@ -23,7 +23,8 @@ class Pki(Model):
         if self.renewal_hours >= self.certificate_validity_hours:
             yield Conflict(
                 path=("renewal_hours",),
-                given=f"{self.renewal_hours}",
-                allowed=f"less than certificate_validity_hours, which is {self.certificate_validity_hours}",
+                others=(("certificate_validity_hours",),),
+                given=f"{self.renewal_hours}, while certificate_validity_hours is {self.certificate_validity_hours}",
+                allowed="less than certificate_validity_hours",
                 remedy="Set it: pulumi config set --path {path} <hours>",
             )

@@ -34,15 +34,15 @@ class Row:
 def config_block() -> dict[str, dict[str, object]]:
     """Return the `config:` block of Pulumi.yaml.
 
-    Each concern is an object there. What is in one is not the engine's to check, and a default keeps it from demanding
-    the key; it names the mode that is meant by leaving the key out, and nothing else.
+    A default keeps the engine from demanding the key; it names the mode that is meant by leaving the key out, and
+    nothing else. There is no type: the engine would refuse in words of its own what has another, a stack file of an
+    earlier release for one, before the program can say what to do about it.
     """
     block: dict[str, dict[str, object]] = {}
     for name, field in Settings.model_fields.items():
         default = field.default
         mode = mode_of(type(default)) if isinstance(default, Model) else None
         block[name] = {
-            "type": "object",
             "default": {"mode": mode} if mode else {key: {} for key in default} if isinstance(default, dict) else {},
             "description": str(field.description),
         }
@@ -106,7 +106,7 @@ def _path(path: Path) -> str:
 
 def _sentence(group: type[Model]) -> str:
     text = str(group.__doc__).strip().rstrip(".")
-    return text[0].lower() + text[1:] if text[1:2].islower() else text
+    return text if text[1:2].isupper() else text[0].lower() + text[1:]
 
 
 def _type(annotation: Any) -> str:
@@ -179,6 +179,9 @@ def _with_ciphertexts(schema: dict[str, Any]) -> dict[str, Any]:
         choices = [choice for choice in field.pop("anyOf", [field]) if choice != {"type": "null"}]
         if any(choice == ENCRYPTED for choice in choices):
             choices = [_CIPHERTEXT]
+        elif choices[0].get("type") == "array":
+            # The engine encrypts texts: of a list, the items one by one.
+            choices = [{**choices[0], "items": {"anyOf": [choices[0]["items"], _CIPHERTEXT]}}]
         elif not any("$ref" in choice for choice in choices):
             choices.append(_CIPHERTEXT)
         properties[name] = {**description, **(choices[0] if len(choices) == 1 else {"anyOf": choices})}

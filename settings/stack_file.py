@@ -25,7 +25,7 @@ PROJECT: Final = "reflector"
 _WHOLE_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)")
 _DECIMAL: Final = re.compile(r"-?(0|[1-9][0-9]*)\.[0-9]+")
 # What Go's reader takes for a number and PyYAML for a text; YAML 1.1's short words for truth, which PyYAML leaves out.
-_GO_NUMBER: Final = re.compile(r"[-+]?(\.?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+|0[oO][0-7_]+)")
+_GO_NUMBER: Final = re.compile(r"[-+]?(\.?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+|0[oO][0-7_]+|0[0-9]+)")
 _SHORT_TRUTH: Final = frozenset("yYnN")
 
 
@@ -50,15 +50,14 @@ def read(path: Path) -> StackFile:
 
     Raises: SettingsError with one problem if it is not a stack file; FileNotFoundError.
     """
-    prefix = f"{PROJECT}:"
     try:
         # From the file, not from its text: errors about a text quote it, and there may be a secret in it.
         with path.open(encoding="utf-8") as file:
             content = _mapping("the file", yaml.load(file, _Loader))
-        config = _mapping("config", content.get("config"))
+        settings = _settings(_mapping("config", content.get("config")))
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise SettingsError(
             [
                 Problem(
@@ -69,17 +68,25 @@ def read(path: Path) -> StackFile:
                 )
             ]
         ) from None
-    return StackFile(
-        settings={
-            key.removeprefix(prefix): value
-            for key, value in config.items()
-            if isinstance(key, str) and key.startswith(prefix)
-        },
-        imports=bool(content.get("environment")),
-    )
+    return StackFile(settings=settings, imports=bool(content.get("environment")))
 
 
-def _mapping(name: str, content: object) -> dict[object, object]:
+def _settings(config: Mapping[str, object]) -> dict[str, object]:
+    """Return what is the project's own of `config`: to the engine that is also what has no namespace."""
+    found: dict[str, object] = {}
+    for key, value in config.items():
+        namespace, colon, name = key.partition(":")
+        if not colon:
+            name = key
+        elif namespace != PROJECT:
+            continue
+        if name in found:
+            raise ValueError(f"{name} stands there twice, with and without {PROJECT}:")
+        found[name] = value
+    return found
+
+
+def _mapping(name: str, content: object) -> dict[str, object]:
     """Return `content` if it is a mapping; nothing at all is an empty one."""
     if content is None:
         return {}
@@ -89,11 +96,15 @@ def _mapping(name: str, content: object) -> dict[object, object]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain words as every reader understands them; keys once; ciphertexts marked."""
+    """Plain words as every reader understands them; keys are texts, each once; ciphertexts marked; no tags."""
 
     def construct_object(self, node: Node, deep: bool = False) -> Any:
-        if isinstance(node, ScalarNode) and node.style is None:
-            return self._plain(node)
+        if isinstance(node, ScalarNode):
+            # Nobody writes tags here, and what they promise need not hold.
+            meant = self.resolve(ScalarNode, node.value, (node.style is None, True))  # type: ignore[no-untyped-call]
+            if node.tag != meant:
+                raise ConstructorError(None, None, f"the tag {node.tag} is not understood here", node.start_mark)
+            return self._plain(node) if node.style is None else str(node.value)
         return super().construct_object(node, deep=True)
 
     def _plain(self, node: ScalarNode) -> object:
@@ -111,30 +122,47 @@ class _Loader(yaml.SafeLoader):
         return word
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, ScalarNode):
-                if key.value in seen:
-                    raise ConstructorError(None, None, f"{key.value} stands there twice", key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep=True)
+        _refuse_twins(node)
+        self.flatten_mapping(node)
+        content: dict[str, object] = {}
+        for key, value in node.value:
+            if not isinstance(key, ScalarNode):
+                raise ConstructorError(None, None, "a key that is no text", key.start_mark)
+            content[str(key.value)] = self.construct_object(value)
+        return content
+
+
+def _refuse_twins(node: MappingNode) -> None:
+    """Raise an error if a key stands twice in a mapping; what another one lends it by `<<` may stand there again."""
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if isinstance(key, ScalarNode):
+            if key.value in seen:
+                raise ConstructorError(None, None, f"{key.value} stands there twice", key.start_mark)
+            seen.add(key.value)
 
 
 def _construct_mapping(loader: _Loader, node: MappingNode) -> object:
-    loader.flatten_mapping(node)
-    content = loader.construct_mapping(node, deep=True)
+    content = loader.construct_mapping(node)
     if content.keys() == {SECURE} and isinstance(content[SECURE], str):
         return Sealed()
     return content
 
 
 def _construct_sequence(loader: _Loader, node: SequenceNode) -> object:
-    return loader.construct_sequence(node, deep=True)
+    return [loader.construct_object(item) for item in node.value]
+
+
+def _refuse(loader: _Loader, node: Node) -> object:
+    raise ConstructorError(None, None, f"the tag {node.tag} is not understood here", node.start_mark)
 
 
 # Whole at once, not as PyYAML's generators, which hand out a mapping before it is filled.
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 _Loader.add_constructor("tag:yaml.org,2002:seq", _construct_sequence)
+for _other in ("set", "omap", "pairs"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_other}", _refuse)
+_Loader.add_constructor(None, _refuse)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,14 +220,16 @@ def _opened(written: object, value: Any) -> object:
     if isinstance(written, Sealed):
         return Sealed(value)
     if isinstance(written, dict) and isinstance(value, dict):
-        if {str(key) for key in written} != value.keys():
+        if written.keys() != value.keys():
             raise _DifferentError
-        return {key: _opened(item, value[str(key)]) for key, item in written.items()}
+        return {key: _opened(item, value[key]) for key, item in written.items()}
     if isinstance(written, list) and isinstance(value, list):
         if len(written) != len(value):
             raise _DifferentError
         return [_opened(*pair) for pair in zip(written, value, strict=True)]
-    if isinstance(written, Ambiguous) or written == value or str(written) == value:
+    # At the top nothing is an empty text to the engine, and everything else but objects and lists a text.
+    as_text = "" if written is None else json.dumps(written) if isinstance(written, bool | int | float) else written
+    if isinstance(written, Ambiguous) or written == value or as_text == value:
         return written
     raise _DifferentError
 
@@ -209,4 +239,4 @@ def _sealed(value: Any) -> object:
         return {key: _sealed(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_sealed(item) for item in value]
-    return Sealed(value)
+    return None if value is None else Sealed(value)

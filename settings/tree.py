@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field, PrivateAttr
 
 from settings.application import Application
-from settings.base import Conflict, Model
+from settings.base import REMOVE, Conflict, Model
 from settings.data import Data
 from settings.edge import Edge
 from settings.health import Health
@@ -99,27 +99,26 @@ class Settings(Model):
     @cached_property
     def services(self) -> frozenset[str]:
         """The services these settings ask for."""
-        return frozenset(service for model in active(self) for service in model.SERVICES)
+        return frozenset(service for _, model in active(self) for service in model.SERVICES)
 
     @cached_property
     def networks(self) -> frozenset[str]:
         """The roles of the networks they are on."""
-        return frozenset(role for model in active(self) for role in model.NETWORKS)
+        return frozenset(role for _, model in active(self) for role in model.NETWORKS)
 
     @cached_property
     def needed_images(self) -> frozenset[str]:
         """The parts images have to play for them."""
-        return frozenset(part for model in active(self) for part in model.IMAGES)
+        return frozenset(part for _, model in active(self) for part in model.IMAGES)
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield what is wrong between branches, each of which is right by itself."""
-        if self.hosts.keys() != {MAIN}:
-            others = ", ".join(sorted(self.hosts.keys() - {MAIN}))
+        for name in sorted(self.hosts.keys() - {MAIN}):
             yield Conflict(
-                path=("hosts",),
-                given=f"{others or 'no host'} besides {MAIN}" if MAIN in self.hosts else f"{others}, and no {MAIN}",
+                path=("hosts", name),
+                given="another host" if MAIN in self.hosts else f"a host, and none is called {MAIN}",
                 allowed=f"one host, called {MAIN}",
-                remedy=f"Set it: pulumi config set --path hosts.{MAIN}.address <address>, and remove the others",
+                remedy=REMOVE if MAIN in self.hosts else "Rename it in the stack file",
             )
         # Both are names of the edge inside the stack too, beside those of the services.
         if self.edge.domain in ALL_SERVICES:
@@ -132,6 +131,7 @@ class Settings(Model):
         if domain == self.edge.domain:
             yield Conflict(
                 path=("storage", "domain"),
+                others=(("edge", "domain"),),
                 given=f"{domain!r}",
                 allowed="a host name other than edge.domain: a signed URL fixes its whole path",
                 remedy="Set it: pulumi config set --path {path} <host name>",

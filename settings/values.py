@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 
 from rendering.reference import is_model_name, is_pinned
+from settings.base import Unknown
 
 HOST_NAME_MAX_LENGTH: Final = 253  # RFC 1035 §2.3.4, without the trailing dot
 MEMORY_FLOOR_MIB: Final = 64  # below this the services are killed while they start
@@ -169,11 +170,18 @@ def folder(text: str) -> str:
 
 
 def _text(check: Callable[[str], str], **schema: Any) -> Any:
-    return WithJsonSchema({"type": "string", **schema}), AfterValidator(check)
+    return WithJsonSchema({"type": "string", **schema}), _checked(check)
 
 
 def _number(check: Callable[[int], int], **schema: Any) -> Any:
-    return WithJsonSchema({"type": "integer", **schema}), AfterValidator(check)
+    return WithJsonSchema({"type": "integer", **schema}), _checked(check)
+
+
+def _checked(check: Callable[[Any], object]) -> WrapValidator:
+    def validate(given: object, validate_type: ValidatorFunctionWrapHandler) -> object:
+        return given if isinstance(given, Unknown) else check(validate_type(given))
+
+    return WrapValidator(validate)
 
 
 # A schema says what an editor can check while somebody types; the checks themselves are stricter.

@@ -2,6 +2,7 @@
 
 import types
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -9,14 +10,15 @@ from pydantic.fields import FieldInfo
 from settings.base import Model, Path, Secret
 
 
-def active(model: Model) -> Iterator[Model]:
-    """Yield `model` and every group in it, as it is set."""
-    yield model
+def active(model: Model, path: Path = ()) -> Iterator[tuple[Path, Model]]:
+    """Yield `model` and every group in it, as it is set, each with its place."""
+    yield path, model
     for name in type(model).model_fields:
         value = getattr(model, name)
-        for item in value.values() if isinstance(value, Mapping) else (value,):
+        inner = {(name, key): one for key, one in value.items()} if isinstance(value, Mapping) else {(name,): value}
+        for steps, item in inner.items():
             if isinstance(item, Model):
-                yield from active(item)
+                yield from active(item, (*path, *steps))
 
 
 def classes(model: type[Model]) -> Iterator[type[Model]]:
@@ -45,7 +47,7 @@ def is_mapping(annotation: Any) -> bool:
 
 def is_secret(field: FieldInfo) -> bool:
     """Return whether a field must be encrypted."""
-    return field.annotation is Secret or Secret in get_args(field.annotation)
+    return kind_of(field.annotation) is Secret
 
 
 def mode_of(model: type[Model]) -> str | None:
@@ -60,34 +62,53 @@ def member_for(annotation: Any, content: object) -> type[Model] | None:
     if len(found) == 1 and mode_of(found[0]) is None:
         return found[0]
     mode = content.get("mode") if isinstance(content, Mapping) else None
-    return next((member for member in found if mode_of(member) == mode), None)
+    return next((member for member in found if mode is not None and mode_of(member) == mode), None)
 
 
-def group_at(root: type[Model], tree: Mapping[Any, object], path: Path) -> tuple[Any, Path]:
-    """Return the annotation at `path`, and what of the path stands for it.
+def kind_of(annotation: Any) -> type | None:
+    """Return what a leaf holds: int, bool, tuple, Secret or str; None for groups, and for nothing."""
+    if annotation is None or members(annotation):
+        return None
+    inner = [getattr(one, "__origin__", one) for one in (annotation, *get_args(annotation))]
+    return next((kind for kind in (tuple, int, bool, Secret) if kind in inner), str)
 
-    `path` is pydantic's: behind a union's name comes the mode, which is no part of the setting's own path.
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a path leads in the models."""
+
+    path: Path
+    """The setting's own path."""
+    annotation: Any
+    """Type of the setting; None where there is no such setting."""
+    choice: tuple[type[Model], ...]
+    """The groups that may stand where the setting is in."""
+    group: type[Model] | None
+    """Which of them does, as far as that can be told."""
+
+
+def place(root: type[Model], tree: object, steps: Path) -> Place:
+    """Return where `steps` lead.
+
+    They are pydantic's: behind a union's name comes the mode, and behind a bad name in a mapping its word for that;
+    neither is a part of the setting's own path.
     """
     annotation: Any = root
-    content: object = tree
+    choice: tuple[type[Model], ...] = ()
+    group: type[Model] | None = None
     own: list[str | int] = []
-    steps = list(path)
-    while steps:
-        step = steps.pop(0)
-        if step == "[key]":  # pydantic's word for a name in a mapping, which stands before it
-            break
-        group = member_for(annotation, content) if not isinstance(step, int) else None
+    rest = list(steps[:-1] if steps[-1:] == ("[key]",) else steps)
+    while rest:
+        step = rest.pop(0)
         own.append(step)
-        content = content.get(step) if isinstance(content, Mapping) else None
-        if group is None or step not in group.model_fields:
-            annotation = None
-            own += [more for more in steps if more != "[key]"]
-            break
-        annotation = group.model_fields[step].annotation
-        if is_mapping(annotation) and steps and isinstance(steps[0], str):
-            name = steps.pop(0)
-            own.append(name)
-            content = content.get(name) if isinstance(content, Mapping) else None
-        elif steps and len(members(annotation)) > 1 and any(mode_of(m) == steps[0] for m in members(annotation)):
-            steps.pop(0)
-    return annotation, tuple(own)
+        choice = members(annotation)
+        if is_mapping(annotation):
+            (annotation,), group = choice, None
+        else:
+            group = member_for(annotation, tree)
+            field = group.model_fields.get(str(step)) if group is not None else None
+            annotation = field.annotation if field is not None else None
+            if len(members(annotation)) > 1 and rest and rest[0] in [mode_of(one) for one in members(annotation)]:
+                del rest[0]
+        tree = tree.get(step) if isinstance(tree, Mapping) else None
+    return Place(path=tuple(own), annotation=annotation, choice=choice, group=group)
