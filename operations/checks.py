@@ -91,7 +91,7 @@ def check(stack: Stack) -> Checked:
         settings = usable_part(tree, stack.name, PROJECT)
     if settings is not None:
         found, hints = look_at_host(settings, deployment=stack.deployment)
-        problems += found
+        problems += [problem.without(settings.encrypted) for problem in found]
     return Checked(settings=None if problems else settings, problems=problems, hints=hints)
 
 
