@@ -263,7 +263,9 @@ def _problem(where: Place, details: ErrorDetails, opened: _Opened, stack: str) -
             return _missing(where)
         case "union_tag_not_found" | "union_tag_invalid" | "model_attributes_type":
             return _mode(where, details["input"], opened)
-    given, allowed, remedy = _ENCRYPTED if sealed else _shown(details["input"]), _KINDS.get(kind), f"{set_it} <value>"
+    given, allowed = _ENCRYPTED if sealed else _shown(details["input"]), _KINDS.get(kind)
+    # The engine asks for what is encrypted: on the command line others could read it.
+    remedy = set_it if sealed else f"{set_it} <value>"
     match kind:
         case "clear_text":
             given, allowed = "a value in clear text", "an encrypted value"
@@ -284,15 +286,13 @@ def _problem(where: Place, details: ErrorDetails, opened: _Opened, stack: str) -
             remedy = "Rename it in the stack file"
         case "string_type" if not sealed and isinstance(details["input"], Ambiguous | int | float | bool):
             remedy = f"Write it in quotes, or set it: pulumi config set --path {quoted} --type string <value>"
-        case "string_type" | "bool_type":
-            pass
-        case "int_type":
+        case "int_type" if not sealed:
             remedy = f"{set_it} <number>"
+        case "string_type" | "bool_type" | "int_type":
+            pass
         case _:
             remedy = f"Correct it as docs/configuration.md shows, or remove it: pulumi config rm --path {quoted}"
-    return Problem(
-        setting=setting, given=given, allowed=allowed or "what docs/configuration.md says", remedy=remedy
-    )  # fmt: skip
+    return Problem(setting=setting, given=given, allowed=allowed or "what docs/configuration.md says", remedy=remedy)
 
 
 def _moved(setting: str, stack: str) -> Problem:
@@ -350,7 +350,9 @@ def _mode(where: Place, given: object, opened: _Opened) -> Problem:
     modes = [str(mode_of(member)) for member in members(where.annotation)]
     allowed = " or ".join([", ".join(modes[:-1]), modes[-1]])
     path = (*where.path, "mode")
-    set_it = f"pulumi config set --path {dotted(path)} {modes[0]}"
+    default = where.group.model_fields[str(where.path[-1])].default if where.group is not None else None
+    meant = mode_of(type(default)) if isinstance(default, Model) else modes[0]
+    set_it = f"pulumi config set --path {dotted(path)} {meant}"
     if not isinstance(given, Mapping):
         return Problem(
             setting=dotted(where.path),

@@ -152,7 +152,9 @@ def test_a_missing_mode_is_told_once(spot: Spot) -> None:
     for content in ({}, others, {**others, **optional}, {"qqqq": 1}):
         problem = only(put(spot.tree, spot.path, content))
         assert (problem.setting, problem.given, problem.allowed) == (path, "nothing", choices(spot))
-        assert problem.remedy == f"Set it: pulumi config set --path {path} {mode_of(spot.choice[0])}"
+        # What was meant where nothing was said.
+        default = Settings.model_fields[str(spot.path[0])].default.mode
+        assert problem.remedy == f"Set it: pulumi config set --path {path} {default}"
 
 
 NO_MODES: Final[list[tuple[object, str]]] = [

@@ -10,7 +10,18 @@ import pulumi_docker as docker
 import pytest
 
 from components.base.secrecy import keep_secret, mentions, revealed, sealed
-from settings import PROJECT, EngineConfig, Secret, Settings, SettingsError, StackFile, is_whole, parse, resolved
+from settings import (
+    PROJECT,
+    EngineConfig,
+    Problem,
+    Secret,
+    Settings,
+    SettingsError,
+    StackFile,
+    is_whole,
+    parse,
+    resolved,
+)
 from settings.base import Sealed, Unknown, dotted
 from testing.engine import Engine, engines, is_secret, value_of
 from tests.unit.settings.examples import (
@@ -184,6 +195,7 @@ def test_no_mistake_shows_what_was_encrypted(tree: dict[str, Any], path: str, gi
     """Every row of the table again, the rules between settings among them."""
     (problem,) = refused(sealed_all(tree))
     assert (problem.setting, problem.given) == (path, "an encrypted value")
+    assert "--secret" not in problem.remedy or "<" not in problem.remedy, "on the command line others could read it"
     # A number that was meant as a text is one.
     assert problem.allowed == allowed or allowed == "a text"
 
@@ -221,6 +233,21 @@ def test_what_was_encrypted_is_known_in_its_normal_form_too() -> None:
     ]
     for tree, texts in cases:
         assert parsed(tree).encrypted >= texts
+
+
+def test_what_is_told_of_the_host_shows_nothing_that_was_encrypted() -> None:
+    problem = Problem(
+        setting="hosts.main.address",
+        given="ssh://me@host.test: no route to host.test",
+        allowed="a Docker daemon that answers",
+        remedy="Start it on host.test",
+    )
+    hidden = problem.without({"host.test", "ssh://me@host.test"})
+    assert str(hidden) == (
+        "hosts.main.address: [encrypted]: no route to [encrypted]; allowed: a Docker daemon that answers. "
+        "Start it on [encrypted]"
+    )
+    assert problem.without(()) == problem
 
 
 def test_where_nothing_is_encrypted_nothing_counts_as_such() -> None:
