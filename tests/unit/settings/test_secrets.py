@@ -244,8 +244,8 @@ def test_what_is_told_of_the_host_shows_nothing_that_was_encrypted() -> None:
     )
     hidden = problem.without({"host.test", "ssh://me@host.test"})
     assert str(hidden) == (
-        "hosts.main.address: [encrypted]: no route to [encrypted]; allowed: a Docker daemon that answers. "
-        "Start it on [encrypted]"
+        "hosts.main.address: [secret]: no route to [secret]; allowed: a Docker daemon that answers. "
+        "Start it on [secret]"
     )
     assert problem.without(()) == problem
 
