@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -135,5 +136,63 @@ func TestAMissingVirtualEnvironmentIsNamed(t *testing.T) {
 	_, err := (&host{}).Run(t.Context(), &pulumirpc.RunRequest{Info: info})
 	if err == nil || !strings.Contains(err.Error(), "nowhere") {
 		t.Errorf("got %v, want the path of the environment", err)
+	}
+}
+
+func TestAboutStartsOnePython(t *testing.T) {
+	info := project(t, nil)
+	starts := filepath.Join(t.TempDir(), "starts")
+	t.Setenv("STARTS", starts)
+	// As `sys.version` goes on in releases of many kinds, and over several lines in some builds.
+	write(t, filepath.Join(info.RootDirectory, "venv", "bin", "python"),
+		"#!/bin/sh\necho \"$1 $2\" >> \"$STARTS\"\nprintf '%s\\n3.14.0rc2+ (main, Aug  1 2026)\\n[GCC]\\n' \"$0\"\n", 0o755)
+	answer, err := (&host{}).About(t.Context(), &pulumirpc.AboutRequest{Info: info})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := filepath.Join(info.RootDirectory, "venv", "bin", "python"); answer.Executable != want {
+		t.Errorf("executable: got %q, want %q", answer.Executable, want)
+	}
+	if want := "3.14.0-rc.2"; answer.Version != want {
+		t.Errorf("version: got %q, want %q", answer.Version, want)
+	}
+	text, err := os.ReadFile(starts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "-I -S\n"; string(text) != want {
+		t.Errorf("started with %q, want %q", text, want)
+	}
+}
+
+func TestAboutSaysWhatTheSDKSays(t *testing.T) {
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Skip("there is no Python to ask")
+	}
+	info := &pulumirpc.ProgramInfo{RootDirectory: t.TempDir(), Options: options(t, map[string]any{"toolchain": "pip"})}
+	python, _, err := resolve(info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := python.About(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := (&host{}).About(t.Context(), &pulumirpc.AboutRequest{Info: info})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Executable != want.PythonExecutable || got.Version != want.PythonVersion.String() {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestAPythonThatCannotSayWhatItIsIsNamed(t *testing.T) {
+	info := project(t, nil)
+	python := filepath.Join(info.RootDirectory, "venv", "bin", "python")
+	write(t, python, "#!/bin/sh\nexit 1\n", 0o755)
+	if _, err := (&host{}).About(t.Context(), &pulumirpc.AboutRequest{Info: info}); err == nil ||
+		!strings.Contains(err.Error(), python) {
+		t.Errorf("got %v, want the path of the Python", err)
 	}
 }
