@@ -23,10 +23,9 @@ from typing import Final
 import yaml
 
 from components.base.daemon import Daemon
-from components.base.ownership import LABEL_STACK
-from operations.checks import is_busy
 from operations.stack import Stack
-from settings import PROJECT
+from settings import PROJECT, Settings
+from testing.docker import erase, free_port
 from toolchain import Layout, Obtained, recorded
 
 PAGE: Final = Path("docs") / "performance.md"
@@ -45,12 +44,6 @@ random.Provider("random")
 tls.Provider("tls")
 """,
 }
-_KINDS: Final = (
-    # What Docker has of a stack, how to list all of it, and how to remove it even while it runs.
-    ("container", ("--all",), ("--force", "--volumes")),
-    ("network", (), ()),
-    ("volume", (), ()),
-)
 _PROJECT: Final = """\
 name: {name}
 runtime:
@@ -138,7 +131,9 @@ def cold(layout: Layout) -> list[str]:
         home.mkdir()
         subprocess.run(["git", "clone", "--quiet", str(layout.root), str(clone.root)], check=True)
         committed = (clone.root / "Pulumi.dev.yaml").read_text(encoding="utf-8")
-        (clone.root / f"Pulumi.{stack}.yaml").write_text(cold_stack(committed, *free_ports()), encoding="utf-8")
+        (clone.root / f"Pulumi.{stack}.yaml").write_text(
+            cold_stack(committed, https_port=free_port(), http_port=free_port()), encoding="utf-8"
+        )
         started = time.monotonic()
         run = subprocess.Popen(
             ["make", "up", f"STACK={stack}"],
@@ -158,7 +153,7 @@ def cold(layout: Layout) -> list[str]:
         finally:
             # Interrupted from the keyboard it is on its way out as well; what it still makes would be found by nobody.
             run.wait()
-            erase(Daemon(address=str(schema().keys["docker_host"].default)), f"{PROJECT}-{stack}")
+            erase(Daemon(address=Settings().host.address), f"{PROJECT}-{stack}")
             # The module cache is read-only by design.
             subprocess.run(["chmod", "-R", "u+w", str(home)], check=False)
         if run.returncode != 0:
@@ -187,30 +182,11 @@ def cold_environment(environ: Mapping[str, str], layout: Layout, home: Path) -> 
     }
 
 
-def cold_stack(committed: str, https_port: int, http_port: int) -> str:
+def cold_stack(committed: str, *, https_port: int, http_port: int) -> str:
     """Return the stack file `committed` with other ports."""
     content = yaml.safe_load(committed)
-    project = PROJECT
-    content["config"] |= {f"{project}:https_port": str(https_port), f"{project}:http_port": str(http_port)}
-    return yaml.safe_dump(content)
-
-
-def free_ports() -> tuple[int, int]:
-    """Return two ports nobody uses, below those of outgoing connections: they have to be free minutes later still."""
-    free = (
-        port
-        for port in range(20000, 32000)
-        if not any(is_busy(("127.0.0.1",), port, protocol) for protocol in ("tcp", "udp"))
-    )
-    return next(free), next(free)
-
-
-def erase(daemon: Daemon, prefix: str) -> None:
-    """Remove all that a Docker host has of a stack, its data too: for stacks that were made to be thrown away."""
-    for kind, every, running in _KINDS:
-        ids = daemon.run(kind, "ls", *every, "--quiet", "--filter", f"label={LABEL_STACK}={prefix}").split()
-        if ids:
-            daemon.run(kind, "rm", *running, *ids, timeout_seconds=180)
+    content["config"][f"{PROJECT}:edge"] |= {"https_port": https_port, "http_port": http_port}
+    return yaml.safe_dump(content, sort_keys=False)
 
 
 def cold_table(log: Sequence[str], seconds: float, parts: Iterable[Obtained]) -> list[str]:

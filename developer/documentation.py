@@ -1,67 +1,56 @@
-"""The parts of the documentation that are made from the code: `python -m developer.documentation [--check]`.
+"""What is made from the code: `python -m developer.documentation [--check]`.
 
-A page holds each such part between two comments, `<!-- generated: name -->` and `<!-- /generated -->`; everything
-around them is written by hand. The settings come from the schema in Pulumi.yaml and from the tables the checks use;
-the picture comes from the program itself, run under the recording engine of the tests.
+A page holds each generated part between two comments, `<!-- generated: name -->` and `<!-- /generated -->`; everything
+around them is written by hand. So is Pulumi.yaml above its block of settings; stack.schema.json is generated as a
+whole. Settings come from their models; the picture comes from the program itself, run under the recording engine of the
+tests.
 """
 
 import argparse
 import difflib
 import json
 import re
-import runpy
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-import pulumi
 import yaml
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
-from settings.load import MEMORY_MIB, ONLY_WITH
-from settings.schema import ROOT, Key, schema
-from tests.unit.engine import Registered, engines
+from developer import picture
+from settings import Settings
+from settings.schema import SCHEMA_FILE, Row, config_block, rows, stack_schema
+from settings.walk import is_mapping, members, mode_of
+from toolchain import ROOT
 
 MOST_USED: Final[Mapping[str, str]] = {
-    # Key → an example of a value. Together they make one valid stack, which a test proves.
-    "domain": "reflector.example.com",
-    "extra_names": "IP:192.0.2.10",
-    "bind_addresses": "192.0.2.10",
-    "https_port": "8443",
-    "docker_host": "ssh://deploy@reflector.example.com",
-    "admin_email": "me@example.com",
-    "transcription": "hosted",
-    "transcription_url": "https://speech.example.com",
-    "transcription_api_key": "",
-    "llm": "external",
-    "llm_url": "https://llm.example.com/v1",
-    "llm_api_key": "",
-    "llm_model": "llama-3.3-70b",
-    "storage": "external",
-    "s3_endpoint": "https://s3.example.com",
-    "s3_region": "eu-central-1",
-    "s3_access_key_id": "AKIAEXAMPLE",
-    "s3_secret_access_key": "",
+    # Setting → an example of a value. In this order they make one valid stack, which a test proves: each mode comes
+    # before what belongs to it.
+    "edge.domain": "reflector.example.com",
+    "edge.extra_names": "IP:192.0.2.10",
+    "edge.bind_addresses": "192.0.2.10",
+    "edge.https_port": "8443",
+    "hosts.main.address": "ssh://deploy@reflector.example.com",
+    "sign_in.mode": "password",
+    "sign_in.admin_email": "me@example.com",
+    "speech.mode": "hosted",
+    "speech.url": "https://speech.example.com",
+    "speech.api_key": "",
+    "language_model.mode": "external",
+    "language_model.url": "https://llm.example.com/v1",
+    "language_model.model": "llama-3.3-70b",
+    "language_model.api_key": "",
+    "storage.mode": "external",
+    "storage.endpoint": "https://s3.example.com",
+    "storage.region": "eu-central-1",
+    "storage.access_key_id": "AKIAEXAMPLE",
+    "storage.secret_access_key": "",
 }
-
-# The picture's shape is that of `make up`. Where its images come from says nothing about it, and the build contexts of
-# that stack may not be staged where the documentation is checked.
-_SHAPE: Final = "dev"
-_SHAPE_IMAGES: Final[dict[str, Any]] = {
-    "reflector:images": "upstream",
-    "reflector:image_references": {"transcription": "transcription:1.0.0"},
-}
-
-_CONTAINER: Final = "docker:index/container:Container"
-_VOLUME: Final = "docker:index/volume:Volume"
-_GROUND: Final = frozenset({"reflector:host:Host", "reflector:image:Images"})
-"""What every container stands on: drawn, they would be tied to everything."""
 
 _MARKED: Final = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
-_HEADING: Final = re.compile(r"  # --- (?P<heading>[^-]+?) -+")
-_KEY: Final = re.compile(r"  (?P<key>[a-z]\w*):")
+_BLOCK: Final = "# Made from settings/ by `make docs`"
+"""How the comment before Pulumi.yaml's settings begins."""
 
 
 def _escaped(text: str) -> str:
@@ -73,254 +62,169 @@ def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
 
 
-def _default(key: Key) -> str:
-    if key.default in ("", [], {}):
+# --- Settings ---------------------------------------------------------------------------------------------------------
+
+
+def _in_modes(path: str) -> dict[str, FieldInfo]:
+    """Return a setting in each mode that has it; the mode is empty where there is no choice."""
+    return dict(_found(Settings, path.split(".")))
+
+
+def _found(annotation: Any, steps: list[str]) -> Iterator[tuple[str, FieldInfo]]:
+    for group in members(annotation):
+        field = group.model_fields.get(steps[0])
+        if field is None:
+            continue
+        # In a mapping the next step is a name of the user's own.
+        further = steps[2:] if is_mapping(field.annotation) else steps[1:]
+        if not further:
+            yield mode_of(group) or "", field
+            continue
+        yield from ((mode_of(group) or mode, inner) for mode, inner in _found(field.annotation, further))
+
+
+def _by_mode(path: str, show: Callable[[FieldInfo], str]) -> str:
+    """Return what `show` says of a setting, once where it says the same in each mode."""
+    said = {mode: show(field) for mode, field in _in_modes(path).items()}
+    if len(set(said.values())) == 1:
+        return next(iter(said.values()))
+    return "<br>".join(f"`{mode}`: {text}" for mode, text in said.items())
+
+
+def _default(row: Row) -> str:
+    concern, _, name = row.path.rpartition(".")
+    if name == "mode":
+        return f"required (`{Settings.model_fields[concern].default.mode}` if `{concern}` is left out)"
+    return _by_mode(row.path, _default_of)
+
+
+def _default_of(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return "required"
+    if field.default is None:
+        return "none"
+    if field.default == ():
         return "empty"
-    return f"`{key.default if isinstance(key.default, str) else json.dumps(key.default)}`"
+    return f"`{field.default if isinstance(field.default, str) else json.dumps(field.default)}`"
 
 
-def _modes(key: Key) -> str:
-    selector, values = ONLY_WITH.get(key.name, ("", frozenset[str]()))
-    if selector and not values:
-        return f"a tcp:// `{selector}`"
-    return " or ".join(f"`{selector}: {value}`" for value in sorted(values))
+def _description(row: Row) -> str:
+    if row.path.endswith(".mode"):
+        return _escaped(row.description)
+    return _by_mode(row.path, lambda field: _escaped(str(field.description)))
 
 
-def command(key: Key, example: str) -> str:
-    """Return the command that sets `key`; a secret is asked for, so that it is in no history."""
-    if key.secret:
-        return f"pulumi config set --secret {key.name}"
-    if key.type == "array":
-        return f"pulumi config set --path '{key.name}[0]' {example}"
-    return f"pulumi config set {key.name} {example}"
+def _modes(row: Row) -> str:
+    return " or ".join(f"`{mode}`" for mode in row.only_with)
+
+
+def row_of(setting: str) -> Row:
+    """Return the row of a setting whose path may hold a name of the user's own, such as that of a host."""
+    for row in rows(setting.partition(".")[0]):
+        if re.fullmatch(re.escape(row.path).replace("<name>", r"[\w-]+"), setting):
+            return row
+    raise KeyError(setting)
+
+
+def command(row: Row, setting: str, example: str) -> str:
+    """Return the command that sets `setting`; a secret is asked for, so that it is in no history."""
+    if row.secret:
+        return f"pulumi config set --secret --path {setting}"
+    if row.type == "list":
+        return f"pulumi config set --path '{setting}[0]' {example}"
+    return f"pulumi config set --path {setting} {example}"
 
 
 def settings_in_short() -> str:
     """Return the table of the most used settings."""
-    keys = schema().keys
     return _table(
         ("Command", "What it sets", "Default"),
         (
-            (f"`{command(keys[name], example)}`", _escaped(keys[name].description), _default(keys[name]))
-            for name, example in MOST_USED.items()
+            (f"`{command(row, setting, example)}`", _description(row), _default(row))
+            for setting, example in MOST_USED.items()
+            for row in [row_of(setting)]
         ),
     )
 
 
-def _groups() -> dict[str, list[Key]]:
-    """Return the keys under the headings Pulumi.yaml gives them: comments, which a YAML parser does not see."""
-    groups: dict[str, list[Key]] = {}
-    heading = ""
-    for line in (ROOT / "Pulumi.yaml").read_text(encoding="utf-8").splitlines():
-        if match := _HEADING.fullmatch(line):
-            heading = match["heading"]
-        elif heading and (match := _KEY.match(line)):
-            groups.setdefault(heading, []).append(schema().keys[match["key"]])
-    return groups
-
-
 def settings_in_full() -> str:
-    """Return one table of settings for each group of Pulumi.yaml."""
+    """Return one table of settings for each concern."""
     return "\n".join(
-        f"### {heading}\n\n"
+        f"### {concern}\n\n{field.description}.\n\n"
         + _table(
-            ("Key", "Type", "Default", "Only with", "What it is"),
+            ("Setting", "Type", "Default", "Only with mode", "What it is"),
             (
                 (
-                    f"`{key.name}`",
-                    f"{key.type}, secret" if key.secret else key.type,
-                    _default(key),
-                    _modes(key),
-                    _escaped(key.description),
+                    f"`{row.path}`",
+                    f"{row.type}, secret" if row.secret else row.type,
+                    _default(row),
+                    _modes(row),
+                    _description(row),
                 )
-                for key in keys
+                for row in rows(concern)
             ),
         )
-        for heading, keys in _groups().items()
+        for concern, field in Settings.model_fields.items()
     )
 
 
 def memory_limits() -> str:
     """Return the table of default memory limits."""
-    return _table(("Service", "Limit in MiB"), ((f"`{name}`", str(limit)) for name, limit in MEMORY_MIB.items()))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Container:
-    """A container, as the picture and the table show it."""
-
-    service: str
-    component: str
-    networks: tuple[str, ...]
-    internal: bool
-    """Whether it has no route out."""
-    published: tuple[str, ...]
-    volumes: tuple[str, ...]
-    """`role at path`, in the order of the paths."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Graph:
-    """What the program makes, reduced to components and their containers."""
-
-    components: tuple[str, ...]
-    """In the program's order, without those everything stands on."""
-    containers: tuple[Container, ...]
-    edges: frozenset[tuple[str, str]]
-    """(what is needed, who needs it): components, and the containers of a component that has several."""
-
-
-def _recorded() -> list[Registered]:
-    file = yaml.safe_load((ROOT / f"Pulumi.{_SHAPE}.yaml").read_text(encoding="utf-8"))
-    values = {key: value for key, value in file["config"].items() if key.startswith("reflector:")} | _SHAPE_IMAGES
-    pulumi.runtime.set_all_config(
-        {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}, []
-    )
-    resources: list[Registered] = []
-    for engine in engines():
-        engine.run(lambda: runpy.run_path(str(ROOT / "__main__.py")))
-        resources = engine.resources
-    return resources
-
-
-@cache
-def graph() -> Graph:
-    """Return the program's graph in the shape of `make up`."""
-    resources = _recorded()
-    by_urn = {resource.urn: resource for resource in resources}
-
-    def component(resource: Registered) -> Registered:
-        return component(by_urn[resource.parent]) if resource.parent in by_urn else resource
-
-    volumes = {resource.plain("name"): resource.name for resource in resources if resource.type == _VOLUME}
-    internal = {
-        resource.plain("name") for resource in resources if "internal" in resource.inputs and resource.plain("internal")
-    }
-    containers = {
-        resource.urn: _container(resource, component(resource).name, volumes, internal)
-        for resource in resources
-        if resource.type == _CONTAINER
-    }
-    shown = [
-        resource
-        for resource in resources
-        if resource.type.startswith("reflector:") and component(resource) is resource and resource.type not in _GROUND
-    ]
-    count = Counter(container.component for container in containers.values())
-    inside: set[tuple[str, str]] = set()
-    between: set[tuple[str, str]] = set()
-    for user in resources:
-        for urn in user.request.dependencies:
-            needed = by_urn[urn]
-            owner, other = component(needed), component(user)
-            several = count[owner.name] > 1 and urn in containers
-            if owner is other:
-                if several and user.urn in containers:
-                    inside.add((containers[urn].service, containers[user.urn].service))
-            elif owner in shown and other in shown:
-                between.add((containers[urn].service if several else owner.name, other.name))
-    return Graph(
-        components=tuple(resource.name for resource in shown),
-        containers=tuple(sorted(containers.values(), key=lambda container: container.service)),
-        edges=_reduced(inside) | between,
-    )
-
-
-def _container(resource: Registered, component: str, volumes: Mapping[str, str], internal: set[str]) -> Container:
-    prefix = resource.plain("name").removesuffix(resource.plain("hostname"))
-    names = [network["name"] for network in resource.plain("networksAdvanced")]
-    ports = resource.plain("ports") if "ports" in resource.inputs else []
-    mounts = resource.plain("volumes") if "volumes" in resource.inputs else []
-    return Container(
-        service=resource.plain("hostname"),
-        component=component,
-        networks=tuple(name.removeprefix(prefix) for name in names),
-        internal=set(names) <= internal,
-        published=tuple(dict.fromkeys(f"{port['external']:g}/{port['protocol']}" for port in ports)),
-        volumes=tuple(f"{mount['volumeName'].removeprefix(prefix)} at {mount['containerPath']}" for mount in mounts),
-    )
-
-
-def _reduced(edges: set[tuple[str, str]]) -> frozenset[tuple[str, str]]:
-    """Return `edges` without those that a longer way between the same two ends says already."""
-    users: dict[str, set[str]] = {}
-    for needed, user in edges:
-        users.setdefault(needed, set()).add(user)
-
-    def reaches(start: str, end: str) -> bool:
-        return any(step == end or reaches(step, end) for step in users.get(start, ()))
-
-    return frozenset(
-        (needed, user)
-        for needed, user in edges
-        if not any(reaches(other, user) for other in users[needed] if other != user)
-    )
-
-
-def _identifier(name: str) -> str:
-    return name.replace("-", "_")
-
-
-def picture() -> str:
-    """Return the Mermaid picture of the graph."""
-    drawn = graph()
-    lines = ["flowchart LR"]
-
-    def box(container: Container, title: str) -> str:
-        second = ", ".join(container.published) if container.published else " + ".join(container.networks)
-        style = ":::published" if container.published else ":::internal" if container.internal else ""
-        return f'{_identifier(title)}["{title}<br/>{second}"]{style}'
-
-    for name in drawn.components:
-        inside = [container for container in drawn.containers if container.component == name]
-        if not inside:
-            lines.append(f'    {_identifier(name)}(["{name}"])')
-        elif len(inside) == 1:
-            lines.append(f"    {box(inside[0], name)}")
-        else:
-            lines.append(f'    subgraph {_identifier(name)}["{name}"]')
-            lines += [f"        {box(container, container.service)}" for container in inside]
-            lines.append("    end")
-    order = {name: index for index, name in enumerate(drawn.components)}
-    lines += [
-        f"    {_identifier(needed)} --> {_identifier(user)}"
-        for needed, user in sorted(drawn.edges, key=lambda edge: (order.get(edge[0], len(order)), edge))
-    ]
-    lines += [
-        "    classDef published stroke-width:3px",
-        "    classDef internal stroke-dasharray:4",
-    ]
-    return "```mermaid\n" + "\n".join(lines) + "\n```\n"
-
-
-def containers() -> str:
-    """Return the table of what runs."""
+    limits = [row for concern in Settings.model_fields for row in rows(concern) if row.path.endswith(".memory_mib")]
     return _table(
-        ("Container", "Networks", "Volumes", "Published"),
-        (
-            (
-                f"`{container.service}`",
-                ", ".join(container.networks) + (" (no route out)" if container.internal else ""),
-                "<br>".join(container.volumes),
-                ", ".join(container.published),
-            )
-            for container in graph().containers
-        ),
+        ("Setting", "Limit in MiB", "Only with mode"),
+        ((f"`{row.path}`", str(row.default), _modes(row)) for row in limits),
     )
 
+
+class _Short(dict[str, Any]):
+    """A mapping that is written on one line."""
+
+
+class _Dumper(yaml.SafeDumper):
+    pass
+
+
+_Dumper.add_representer(
+    _Short, lambda dumper, data: dumper.represent_mapping("tag:yaml.org,2002:map", data, flow_style=True)
+)
+
+
+def project_file(text: str) -> str:
+    """Return Pulumi.yaml with its `config:` block made anew.
+
+    Raises: ValueError if the comment before it is gone.
+    """
+    block = {
+        name: {key: _Short(value) if isinstance(value, dict) else value for key, value in declared.items()}
+        for name, declared in config_block().items()
+    }
+    made = yaml.dump({"config": block}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+    above, begun, rest = text.partition(_BLOCK)
+    if not begun:
+        raise ValueError("Pulumi.yaml has no comment that says where its settings begin")
+    comment, _, _ = rest.partition("\n")
+    return f"{above}{begun}{comment}\n{made}"
+
+
+def schema_file(_: str) -> str:
+    """Return stack.schema.json."""
+    return json.dumps(stack_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+# --- Files ------------------------------------------------------------------------------------------------------------
 
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
-    "picture": picture,
+    "picture": picture.drawn,
     "settings-in-short": settings_in_short,
     "settings-in-full": settings_in_full,
     "memory-limits": memory_limits,
-    "containers": containers,
+    "containers": lambda: _table(picture.CONTAINER_HEADS, picture.container_rows()),
 }
 """What can stand between two comments, by name."""
-PAGES: Final = (ROOT / "README.md", ROOT / "docs" / "configuration.md", ROOT / "docs" / "deploy.md")
 
 
-def renewed(text: str) -> str:
+def page(text: str) -> str:
     """Return a page with its generated parts made anew.
 
     Raises: KeyError naming a part that PARTS does not have.
@@ -332,16 +236,26 @@ def renewed(text: str) -> str:
     return _MARKED.sub(part, text)
 
 
+FILES: Final[Mapping[str, Callable[[str], str]]] = {
+    "README.md": page,
+    "docs/configuration.md": page,
+    "docs/deploy.md": page,
+    "Pulumi.yaml": project_file,
+    SCHEMA_FILE: schema_file,
+}
+"""Every file with something generated in it, and what makes it from what it was."""
+
+
 def main(arguments: list[str]) -> int:
-    """Write the generated parts, or with `--check` say what would change; return the exit status."""
+    """Write what is generated, or with `--check` say what would change; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m developer.documentation", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; end with 1 if a page is not current")
+    parser.add_argument("--check", action="store_true", help="write nothing; end with 1 if a file is not current")
     check = parser.parse_args(arguments).check
     behind = 0
-    for page in PAGES:
-        name = str(page.relative_to(ROOT))
-        old = page.read_text(encoding="utf-8")
-        new = renewed(old)
+    for name, renew in FILES.items():
+        path = ROOT / name
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        new = renew(old)
         if new == old:
             continue
         behind += 1
@@ -352,10 +266,10 @@ def main(arguments: list[str]) -> int:
                 )
             )
         else:
-            page.write_text(new, encoding="utf-8")
+            path.write_text(new, encoding="utf-8")
             print(f"written: {name}")
     if check and behind:
-        print(f"{behind} of {len(PAGES)} pages are not current. Run: make docs", file=sys.stderr)
+        print(f"{behind} of {len(FILES)} files are not current. Run: make docs", file=sys.stderr)
         return 1
     return 0
 

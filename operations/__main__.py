@@ -5,6 +5,7 @@ import sys
 
 from operations import checks
 from operations.convert import convert
+from operations.secrecy import masked
 from operations.stack import Stack
 from settings import Settings, SettingsError
 from toolchain import Layout
@@ -71,16 +72,17 @@ def summarize(settings: Settings) -> None:
 
     All of it is in the settings already: asking the engine for its outputs would take a tenth of a run.
     """
+    url = masked(settings.url, settings)
     print(
-        f"\nReflector is up: {settings.url}\n\n"
+        f"\nReflector is up: {url}\n\n"
         f"Its certificate comes from a private authority. To trust it:\n"
         f"  . ./env.sh && pulumi stack output ca_certificate --stack {settings.stack} > reflector-ca.crt\n"
-        f"  curl --cacert reflector-ca.crt {settings.url}/health\n"
+        f"  curl --cacert reflector-ca.crt {url}/health\n"
         f"  (browsers and other machines: docs/deploy.md)"
     )
     if settings.admin_email:
         print(
-            f"\nLog in as {settings.admin_email} with the password of\n"
+            f"\nLog in as {masked(settings.admin_email, settings)} with the password of\n"
             f"  . ./env.sh && pulumi stack output admin_password --show-secrets --stack {settings.stack}"
         )
 

@@ -8,14 +8,16 @@ import errno
 import json
 import shutil
 import socket
+import subprocess
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from components.base.daemon import Daemon, DaemonError
 from components.base.ownership import Owner
+from operations.secrecy import masked
 from operations.stack import Stack
 from settings import (
     PROJECT,
@@ -91,7 +93,7 @@ def check(stack: Stack) -> Checked:
         settings = usable_part(tree, stack.name, PROJECT)
     if settings is not None:
         found, hints = look_at_host(settings, deployment=stack.deployment)
-        problems += [problem.without(settings.encrypted) for problem in found]
+        problems += [replace(problem, given=masked(problem.given, settings)) for problem in found]
     return Checked(settings=None if problems else settings, problems=problems, hints=hints)
 
 
@@ -130,7 +132,20 @@ def _asked(stack: Stack, file: StackFile) -> dict[str, object]:
             ]
         )
     stack.ensure()
-    return resolved(file, stack.configuration())
+    try:
+        return resolved(file, stack.configuration())
+    except subprocess.CalledProcessError:
+        raise SettingsError(
+            [
+                Problem(
+                    setting=path_of(stack.name, stack.layout.root).name,
+                    given="what the engine cannot open; above is why",
+                    allowed="values encrypted for this stack, with the passphrase or key of this checkout",
+                    remedy="Bring the stack's passphrase back, or set what is encrypted anew: "
+                    "pulumi config set --secret --path <setting>",
+                )
+            ]
+        ) from None
 
 
 def look_at_host(settings: Settings, *, deployment: str | None) -> tuple[list[Problem], list[str]]:

@@ -24,7 +24,7 @@ class Host(Model):
 
     address: DockerAddress = Field(
         default="unix:///var/run/docker.sock",
-        description="Its daemon, as unix:///path, ssh://user@host[:port] or tcp://host:port",
+        description="The host's Docker daemon, as unix:///path, ssh://user@host[:port] or tcp://host:port",
     )
     certificates: Folder | None = Field(
         default=None,

@@ -1,10 +1,7 @@
 """What is wrong with a configuration, said once and completely."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Final
-
-_HIDDEN: Final = "[encrypted]"
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,14 +16,6 @@ class Problem:
     """What is allowed there."""
     remedy: str
     """What to do, as a command or an instruction."""
-
-    def without(self, encrypted: Iterable[str]) -> "Problem":
-        """Return the problem with none of these values in it: who looks at the host tells of it by settings."""
-        given, remedy = self.given, self.remedy
-        # The longest first: one may stand in another.
-        for value in sorted(encrypted, key=len, reverse=True):
-            given, remedy = given.replace(value, _HIDDEN), remedy.replace(value, _HIDDEN)
-        return replace(self, given=given, remedy=remedy)
 
     def __str__(self) -> str:
         return f"{self.setting}: {self.given}; allowed: {self.allowed}. {self.remedy}"

@@ -106,7 +106,7 @@ def _path(path: Path) -> str:
 
 def _sentence(group: type[Model]) -> str:
     text = str(group.__doc__).strip().rstrip(".")
-    return text[0].lower() + text[1:] if text[1:2].islower() else text
+    return text if text[1:2].isupper() else text[0].lower() + text[1:]
 
 
 def _type(annotation: Any) -> str:

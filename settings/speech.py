@@ -43,7 +43,7 @@ class Hosted(_Speech):
 
     mode: Literal["hosted"] = "hosted"
     url: HttpUrl = Field(description="URL of the speech service")
-    api_key: Secret | None = Field(default=None, description="Its API key, if it wants one")
+    api_key: Secret | None = Field(default=None, description="API key of the speech service, if it wants one")
 
 
 Speech: TypeAlias = Annotated[Container | InProcess | Hosted, Field(discriminator="mode")]

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolchain import needs, stamps
 from toolchain.layout import Layout, ToolchainError
 
 
@@ -30,7 +29,6 @@ def main(arguments: Sequence[str]) -> int:
     pin.add_argument("part", nargs="?", help="what to move; without it only derived files are rewritten")
     pin.add_argument("version", nargs="?", help="exact version, or image tag[@digest]")
     pin.add_argument("--check", action="store_true", help="only tell whether derived files agree")
-    pin.add_argument("--no-resolve", action="store_true", help="leave transitive Python packages as they are")
 
     commands.add_parser("check-go", help="format, vet and tests of the Go modules")
     commands.add_parser("check-shell", help="shellcheck on every shell script")
@@ -38,8 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     clean = commands.add_parser("clean", help="remove what set-up made; never state, passphrase or data")
     clean.add_argument("--cache", action="store_true", help="the cache of parts as well")
 
-    env = commands.add_parser("env", help="print the environment Pulumi runs in, as shell commands")
-    env.add_argument("--json", action="store_true", help="as JSON: null means unset")
+    commands.add_parser("env", help="print the environment Pulumi runs in, as shell commands")
 
     run = commands.add_parser("run", help="run a command in that environment")
     run.add_argument("program", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
@@ -65,11 +62,13 @@ def main(arguments: Sequence[str]) -> int:
     if command == "clean":
         return _clean(layout, options.cache)
     if command == "env":
-        return _env(layout, options.json)
+        return _env(layout)
     return _run(layout, options.program)
 
 
 def _setup(layout: Layout, dev: bool, stack: str | None) -> int:
+    from toolchain import needs, stamps
+
     needed = needs.of(layout, stack) if stack else None
     images = needed is not None and needed.images
     aws = needed is not None and needed.aws
@@ -82,7 +81,7 @@ def _setup(layout: Layout, dev: bool, stack: str | None) -> int:
     )
     if needed is not None:
         # Before anything is obtained: without Docker, what is compiled for minutes cannot be deployed.
-        _docker(layout, needed, closely=due)
+        _docker(layout, needed.docker_host, needed.minimum_free_disk_gib, closely=due)
     if due:
         from toolchain import setup as steps
         from toolchain.progress import Progress
@@ -92,6 +91,8 @@ def _setup(layout: Layout, dev: bool, stack: str | None) -> int:
 
 
 def _images(layout: Layout) -> int:
+    from toolchain import stamps
+
     if not stamps.current(layout, "images", stamps.image_fingerprint(layout)):
         from toolchain import setup as steps
         from toolchain.progress import Progress
@@ -100,15 +101,15 @@ def _images(layout: Layout) -> int:
     return 0
 
 
-def _docker(layout: Layout, needed: needs.Needs, *, closely: bool) -> None:
-    """See to a local daemon and to the docker command.
+def _docker(layout: Layout, host: str, free_gib: float, *, closely: bool) -> None:
+    """See to the daemon at the URL `host`, if it is a local one, and to the docker command.
 
     Where nothing is to be obtained, a daemon that answers will do: what it is like, the checks before a deployment ask
     anyway, and asking here as well would take longer than all the rest.
     """
     import shutil
 
-    path = Path(needed.docker_host.removeprefix("unix://")) if needed.docker_host.startswith("unix://") else None
+    path = Path(host.removeprefix("unix://")) if host.startswith("unix://") else None
     if not closely and shutil.which("docker") is not None and (path is None or _answers(path)):
         return
     from toolchain import daemon
@@ -116,7 +117,7 @@ def _docker(layout: Layout, needed: needs.Needs, *, closely: bool) -> None:
     from toolchain.progress import Progress
 
     if path is not None:
-        daemon.ensure(layout, Pins.read(layout.root), Progress(), path, needed.minimum_free_disk_gib)
+        daemon.ensure(layout, Pins.read(layout.root), Progress(), path, free_gib)
     daemon.ensure_command(Progress())
 
 
@@ -138,7 +139,7 @@ def _pin(layout: Layout, options: argparse.Namespace) -> int:
         lines = pins.disagreements(layout.root)
         print("\n".join(lines) if lines else "every derived file agrees with toolchain/versions.toml")
         return 1 if lines else 0
-    difference = pins.pin(options.part, options.version, root=layout.root, resolve=not options.no_resolve)
+    difference = pins.pin(options.part, options.version, root=layout.root)
     print(difference or "nothing changed", end="" if difference else "\n")
     return 0
 
@@ -171,15 +172,10 @@ def _clean(layout: Layout, cache: bool) -> int:
     return 0
 
 
-def _env(layout: Layout, as_json: bool) -> int:
-    import json
-
+def _env(layout: Layout) -> int:
     from toolchain import environment
 
-    settings = environment.values(layout, os.environ)
-    print(
-        json.dumps(settings, indent=1) if as_json else environment.script(layout, settings), end="\n" if as_json else ""
-    )
+    print(environment.script(layout, environment.values(layout, os.environ)), end="")
     return 0
 
 

@@ -22,7 +22,9 @@ def main(layout: Layout, docker_socket: Path = daemon.SOCKET) -> int:
                 missing.append(name)
             continue
         path = part.main if part.origin == INSTALLED else placed(layout, part)[0]
-        rows.append((name, version, part.origin, part.sha256[:12], _shown(layout, path)))
+        # What a release was verified by is told with it: not every publisher has the same.
+        origin = f"{part.origin} ({part.proof.split()[0]})" if part.proof else part.origin
+        rows.append((name, version, origin, part.sha256[:12], _shown(layout, path)))
     for name, link in (("venv", layout.venv), ("venv-dev", layout.venv_dev)):
         there = (link / "bin" / "python").exists()
         rows.append((name, "", "made from PyPI" if there else "missing" if name == "venv" else "not asked for", "", ""))

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import secrets
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,6 +89,8 @@ def prepare_state(layout: Layout) -> None:
     layout.state.mkdir(parents=True, exist_ok=True)
     if layout.passphrase.exists():
         return
+    import secrets  # needed once, and as slow to import as all the others here together
+
     draft = layout.passphrase.with_name(f"passphrase.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -57,9 +57,6 @@ IMAGES: Mapping[str, Image] = {
 }
 """Image → what it consists of; a base before what is built on it."""
 
-PARTS = tuple(dict.fromkeys(part for image in IMAGES.values() for part, _ in image.contents.values()))
-"""Every part the images are made from."""
-
 Parts = Mapping[str, Mapping[str, Path | str]]
 """Part → file name → where it is. The names are those of `toolchain.recipes.RECIPES[part].products`."""
 

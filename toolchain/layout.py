@@ -6,9 +6,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout."""
 
-VERSIONS = ROOT / "toolchain" / "versions.toml"
-"""The one pinned set."""
-
 
 class ToolchainError(Exception):
     """Something the person running set-up can do something about; its text is the whole message."""

@@ -1,8 +1,8 @@
 """What a stack needs of set-up, asked of the project's one reader of stack files.
 
 That reader runs in the Python environment of the program, which is made first where it is missing. Its answer is kept
-until something it comes from changes, because another Python would be half of a set-up with nothing to do. Only modules
-that start fast are imported here; a dataclass would cost as much as all of them.
+until something it comes from changes: where nothing is to be done, starting another Python would take longer than all
+else. Only modules that start fast are imported here, and dataclasses is not one of them.
 """
 
 import json

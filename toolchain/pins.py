@@ -24,6 +24,10 @@ _HEADER = "# Made from toolchain/versions.toml by `make pin`. Do not edit.\n"
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+!-]*\Z")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(@sha256:[0-9a-f]{64})?\Z")
 _DEBIAN_IMAGE = "recipes.debian_image"
+# What the program (besides Pulumi's own packages) and the tests and checks ask for themselves. All other packages are
+# there for the sake of these, and leave with them.
+_DIRECT_RUNTIME = ("pydantic", "pyyaml")
+_DIRECT_DEV = ("jsonschema", "mypy", "pytest", "ruff", "types-jsonschema", "types-pyyaml")
 _GO_MODULES = ("github.com/pulumi/pulumi/pkg/v3", "github.com/pulumi/pulumi/sdk/v3")
 
 
@@ -188,7 +192,7 @@ def resolved(text: str) -> str:
     """
     pins = Pins(text)
     for kind, direct in (
-        ("runtime", pins.sdks()),
+        ("runtime", {**pins.sdks(), **{name: pins.data["python"]["runtime"][name] for name in _DIRECT_RUNTIME}}),
         ("dev", {**pins.sdks(), **{name: pins.data["python"]["dev"][name] for name in _DIRECT_DEV}}),
     ):
         wanted = [f"{name}=={version}" for name, version in direct.items()]
@@ -202,9 +206,6 @@ def resolved(text: str) -> str:
         text = _replace_table(text, f"python.{kind}", new, {_canonical(name): name for name in table})
         pins = Pins(text)
     return text
-
-
-_DIRECT_DEV = ("pytest", "mypy", "ruff", "types-pyyaml")
 
 
 def _resolve(wanted: list[str], current: Mapping[str, str]) -> dict[str, str]:
@@ -241,7 +242,7 @@ def _replace_table(text: str, table: str, values: Mapping[str, str], spelling: M
     return "".join([*lines[:start], *body, *lines[end:]])
 
 
-def pin(part: str | None, version: str | None, *, root: Path = ROOT, resolve: bool = True) -> str:
+def pin(part: str | None, version: str | None, *, root: Path = ROOT) -> str:
     """Move `part` to `version`, rewrite everything derived from the pinned set, and return the difference.
 
     Without `part` only the derived files are rewritten. Nothing is written when any step fails.
@@ -253,7 +254,7 @@ def pin(part: str | None, version: str | None, *, root: Path = ROOT, resolve: bo
         if version is None:
             raise ToolchainError("Give the version to move to: make pin PART=<part> VERSION=<version>.")
         text = moved(pins, part, version)
-        if resolve and (part in ("pulumi", *PLUGINS) or part in _DIRECT_DEV):
+        if part in ("pulumi", *PLUGINS, *_DIRECT_RUNTIME, *_DIRECT_DEV):
             text = resolved(text)
         go_changed = part == "pulumi" and (root / "toolchain" / "go" / "go.mod").exists()
     new = {"toolchain/versions.toml": text, **requirements(Pins(text))}

@@ -25,9 +25,9 @@ IMAGE_INPUTS = ("toolchain", "images")
 """What decides the staged images."""
 
 _SETTINGS = ("TOOLCHAIN_CACHE", "TOOLCHAIN_ORIGINS", "XDG_CACHE_HOME")
-_SKIPPED = {"__pycache__", ".git", "node_modules"}
+_ENDINGS = ("__pycache__", ".pyc", "_test.go")
 _BESIDE = {"/toolchain/README.md", "/toolchain/tests"}
-"""What lies among the inputs and decides nothing."""
+"""What lies among the inputs and decides nothing, by the end of its name or its path below the checkout."""
 
 
 def fingerprint(root: Path, inputs: Iterable[str], *more: str) -> str:
@@ -65,8 +65,7 @@ def _add(digest: "hashlib._Hash", root: Path, path: str) -> None:
     except FileNotFoundError:
         return
     for entry in entries:
-        decides = entry.name not in _SKIPPED and entry.path[len(str(root)) :] not in _BESIDE
-        if decides and not entry.name.endswith(".pyc"):
+        if entry.path[len(str(root)) :] not in _BESIDE and not entry.name.endswith(_ENDINGS):
             _add(digest, root, entry.path)
 
 

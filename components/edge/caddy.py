@@ -24,7 +24,7 @@ exec caddy run --config {caddyfile.BASE_FILE} --adapter caddyfile
 
 # Each certificate is replaced in one move and read at the next handshake. A changed release is taken over by a reload,
 # and made live only then: whatever happens, a restart finds a configuration that works. What nobody needs any more goes
-# last, with the one file in which releases up to 0.1 kept their certificate.
+# last, with the one file in which an earlier release kept its certificate.
 _DELIVER: Final = f"""\
 set -eu
 umask 077

@@ -14,15 +14,16 @@ from rendering.reference import is_model_name
 PORT: Final = 11434
 MODELS_DIRECTORY: Final = "/root/.ollama"
 
+# Says no name: what a step prints is on the console and in the state, and an ordinary setting may be a secret.
 _MAKE_SURE_OF_MODEL: Final = """\
 set -eu
 if ollama list | awk 'NR > 1 { print $1 }' | grep -qxF -e "$MODEL" -e "$MODEL:latest"; then
-    echo "model $MODEL is there"
+    echo "the model is there"
 elif [ -f "/opt/models/$MODEL/Modelfile" ]; then
-    echo "creating model $MODEL from the image"
+    echo "creating the model from the image"
     ollama create "$MODEL" -f "/opt/models/$MODEL/Modelfile"
 else
-    echo "pulling model $MODEL"
+    echo "pulling the model"
     ollama pull "$MODEL"
 fi
 ollama show "$MODEL" > /dev/null

@@ -65,12 +65,12 @@ def set_up_bucket(name: str, access_key_id: str, origins: list[str]) -> None:
     bucket = ask("GetBucketInfo", {"id": None, "globalAlias": name, "search": None})
     if bucket is None:
         bucket = ask("CreateBucket", {"globalAlias": name, "localAlias": None})
-        print(f"bucket: created {name}")
+        print("bucket: created")
     rights = {key["accessKeyId"]: key["permissions"] for key in bucket["keys"]}.get(access_key_id, {})
     if not (rights.get("read") and rights.get("write")):
         permissions = {"read": True, "write": True, "owner": False}
         ask("AllowBucketKey", {"bucketId": bucket["id"], "accessKeyId": access_key_id, "permissions": permissions})
-        print(f"bucket: {access_key_id} may read and write {name}")
+        print(f"bucket: {access_key_id} may read and write it")
     rules = [
         {
             "AllowedOrigin": origins,

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from testing.docker import free_port
 from tests.e2e.docker_host import DockerHost, Events
-from tests.e2e.stack import DOMAIN, Checkout, Stack, free_port
+from tests.e2e.stack import DOMAIN, Checkout, Stack
 
 
 @pytest.fixture(scope="session")
@@ -50,12 +51,12 @@ def _deployment(host: DockerHost, checkout: Checkout, history: list[str]) -> Ite
     checkout.add_stack(
         stack.name,
         {
-            "domain": DOMAIN,
-            "https_port": str(free_port()),
-            "http_port": str(free_port()),
-            "health_interval_seconds": "2",
-            "startup_limit_seconds": "10",
-            "extra_names": ["DNS:meet.reflector.test"],
+            "edge.domain": DOMAIN,
+            "edge.https_port": free_port(),
+            "edge.http_port": free_port(),
+            "edge.extra_names": ["DNS:meet.reflector.test"],
+            "health.interval_seconds": 2,
+            "health.startup_limit_seconds": 10,
         },
     )
     with host.events(stack.prefix) as events:

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from components.daemon import Daemon
-from components.service import LABEL_SERVICE, LABEL_STACK
-from developer.benchmark import erase
+from components.base.daemon import Daemon
+from components.base.ownership import LABEL_SERVICE, LABEL_STACK
+from testing.docker import erase
 from tests.e2e.processes import ask
 
 

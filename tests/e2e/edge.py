@@ -86,6 +86,8 @@ class Edge:
     domain: str
     https_port: int
     http_port: int
+    public_port: int
+    """The one in URLs, from which a router would lead to `https_port`."""
     ca_pem: str = field(repr=False)
 
     def trust(self) -> ssl.SSLContext:
@@ -118,9 +120,9 @@ class Edge:
             connection.close()
 
     def fetch(self, url: str) -> Response:
-        """GET an https URL whose name may be any of the edge's."""
+        """GET an https URL whose name may be any of the edge's, and whose port is the public one."""
         parts = urlsplit(url)
-        assert (parts.scheme, parts.port) == ("https", self.https_port), f"{url} does not lead to the edge"
+        assert (parts.scheme, parts.port or 443) == ("https", self.public_port), f"{url} does not lead to the edge"
         assert parts.hostname
         return self.ask("GET", f"{parts.path}?{parts.query}", name=parts.hostname)
 

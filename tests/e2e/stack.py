@@ -3,18 +3,20 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
+from settings import PROJECT
 from tests.e2e.docker_host import DockerHost
 from tests.e2e.edge import Edge
 from tests.e2e.processes import Finished, Run
@@ -30,22 +32,11 @@ _UP_SECONDS: Final = 1500  # the first one builds the images
 _QUICK_SECONDS: Final = 180  # a run of the engine that deploys nothing
 
 
-_taken: set[int] = set()
+class _Dumper(yaml.SafeDumper):
+    """Writes as the engine does, which would otherwise indent a file of ours anew, and git would see that."""
 
-
-def free_port() -> int:
-    """Return a port that is free for TCP and UDP, and below the range of outgoing connections."""
-    for port in range(20000, 32000, 7):
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            try:
-                tcp.bind(("0.0.0.0", port))
-                udp.bind(("0.0.0.0", port))
-            except OSError:
-                continue
-        if port not in _taken:
-            _taken.add(port)
-            return port
-    raise AssertionError("no free port")
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
 
 
 class Checkout:
@@ -103,11 +94,11 @@ class Checkout:
         """Return what git says has changed; empty if nothing has."""
         return self._git("status", "--porcelain")
 
-    def add_stack(self, name: str, settings: Mapping[str, object], without: Iterable[str] = ()) -> None:
-        """Commit the stack file of a stack that is the dev stack but for some settings."""
+    def add_stack(self, name: str, changes: Mapping[str, object], without: Iterable[str] = ()) -> None:
+        """Commit the stack file of a stack that is the dev stack but for some settings; see `configure`."""
         file = self.stack_file(name)
         file.write_text(self.layout.root.joinpath("Pulumi.dev.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-        self.configure(name, settings, without)
+        self.configure(name, changes, without)
         # Ignored like any stack file of a user's own, but a tracked one is what shows whether the engine dirties it.
         self._git("add", "--force", file.name)
         self._commit(f"Configure {name}")
@@ -116,19 +107,20 @@ class Checkout:
         """Return the path of a stack's file."""
         return self.layout.root / f"Pulumi.{name}.yaml"
 
-    def configure(self, name: str, settings: Mapping[str, object], without: Iterable[str] = ()) -> None:
-        """Change settings in a stack's file, by text as a person would: all else in it stays as it is."""
-        gone = tuple(f"  reflector:{key}:" for key in (*settings, *without))
-        lines: list[str] = []
-        dropping = False
-        for line in self.stack_file(name).read_text(encoding="utf-8").splitlines():
-            dropping = line.startswith(gone) or (dropping and line.startswith(("   ", "  -")))
-            if not dropping:
-                lines.append(line)
-        end = next((i for i, line in enumerate(lines) if line.startswith(_SALT)), len(lines))
-        # JSON is YAML, and fits on a line.
-        lines[end:end] = [f"  reflector:{key}: {json.dumps(value)}" for key, value in settings.items()]
-        self.stack_file(name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    def configure(self, name: str, changes: Mapping[str, object], without: Iterable[str] = ()) -> None:
+        """Change settings in a stack's file by their paths, such as `edge.https_port`, and nothing else in it."""
+        file = self.stack_file(name)
+        text = file.read_text(encoding="utf-8")
+        head = "".join(takewhile(lambda line: line.startswith("#"), text.splitlines(keepends=True)))
+        content = yaml.safe_load(text)
+        for path, value in changes.items():
+            group, setting = _place(content["config"], path)
+            group[setting] = value
+        for path in without:
+            group, setting = _place(content["config"], path)
+            group.pop(setting, None)
+        body = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+        file.write_text(head + body, encoding="utf-8")
 
     def start(self, *command: str, environment: Mapping[str, str] | None = None) -> Run:
         """Start a command the way the Makefile does."""
@@ -137,6 +129,15 @@ class Checkout:
             cwd=self.layout.root,
             environment={**self.environment, **(environment or {})},
         )
+
+
+def _place(config: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    """Return what holds the setting at `path`, made if need be, and its name there."""
+    *groups, setting = path.split(".")
+    names = [f"{PROJECT}:{name}" if index == 0 else name for index, name in enumerate([*groups, setting])]
+    for name in names[:-1]:
+        config = config.setdefault(name, {})
+    return config, names[-1]
 
 
 @dataclass(kw_only=True)
@@ -161,17 +162,24 @@ class Stack:
     @property
     def prefix(self) -> str:
         """What its names start with."""
-        return f"reflector-{self.name}"
+        return f"{PROJECT}-{self.name}"
 
     def settings(self) -> dict[str, Any]:
-        """Return what its file says."""
+        """Return what its file says, by concern."""
         content = yaml.safe_load(self.checkout.stack_file(self.name).read_text(encoding="utf-8"))
-        return {key.removeprefix("reflector:"): value for key, value in content["config"].items()}
+        return {name.removeprefix(f"{PROJECT}:"): value for name, value in content["config"].items()}
 
-    def configure(self, **settings: object) -> None:
-        """Change settings; the next `up` applies them."""
+    def setting(self, path: str) -> Any:
+        """Return one setting of its file."""
+        found: Any = self.settings()
+        for name in path.split("."):
+            found = found[name]
+        return found
+
+    def configure(self, changes: Mapping[str, object]) -> None:
+        """Change settings by their paths; the next `up` applies them."""
         self.settled = False
-        self.checkout.configure(self.name, settings)
+        self.checkout.configure(self.name, changes)
 
     def start(self, command: str, *flags: str) -> Run:
         """Start one of the commands behind `make`: up, preview or down."""
@@ -205,7 +213,8 @@ class Stack:
         run = self.checkout.start("pulumi", *arguments, "--stack", self.name, environment=self.environment)
         return run.finish(timeout_seconds)
 
-    def _json(self, *arguments: str) -> Any:
+    def answer(self, *arguments: str) -> Any:
+        """Return what the engine says of it as JSON."""
         output = self.pulumi(*arguments).succeeded().output
         # Warnings, if any, come before.
         return json.loads(output[min(i for i in (output.find("{"), output.find("[")) if i >= 0) :])
@@ -213,20 +222,39 @@ class Stack:
     @property
     def checkpoint(self) -> Path:
         """The file the engine keeps its state in."""
-        return self.checkout.layout.state / ".pulumi" / "stacks" / "reflector" / f"{self.name}.json"
+        return self.checkout.layout.state / ".pulumi" / "stacks" / PROJECT / f"{self.name}.json"
+
+    def files(self) -> Iterator[tuple[str, str]]:
+        """Yield every file the engine keeps about it, backups and history among them: name and text."""
+        layout = self.checkout.layout
+        for file in (self.checkout.stack_file(self.name), *layout.state.rglob("*")):
+            if file.is_file():
+                yield str(file.relative_to(layout.root)), file.read_text(encoding="utf-8", errors="replace")
 
     def outputs(self) -> dict[str, Any]:
         """Return its outputs, secrets in the clear; the engine is asked once for each state."""
         state = self.checkpoint.stat().st_mtime_ns
         if self._outputs is None or self._outputs[0] != state:
-            self._outputs = (state, self._json("stack", "output", "--json", "--show-secrets"))
+            self._outputs = (state, self.answer("stack", "output", "--json", "--show-secrets"))
         return self._outputs[1]
 
     def resources(self, *, show_secrets: bool = False) -> list[dict[str, Any]]:
         """Return the resources in its state."""
         flags = ("--show-secrets",) if show_secrets else ()
-        found: list[dict[str, Any]] = self._json("stack", "export", *flags)["deployment"]["resources"]
+        found: list[dict[str, Any]] = self.export(*flags)["deployment"]["resources"]
         return found
+
+    def export(self, *flags: str) -> dict[str, Any]:
+        """Return its state."""
+        exported: dict[str, Any] = self.answer("stack", "export", *flags)
+        return exported
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Make `state`, of the shape of `export`, its state."""
+        with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
+            json.dump(state, file)
+            file.flush()
+            self.pulumi("stack", "import", "--file", file.name).succeeded()
 
     def urn(self, name: str) -> str:
         """Return the URN of the one resource called `name`."""
@@ -235,12 +263,12 @@ class Stack:
 
     def last_changes(self) -> dict[str, int]:
         """Return how many resources the last update treated how."""
-        changes: dict[str, int] = self._json("stack", "history", "--json", "--page-size", "1")[0]["resourceChanges"]
+        changes: dict[str, int] = self.answer("stack", "history", "--json", "--page-size", "1")[0]["resourceChanges"]
         return changes
 
     def planned(self, *, refresh: bool = False) -> dict[str, str]:
         """Return what a preview would do, by resource name; empty if nothing."""
-        steps = self._json("preview", "--json", *(("--refresh",) if refresh else ()))["steps"]
+        steps = self.answer("preview", "--json", *(("--refresh",) if refresh else ()))["steps"]
         idle = {"same", "read", "refresh"}
         return {step["urn"].rpartition("::")[2]: step["op"] for step in steps if step["op"] not in idle}
 
@@ -302,31 +330,34 @@ class Stack:
     @property
     def services(self) -> set[str]:
         """The services its settings ask for."""
-        settings = self.settings()
+        modes = {name: value.get("mode") for name, value in self.settings().items() if isinstance(value, dict)}
         services = {"postgres", "redis", "hatchet", "server", "worker", "beat", "hatchet-worker-llm", "web", "caddy"}
-        if settings.get("transcription") == "container":
+        if modes.get("speech") == "container":
             services.add("transcription")
-        if settings.get("llm", "ollama") == "ollama":
+        if modes.get("language_model", "ollama") == "ollama":
             services.add("ollama")
-        if settings.get("storage", "garage") == "garage":
+        if modes.get("storage", "garage") == "garage":
             services.add("garage")
         return services
 
     @cached_property
     def edge(self) -> Edge:
         """A client of its edge that trusts what the outputs say must be trusted."""
-        settings = self.settings()
+        edge = self.settings()["edge"]
         return Edge(
             address=self.address,
-            domain=settings["domain"],
-            https_port=int(settings["https_port"]),
-            http_port=int(settings["http_port"]),
+            domain=edge["domain"],
+            https_port=edge["https_port"],
+            http_port=edge["http_port"],
+            public_port=edge.get("public_port", edge["https_port"]),
             ca_pem=self.outputs()["ca_certificate"],
         )
 
     def log_in(self) -> dict[str, str]:
-        """Log in as the administrator and return the headers that prove it."""
+        """Log in as the administrator and return the headers that prove it; none where nobody logs in."""
         outputs = self.outputs()
+        if "admin_password" not in outputs:
+            return {}
         answer = self.edge.log_in(outputs["admin_email"], outputs["admin_password"])
         assert answer.status == 200, answer
         return {"Authorization": f"Bearer {answer.json()['access_token']}"}

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.stack import Checkout, Stack, free_port
+from testing.docker import free_port
+from tests.e2e.stack import Checkout, Stack
 
 pytestmark = pytest.mark.docker
 
@@ -16,7 +17,7 @@ def misconfigured(checkout: Checkout, deployment: Stack) -> Iterator[Stack]:
     stack = Stack(checkout=checkout, name="e2e-bad", host=deployment.host)
     stack.host.erase(stack.prefix)
     if not checkout.stack_file(stack.name).exists():
-        checkout.add_stack(stack.name, {"https_port": str(free_port()), "http_port": str(free_port())})
+        checkout.add_stack(stack.name, {"edge.https_port": free_port(), "edge.http_port": free_port()})
     kept = checkout.stack_file(stack.name).read_bytes()
     yield stack
     checkout.stack_file(stack.name).write_bytes(kept)
@@ -36,21 +37,30 @@ def test_every_problem_is_listed_at_once_and_nothing_is_made(misconfigured: Stac
         busy.listen()
         port = busy.getsockname()[1]
         misconfigured.configure(
-            http_prot="80",  # an unknown key
-            garage_capacity_gib="plenty",  # a wrong type
-            extra_names=["DNS:fine.reflector.test", "DNS:under_score.test", "reflector.test"],  # bad names
-            llm_url="https://llm.test/v1",  # a second mode of the language model
-            https_port=str(port),  # somebody else's
+            {
+                "edge.http_prot": 80,  # an unknown setting
+                "storage.capacity_gib": "plenty",  # a wrong type
+                "edge.extra_names": ["DNS:fine.reflector.test", "DNS:under_score.test", "reflector.test"],  # bad names
+                "language_model.url": "https://llm.test/v1",  # a second mode of the language model
+                "edge.https_port": port,  # somebody else's
+            }
         )
         output = misconfigured.run(command).failed().output
     lines = [line for line in output.splitlines() if line.startswith("  - ")]
-    expected = ("http_prot", "garage_capacity_gib", "extra_names[1]", "extra_names[2]", "llm_url", "https_port")
+    expected = (
+        "edge.http_prot",
+        "storage.capacity_gib",
+        "edge.extra_names[1]",
+        "edge.extra_names[2]",
+        "language_model.url",
+        "edge.https_port",
+    )
     assert len(lines) == len(expected), output
     for setting in expected:
         (line,) = (line for line in lines if line.startswith(f"  - {setting}: "))
         assert "; allowed: " in line
     assert "6 problems in the configuration, nothing was created" in output
-    assert "did you mean http_port?" in output
+    assert "did you mean edge.http_port?" in output
     assert f"{port}/tcp is in use by another program" in output
     assert "two modes at once" in output
     assert "Traceback" not in output
@@ -60,11 +70,16 @@ def test_every_problem_is_listed_at_once_and_nothing_is_made(misconfigured: Stac
 def test_plain_pulumi_lists_the_same_problems(misconfigured: Stack) -> None:
     misconfigured.pulumi("stack", "init").succeeded()
     try:
-        misconfigured.configure(http_prot="80", extra_names=["under_score.test"])
+        misconfigured.configure({"edge.http_prot": 80, "edge.extra_names": ["under_score.test"]})
         output = misconfigured.pulumi("preview").failed().output
         assert "2 problems in the configuration, nothing was created" in output
-        assert "http_prot: unknown setting" in output
-        assert "extra_names[0]" in output
+        assert "edge.http_prot: unknown setting" in output
+        assert "edge.extra_names[0]" in output
+        assert "Traceback" not in output
+        # Of two names the meaning has changed; what to do about them is said as well, and by us.
+        misconfigured.configure({"domain": "reflector.test", "storage": "garage", "edge": {}})
+        output = misconfigured.pulumi("preview").failed().output
+        assert output.count("make convert") == 2, output
         assert "Traceback" not in output
         assert misconfigured.host.ids("container", misconfigured.prefix) == []
     finally:
@@ -85,8 +100,8 @@ def test_a_container_of_somebody_else_is_named_and_left_alone(misconfigured: Sta
 
 
 def test_the_ports_of_another_stack_are_named_by_their_holder(misconfigured: Stack, deployment: Stack) -> None:
-    taken = deployment.settings()["https_port"]
-    misconfigured.configure(https_port=taken)
+    taken = deployment.setting("edge.https_port")
+    misconfigured.configure({"edge.https_port": taken})
     output = misconfigured.run("preview").failed().output
     assert f"{taken}/tcp is in use by the container {deployment.prefix}-caddy" in output
     assert made_nothing(misconfigured)
@@ -99,8 +114,8 @@ def test_a_stack_without_a_file_is_a_clear_error(checkout: Checkout, deployment:
 
 
 def test_a_daemon_that_does_not_answer_is_a_clear_error(misconfigured: Stack) -> None:
-    misconfigured.configure(docker_host="unix:///nowhere/docker.sock")
+    misconfigured.configure({"hosts.main.address": "unix:///nowhere/docker.sock"})
     output = misconfigured.run("up").failed().output
-    assert "docker_host: unix:///nowhere/docker.sock" in output
+    assert "hosts.main.address: unix:///nowhere/docker.sock" in output
     assert "Traceback" not in output
     assert made_nothing(misconfigured)

@@ -19,8 +19,8 @@ def replaced(before: dict[str, str], after: dict[str, str]) -> set[str]:
 
 def test_another_language_model_replaces_the_backend_only(deployment: Stack) -> None:
     before = deployment.ids()
-    model = "tiny-next" if deployment.settings()["llm_model"] == "tiny" else "tiny"
-    deployment.configure(llm_model=model)
+    model = "tiny-next" if deployment.setting("language_model.model") == "tiny" else "tiny"
+    deployment.configure({"language_model.model": model})
     planned = deployment.planned()
     assert planned.keys() == {"ollama-model", *(f"reflector-{role}" for role in BACKEND)}
     deployment.up()
@@ -33,7 +33,7 @@ def test_another_language_model_replaces_the_backend_only(deployment: Stack) -> 
 
 def test_another_hatchet_keeps_the_token_its_workers_have(deployment: Stack) -> None:
     before = deployment.ids()
-    deployment.configure(memory_mib={**deployment.settings()["memory_mib"], "hatchet": "320"})
+    deployment.configure({"workflow.memory_mib": 320})
     deployment.up()
     assert replaced(before, deployment.ids()) == {"hatchet"}, "a token Hatchet still accepts is not minted again"
     deployment.wait_until_healthy()
@@ -43,7 +43,7 @@ def test_another_hatchet_keeps_the_token_its_workers_have(deployment: Stack) -> 
 def test_a_token_that_hatchet_no_longer_accepts_is_minted_again(deployment: Stack) -> None:
     before = deployment.ids()
     deployment.inside("hatchet", "rm", "/config/server.yaml")  # its keys, which it makes anew
-    deployment.configure(memory_mib={**deployment.settings()["memory_mib"], "hatchet": "352"})
+    deployment.configure({"workflow.memory_mib": 352})
     deployment.up()
     assert replaced(before, deployment.ids()) == {"hatchet", *BACKEND}
     deployment.wait_until_healthy()
@@ -54,9 +54,10 @@ def test_another_name_of_the_edge_reaches_the_certificate_and_the_routes_only(de
     before = deployment.containers()
     serial = served_serial(deployment)
     name = "extra.reflector.test"
-    deployment.configure(extra_names=[*deployment.settings()["extra_names"], f"DNS:{name}", "IP:192.0.2.7"])
+    names = [*deployment.setting("edge.extra_names"), f"DNS:{name}", "IP:192.0.2.7"]
+    deployment.configure({"edge.extra_names": names})
     planned = deployment.planned()
-    assert planned.keys() == {"edge-certificate-request", "edge-certificate-certificate", "caddy-release"}
+    assert planned.keys() == {"edge-certificate-1-request", "edge-certificate-1-certificate", "caddy-release"}
     assert planned["caddy-release"] == "update"
     deployment.up()
     after = deployment.containers()
@@ -72,8 +73,7 @@ def test_another_name_of_the_edge_reaches_the_certificate_and_the_routes_only(de
 
 def test_another_memory_limit_replaces_that_container_only(deployment: Stack) -> None:
     before = deployment.ids()
-    limits = {**deployment.settings()["memory_mib"], "web": 300}
-    deployment.configure(memory_mib=limits)
+    deployment.configure({"application.web.memory_mib": 300})
     deployment.up()
     assert replaced(before, deployment.ids()) == {"web"}
     assert deployment.containers()["web"]["HostConfig"]["Memory"] == 300 * 1024 * 1024

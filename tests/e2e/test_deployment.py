@@ -37,7 +37,7 @@ def test_a_service_reaches_all_it_depends_on(deployment: Stack, service: str) ->
 
 def test_the_outputs_are_complete(deployment: Stack) -> None:
     outputs = deployment.outputs()
-    https_port = deployment.settings()["https_port"]
+    https_port = deployment.setting("edge.https_port")
     assert outputs["url"] == f"https://{DOMAIN}:{https_port}"
     assert outputs["api_url"] == f"https://{DOMAIN}:{https_port}/v1"
     assert outputs["ca_certificate"].startswith("-----BEGIN CERTIFICATE-----")
@@ -46,7 +46,7 @@ def test_the_outputs_are_complete(deployment: Stack) -> None:
     assert outputs["admin_email"] == f"admin@{DOMAIN}"
     assert len(outputs["admin_password"]) >= 32
     assert outputs["storage"]["endpoint"] == f"https://s3.{DOMAIN}:{https_port}"
-    assert outputs["llm"]["model"] == deployment.settings()["llm_model"]
+    assert outputs["llm"]["model"] == deployment.setting("language_model.model")
     containers = deployment.containers()
     for service, entry in outputs["services"].items():
         assert entry["container"] == f"{deployment.prefix}-{service}"
@@ -84,7 +84,7 @@ def test_the_certificate_names_what_it_is_for(deployment: Stack) -> None:
     names = set(connection.certificate["subjectAltName"])
     connection.close()
     kinds = {"DNS": "DNS", "IP": "IP Address"}
-    extra = [name.split(":", 1) for name in deployment.settings()["extra_names"]]
+    extra = [name.split(":", 1) for name in deployment.setting("edge.extra_names")]
     assert extra
     assert names == {
         *(("DNS", name) for name in (DOMAIN, f"s3.{DOMAIN}", "localhost")),
@@ -113,6 +113,18 @@ def test_a_name_nobody_configured_is_not_served(deployment: Stack) -> None:
 def test_the_edge_knows_no_authority_but_ours(deployment: Stack) -> None:
     # Left to itself, Caddy makes one of its own for localhost.
     assert deployment.inside("caddy", "find", "/data", "/config", "-name", "*.key") == ""
+
+
+def test_the_edge_keeps_what_it_serves_and_nothing_else(deployment: Stack) -> None:
+    live = deployment.inside("caddy", "readlink", "/config/reflector/live").strip()
+    files = deployment.inside("caddy", "find", "/config/reflector", "-type", "f").split()
+    assert {file.removeprefix("/config/reflector/") for file in files} == {
+        "Caddyfile",
+        "certificates/edge-certificate.pem",
+        *(f"{live}/{name}" for name in ("identifier", "kept", "sites.caddy", "names.certificates")),
+    }
+    key = deployment.inside("caddy", "stat", "-c", "%a", "/config/reflector/certificates/edge-certificate.pem")
+    assert key.strip() == "600", "a private key is in it"
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
@@ -144,7 +156,7 @@ def test_http2_is_offered(deployment: Stack) -> None:
 
 def test_http3_is_offered_and_answers_over_udp(deployment: Stack) -> None:
     offered = deployment.edge.ask("GET", "/health").headers["alt-svc"]
-    assert f'h3=":{deployment.settings()["https_port"]}"' in offered
+    assert f'h3=":{deployment.setting("edge.https_port")}"' in offered
     assert 1 in deployment.edge.quic_versions()
 
 
@@ -229,13 +241,13 @@ def test_only_the_edge_publishes_ports(deployment: Stack) -> None:
         service: sorted(container["HostConfig"]["PortBindings"] or {})
         for service, container in deployment.containers().items()
     }
-    settings = deployment.settings()
-    https_port, http_port = settings["https_port"], settings["http_port"]
+    edge = deployment.settings()["edge"]
+    https_port, http_port = edge["https_port"], edge["http_port"]
     ports = sorted([f"{https_port}/tcp", f"{https_port}/udp", f"{http_port}/tcp"])
     assert published == {service: ports if service == "caddy" else [] for service in deployment.services}
     bindings = deployment.containers()["caddy"]["HostConfig"]["PortBindings"]
     addresses = {binding["HostIp"] for bound in bindings.values() for binding in bound}
-    assert addresses == set(settings["bind_addresses"])
+    assert addresses == set(edge["bind_addresses"])
 
 
 def test_data_services_are_on_internal_networks_only(deployment: Stack) -> None:

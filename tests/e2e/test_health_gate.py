@@ -13,10 +13,9 @@ def test_a_service_that_never_gets_healthy_fails_up_with_its_last_words_and_is_r
     # Redis refuses a damaged manifest.
     traces = deployment.leave_traces()
     image = deployment.containers()["redis"]["Image"]
-    limits = deployment.settings()["memory_mib"]
     deployment.settled = False
     deployment.inside("redis", "sh", "-c", f"cp {MANIFEST} /data/manifest.kept && echo damaged > {MANIFEST}")
-    deployment.configure(memory_mib={**limits, "redis": 160})
+    deployment.configure({"data.redis.memory_mib": 160})
 
     output = deployment.run("up").failed().output
     assert f"{deployment.prefix}-redis did not become healthy" in output

@@ -9,21 +9,23 @@ pytestmark = pytest.mark.docker
 
 
 @pytest.mark.parametrize(
-    ("service", "moment"),
+    ("service", "concern", "moment"),
     [
         # The old one is on its way out, and may hold the only open handle on its volume.
-        ("garage", "kill"),
+        ("garage", "storage", "kill"),
         # Created, not yet started: it holds the name, and the state knows nothing of it.
-        ("postgres", "create"),
+        ("postgres", "data.postgres", "create"),
         # Running, not yet healthy.
-        ("server", "start"),
+        ("server", "application.server", "start"),
     ],
 )
-def test_up_recovers_from_being_killed(deployment: Stack, events: Events, service: str, moment: str) -> None:
+def test_up_recovers_from_being_killed(
+    deployment: Stack, events: Events, service: str, concern: str, moment: str
+) -> None:
     traces = deployment.leave_traces()
     before = deployment.outputs()
-    limits = deployment.settings()["memory_mib"]
-    deployment.configure(memory_mib={**limits, service: limits[service] + 16})
+    limit = deployment.setting(f"{concern}.memory_mib") + 16
+    deployment.configure({f"{concern}.memory_mib": limit})
 
     run = deployment.start("up")
     events.wait_for(moment, service, timeout_seconds=120)
@@ -33,7 +35,7 @@ def test_up_recovers_from_being_killed(deployment: Stack, events: Events, servic
     output = deployment.up()
     assert "interrupted" in output, output
     deployment.wait_until_healthy()
-    assert deployment.containers()[service]["HostConfig"]["Memory"] == (limits[service] + 16) * 1024 * 1024
+    assert deployment.containers()[service]["HostConfig"]["Memory"] == limit * 1024 * 1024
     assert deployment.outputs() == before
     assert traces.are_found_in(deployment)
     assert deployment.broken_wires() == {}
@@ -43,8 +45,8 @@ def test_up_recovers_from_being_killed(deployment: Stack, events: Events, servic
 def test_up_recovers_when_only_the_engine_is_killed(deployment: Stack, events: Events) -> None:
     # Its plugins live on for a while and finish what they are at, behind its back.
     before = deployment.ids()
-    limits = deployment.settings()["memory_mib"]
-    deployment.configure(memory_mib={**limits, "web": limits["web"] + 16})
+    limit = deployment.setting("application.web.memory_mib") + 16
+    deployment.configure({"application.web.memory_mib": limit})
 
     run = deployment.start("up")
     events.wait_for("create", "web", timeout_seconds=120)

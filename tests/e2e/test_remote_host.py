@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from testing.docker import free_port
 from tests.e2e.docker_host import DockerHost
 from tests.e2e.processes import run
 from tests.e2e.remote_host import RemoteHost, install_programs
-from tests.e2e.stack import DOMAIN, Checkout, Stack, free_port
+from tests.e2e.stack import DOMAIN, Checkout, Stack
 
 pytestmark = pytest.mark.docker
 
@@ -35,15 +36,17 @@ def stack(checkout: Checkout, remote: RemoteHost) -> Stack:
     checkout.add_stack(
         stack.name,
         {
-            "docker_host": remote.docker_host,
-            "domain": DOMAIN,
-            "https_port": str(free_port()),
-            "http_port": str(free_port()),
-            "bind_addresses": ["0.0.0.0"],
-            "health_interval_seconds": "2",
-            "llm": "none",
+            "hosts.main.address": remote.docker_host,
+            "edge.domain": DOMAIN,
+            "edge.https_port": free_port(),
+            "edge.http_port": free_port(),
+            # As behind a router: people see another port than the host publishes.
+            "edge.public_port": 8443,
+            "edge.bind_addresses": ["0.0.0.0"],
+            "health.interval_seconds": 2,
+            "language_model": {"mode": "none"},
         },
-        without=["transcription", "llm_model"],
+        without=["speech"],
     )
     stack.up()
     return stack
@@ -62,7 +65,8 @@ def test_everything_there_is_wired(stack: Stack) -> None:
 
 def test_the_edge_of_the_other_host_answers_at_its_address(stack: Stack) -> None:
     assert stack.edge.ask("GET", "/health").json() == {"status": "healthy"}
-    assert stack.edge.ask_plainly("/x").headers["location"] == f"{stack.outputs()['url']}/x"
+    assert stack.outputs()["url"] == f"https://{DOMAIN}:8443"
+    assert stack.edge.ask_plainly("/x").headers["location"] == f"https://{DOMAIN}:8443/x"
     assert stack.leave_traces().are_found_in(stack)
 
 
@@ -83,7 +87,7 @@ def test_a_host_that_cannot_be_reached_is_a_clear_error(stack: Stack, remote: Re
         output = stack.run("up").failed().output
     finally:
         known.write_bytes(kept)
-    assert "docker_host: " in output
+    assert "hosts.main.address: " in output
     assert "Host key verification failed" in output
     assert stack.edge.ask("GET", "/health").status == 200
 

@@ -23,7 +23,7 @@ def test_no_request_is_lost_while_the_certificate_is_renewed(
     visitors = [*newcomers, *regulars]
     for visitor in visitors:
         visitor.start()
-    leaf = deployment.urn("edge-certificate-certificate")
+    leaf = deployment.urn("edge-certificate-1-certificate")
     deployment.settled = False
     for _ in range(2):
         seen = [len(visitor.traffic.serials) for visitor in newcomers]

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -64,7 +63,7 @@ def leaks(secrets: dict[str, str], text: str) -> list[str]:
 def secrets(deployment: Stack) -> dict[str, str]:
     """Every secret of the shared deployment."""
     found = secrets_of(deployment)
-    kinds = ("authority-key", "edge-certificate-key", "hatchet-token", "reflector-admin", "garage-key-secret")
+    kinds = ("authority-1-key", "edge-certificate-1-key", "hatchet-token", "sign-in-admin", "garage-key-secret")
     assert set(kinds) <= found.keys(), "the search itself has lost sight of them"
     assert "server DATABASE_URL" in found
     return found
@@ -76,19 +75,11 @@ def test_the_state_holds_no_secret_in_plain_text(deployment: Stack, secrets: dic
     assert "PRIVATE KEY" not in exported
     # The search works: with the secrets shown it finds them.
     shown = deployment.pulumi("stack", "export", "--show-secrets").succeeded().output
-    assert {"reflector-admin", "authority-key", "hatchet-token"} <= set(leaks(secrets, shown))
-
-
-def files_of(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Yield every file the engine keeps about a stack, its backups and history among them."""
-    layout = stack.checkout.layout
-    for file in (stack.checkout.stack_file(stack.name), *layout.state.rglob("*")):
-        if file.is_file():
-            yield str(file.relative_to(layout.root)), file.read_text(encoding="utf-8", errors="replace")
+    assert {"sign-in-admin", "authority-1-key", "hatchet-token"} <= set(leaks(secrets, shown))
 
 
 def test_no_file_of_the_engine_holds_a_secret_in_plain_text(deployment: Stack, secrets: dict[str, str]) -> None:
-    found = {name: leaked for name, text in files_of(deployment) if (leaked := leaks(secrets, text))}
+    found = {name: leaked for name, text in deployment.files() if (leaked := leaks(secrets, text))}
     assert found == {}
 
 
@@ -127,5 +118,5 @@ def test_the_passphrase_is_nobody_elses(deployment: Stack) -> None:
     layout = deployment.checkout.layout
     assert layout.passphrase.stat().st_mode & 0o077 == 0
     passphrase = layout.passphrase.read_text(encoding="ascii").strip()
-    assert not [name for name, text in files_of(deployment) if passphrase in text]
+    assert not [name for name, text in deployment.files() if passphrase in text]
     assert not [text for text in deployment.console if passphrase in text]

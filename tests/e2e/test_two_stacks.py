@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.stack import DOMAIN, Checkout, Stack, free_port
+from testing.docker import free_port
+from tests.e2e.stack import DOMAIN, Checkout, Stack
 
 pytestmark = pytest.mark.docker
+
+BUCKET = "an-encrypted-bucket"
+"""The name of the second stack's bucket, which is an ordinary setting."""
 
 
 def test_a_second_stack_lives_beside_the_first_and_recovers_from_a_killed_first_up(
@@ -18,16 +22,20 @@ def test_a_second_stack_lives_beside_the_first_and_recovers_from_a_killed_first_
     checkout.add_stack(
         second.name,
         {
-            "domain": DOMAIN,
-            "https_port": str(free_port()),
-            "http_port": str(free_port()),
-            "health_interval_seconds": "2",
-            "llm": "none",
-            "authentication": "none",
+            "edge.domain": DOMAIN,
+            "edge.https_port": free_port(),
+            "edge.http_port": free_port(),
+            # As behind a router that leads from the usual port to ours.
+            "edge.public_port": 443,
+            "health.interval_seconds": 2,
+            "language_model": {"mode": "none"},
+            "sign_in": {"mode": "public"},
         },
-        without=["transcription", "llm_model"],
+        without=["speech"],
     )
     try:
+        second.pulumi("stack", "init").succeeded()
+        second.pulumi("config", "set", "--secret", "--path", "storage.bucket", BUCKET).succeeded()
         # Killed while its database is made for the first time, with passwords nobody has seen yet.
         with second.host.events(second.prefix) as events:
             run = second.start("up")
@@ -42,6 +50,9 @@ def test_a_second_stack_lives_beside_the_first_and_recovers_from_a_killed_first_
         assert second.outputs()["ca_certificate"] != deployment.outputs()["ca_certificate"]
         assert second.edge.ask("GET", "/health").status == 200
         assert deployment.edge.ask("GET", "/health").status == 200
+        people_see_the_public_port(second)
+        what_was_encrypted_stays_secret(second)
+        assert second.planned() == {}
         assert deployment.ids() == before
         assert deployment.broken_wires() == {}
         second.run("down").succeeded()
@@ -51,13 +62,40 @@ def test_a_second_stack_lives_beside_the_first_and_recovers_from_a_killed_first_
         second.host.erase(second.prefix)
 
 
+def people_see_the_public_port(stack: Stack) -> None:
+    """Fail unless URLs have the port people see, and what they lead to is reached by the published one."""
+    assert stack.outputs()["url"] == f"https://{DOMAIN}", "443 is not written"
+    assert f"Reflector is up: https://{DOMAIN}\n" in stack.console[-1]
+    assert stack.outputs()["storage"]["endpoint"] == f"https://s3.{DOMAIN}"
+    assert stack.edge.ask_plainly("/x?y=1").headers["location"] == f"https://{DOMAIN}/x?y=1"
+    assert 'h3=":443"' in stack.edge.ask("GET", "/health").headers["alt-svc"]
+    assert 1 in stack.edge.quic_versions()
+    # The same URL of an object is good outside, by the published port, and inside, by the public one.
+    assert stack.leave_traces().are_found_in(stack)
+    assert stack.wiring("worker")["storage"]["detail"]["presigned_host"] == f"s3.{DOMAIN}"
+    headers = {"Origin": f"https://{DOMAIN}", "Access-Control-Request-Method": "PUT"}
+    assert stack.edge.ask("OPTIONS", f"/{BUCKET}/any", headers=headers, name=f"s3.{DOMAIN}").status == 200
+
+
+def what_was_encrypted_stays_secret(stack: Stack) -> None:
+    """Fail unless the name of the bucket is used, and shown to nobody who does not ask for secrets."""
+    assert stack.outputs()["storage"]["bucket"] == BUCKET
+    assert stack.wiring("server")["storage"]["detail"]["bucket"] == BUCKET
+    assert BUCKET in stack.pulumi("stack", "export", "--show-secrets").succeeded().output, "the search works"
+    assert BUCKET not in stack.pulumi("stack", "export").succeeded().output
+    assert BUCKET not in stack.pulumi("stack", "output", "--json").succeeded().output
+    assert BUCKET not in stack.run("preview").succeeded().output
+    assert not [text for text in stack.console if BUCKET in text]
+    assert not [name for name, text in stack.files() if BUCKET in text]
+
+
 def test_a_stack_that_another_checkout_deployed_is_not_taken_over(deployment: Stack, tmp_path: Path) -> None:
     before = deployment.ids()
     traces = deployment.leave_traces()
-    ports = {"https_port": str(free_port()), "http_port": str(free_port())}
+    ports = {"edge.https_port": free_port(), "edge.http_port": free_port()}
     other = Checkout(tmp_path / "other")
     same = Stack(checkout=other, name=deployment.name, host=deployment.host)
-    other.add_stack(same.name, {"domain": DOMAIN, **ports, "llm": "none"}, without=["llm_model"])
+    other.add_stack(same.name, {"edge.domain": DOMAIN, **ports, "language_model": {"mode": "none"}})
 
     output = same.run("up").failed().output
     assert "a stack of this name is on" in output

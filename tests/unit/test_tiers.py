@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conftest import tier_of, tier_summary
-from settings.schema import ROOT
+from toolchain import ROOT
 
 NEEDS_DOCKER = """
 import pytest

@@ -1,6 +1,7 @@
 """`make doctor`: what is there, and what is missing."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ def test_doctor_tells_where_every_part_came_from(
         if needed
     ]
     model = obtained(tmp_path / "cache" / "parts" / "model", "model", "", "model.gguf")
+    parts[1] = replace(parts[1], proof="sha512 ab12")
     setup.install(layout, parts)
     setup.record(layout, [*parts, model])
     for path in (layout.venv / "bin" / "python", layout.images / "manifest.json"):
@@ -42,7 +44,7 @@ def test_doctor_tells_where_every_part_came_from(
     assert doctor.main(layout, tmp_path / "docker.sock") == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert lines["engine"].split()[1:3] == [pins.version("pulumi"), "installed"]
-    assert "official release" in lines["language"]
+    assert "official release (sha512)" in lines["language"]
     assert "built from the registries" in lines["tls"]
     assert "abababababab" in lines["tls"]
     assert lines["tls"].endswith(f".toolchain/pulumi/plugins/resource-tls-v{pins.version('tls')}/f-tls")

@@ -1,6 +1,7 @@
 """The one public interface, and what the toolchain itself may import."""
 
 import ast
+import functools
 import inspect
 import sys
 from pathlib import Path
@@ -28,16 +29,20 @@ def elsewhere() -> list[Path]:
     return [file for top in tops for file in ([top] if top.is_file() else top.rglob("*")) if file.suffix == ".py"]
 
 
-def used(path: Path) -> set[tuple[str, str]]:
-    """Return what a file imports of this package."""
-    return {(module, name) for module, name in imports(path) if module.partition(".")[0] == "toolchain"}
+@functools.cache
+def used() -> dict[Path, set[tuple[str, str]]]:
+    """Return for each of those files what it imports of this package."""
+    return {
+        path: {(module, name) for module, name in imports(path) if module.partition(".")[0] == "toolchain"}
+        for path in elsewhere()
+    }
 
 
 def test_other_rooms_import_nothing_but_public_names() -> None:
     private = {
         f"{path.relative_to(ROOT)}: {module} {name}"
-        for path in elsewhere()
-        for module, name in used(path)
+        for path, names in used().items()
+        for module, name in names
         if module != "toolchain" or (name and name not in toolchain.__all__)
     }
     assert private == set()
@@ -48,7 +53,7 @@ def test_a_public_name_is_described_and_used_by_another_room(name: str) -> None:
     thing = getattr(toolchain, name)
     if inspect.isclass(thing) or inspect.isfunction(thing):
         assert thing.__doc__, f"{name} promises nothing"
-    assert any(("toolchain", name) in used(path) for path in elsewhere()), "then it need not be public"
+    assert any(("toolchain", name) in names for names in used().values()), "then it need not be public"
 
 
 def test_any_other_name_is_missing_as_usual() -> None:

@@ -1,12 +1,15 @@
 """The pinned set: moving a pin, and what is derived from it."""
 
+import importlib.metadata
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from toolchain import pins
 from toolchain.layout import ROOT, ToolchainError
@@ -19,6 +22,12 @@ def checkout(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "toolchain" / "versions.toml", tmp_path / "toolchain")
     pins.pin(None, None, root=tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package index, which finds that all other packages can stay where they are."""
+    monkeypatch.setattr(pins, "resolved", lambda text: text)
 
 
 def test_the_committed_files_agree_with_the_pinned_set() -> None:
@@ -35,8 +44,9 @@ def test_nothing_floats() -> None:
             assert line.startswith(("#", "-r ")) or line.count("==") == 1, line
 
 
+@pytest.mark.usefixtures("settled")
 def test_moving_a_plugin_moves_its_python_package_too_and_shows_both(checkout: Path) -> None:
-    difference = pins.pin("docker", "v9.9.9", root=checkout, resolve=False)
+    difference = pins.pin("docker", "v9.9.9", root=checkout)
     assert '-version = "5.2.0"\n+version = "9.9.9"' in difference
     assert "-pulumi-docker==5.2.0\n+pulumi-docker==9.9.9" in difference
     assert pins.Pins.read(checkout).version("docker") == "9.9.9"
@@ -52,6 +62,7 @@ def test_only_the_one_pin_and_no_comment_changes(checkout: Path) -> None:
     assert changed == [('version = "2.5.0"', 'version = "2.6.1"')]
 
 
+@pytest.mark.usefixtures("settled")
 @pytest.mark.parametrize(
     "sums",
     [
@@ -66,7 +77,7 @@ def test_sums_of_the_old_version_are_dropped(checkout: Path, sums: str) -> None:
     assert pins.Pins.read(checkout).sha256("caddy", "linux-amd64") == "a"
     pins.pin("caddy", "2.99.0", root=checkout)
     assert pins.Pins.read(checkout).sha256("caddy", "linux-amd64") is None
-    pins.pin("tls", "5.99.0", root=checkout, resolve=False)
+    pins.pin("tls", "5.99.0", root=checkout)
     assert pins.Pins.read(checkout).sha256("tls", "linux-amd64") is None
     assert "# A comment.\n" in path.read_text()
 
@@ -159,6 +170,28 @@ def test_packages_are_resolved_by_a_python_without_pip(tmp_path: Path, monkeypat
     assert pins._resolve(["top==1.0"], {"below": "1.0"}) == {"top": "1.0", "below": "1.0"}
 
 
+def needed_by(names: Iterable[str]) -> set[str]:
+    """Return these packages and all they need, as the environment of the tests has them."""
+    found: set[str] = set()
+    waiting = [*names]
+    while waiting:
+        name = pins._canonical(waiting.pop())
+        if name not in found:
+            found.add(name)
+            needs = map(Requirement, importlib.metadata.requires(name) or ())
+            waiting += [need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "direct"),
+    [("runtime", (*pins.Pins.read().sdks(), *pins._DIRECT_RUNTIME)), ("dev", pins._DIRECT_DEV)],
+)
+def test_every_package_is_asked_for_or_needed_by_one_that_is(kind: str, direct: tuple[str, ...]) -> None:
+    """Else it would be lost when packages are resolved anew."""
+    assert {pins._canonical(name) for name in pins.Pins.read().data["python"][kind]} <= needed_by(direct)
+
+
 def test_new_transitive_packages_enter_and_old_ones_leave(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {**pins.Pins.read(checkout).data["python"]["runtime"], "brand-new": "1.0"}
     del found["parver"]
@@ -181,12 +214,13 @@ def go(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
 
 
+@pytest.mark.usefixtures("settled")
 def test_moving_pulumi_moves_the_go_modules_too(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go_mod = checkout / "toolchain" / "go" / "go.mod"
     go_mod.parent.mkdir()
     go_mod.write_text("require github.com/pulumi/pulumi/sdk/v3 v3.259.0\n")
     go(checkout, monkeypatch, '[ "$1" = get ] && sed -i "s/v3.259.0/${3##*@}/" go.mod; echo "$@" >> ../asked')
-    difference = pins.pin("pulumi", "3.260.0", root=checkout, resolve=False)
+    difference = pins.pin("pulumi", "3.260.0", root=checkout)
     assert "+require github.com/pulumi/pulumi/sdk/v3 v3.260.0" in difference
     assert "+pulumi==3.260.0" in difference
     assert (checkout / "toolchain" / "asked").read_text().splitlines() == [
@@ -196,12 +230,13 @@ def test_moving_pulumi_moves_the_go_modules_too(checkout: Path, monkeypatch: pyt
     assert pins.disagreements(checkout) == []
 
 
+@pytest.mark.usefixtures("settled")
 def test_a_version_the_module_proxy_lacks_changes_nothing(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go_mod = checkout / "toolchain" / "go" / "go.mod"
     go_mod.parent.mkdir()
     go_mod.write_text("require github.com/pulumi/pulumi/sdk/v3 v3.259.0\n")
     go(checkout, monkeypatch, "echo broken > go.mod; echo unknown revision >&2; exit 1")
     with pytest.raises(ToolchainError, match="unknown revision"):
-        pins.pin("pulumi", "3.999.0", root=checkout, resolve=False)
+        pins.pin("pulumi", "3.999.0", root=checkout)
     assert go_mod.read_text() == "require github.com/pulumi/pulumi/sdk/v3 v3.259.0\n"
     assert pins.disagreements(checkout) == []

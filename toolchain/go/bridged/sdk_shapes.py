@@ -1,12 +1,9 @@
-"""Write what the installed Pulumi SDKs expect of their plugins into `testdata/sdk_shapes.json`.
+"""Write what the installed Pulumi SDKs expect of their plugins as compact JSON to standard output.
 
-Run it with the Python whose environment holds the SDKs, after a pin of one of them has moved:
-
-    python toolchain/go/bridged/sdk_shapes.py
-
-The Go tests beside it compare the schema of the bridged providers with that file. A shape is `"str"`, `"int"`,
-`"float"` or `"bool"`; `[shape]` for a list, `{"*": shape}` for a map of any keys, `{name: shape}` for an object. The
-names are those on the wire, and one that must be given ends in `!`.
+The Go tests beside it compare the schema of the bridged providers with the committed result,
+`testdata/sdk_shapes.json`, and a test of the toolchain tells when that is no longer what this says. A shape is `"str"`,
+`"int"`, `"float"` or `"bool"`; `[shape]` for a list, `{"*": shape}` for a map of any keys, `{name: shape}` for an
+object. The names are those on the wire, and one that must be given ends in `!`.
 """
 
 from __future__ import annotations
@@ -19,7 +16,6 @@ import re
 import types
 import typing
 from collections import abc
-from pathlib import Path
 from typing import Any
 
 from pulumi import _types as sdk_types  # The SDK's own mapping of Python names to wire names; it has no public door.
@@ -108,8 +104,7 @@ def package_shapes(package: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the file anew."""
-    target = Path(__file__).parent / "testdata" / "sdk_shapes.json"
+    """Print the shapes, one token a line."""
     shapes = {package: package_shapes(package) for package in PACKAGES}
     lines = []
     for package, sections in shapes.items():
@@ -117,7 +112,7 @@ def main() -> None:
             for token, one in sorted(sections[section].items()):
                 lines.append(f" {json.dumps(token)}: {json.dumps(one, sort_keys=True)}")
         lines.append(f" {json.dumps(f'pulumi:providers:{package}')}: {json.dumps({'inputs': sections['config']})}")
-    target.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    print("{\n" + ",\n".join(lines) + "\n}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,7 @@
 """Write the interface of the installed PyPI package `pulumi_command` as compact JSON to standard output.
 
-The Go tests compare the provider's schema with the committed result. To renew it after a change of the pinned version:
-
-    pip install pulumi_command==<version>
-    python testdata/derive_sdk.py > testdata/sdk.json
+The Go tests compare the provider's schema with the committed result, `sdk.json`, and a test of the toolchain tells when
+that is no longer what this says.
 """
 
 from __future__ import annotations

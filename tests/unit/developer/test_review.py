@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from operations import review
+from developer import review
 
 
 def step(type_: str, name: str, parents: str = "", **state: Any) -> dict[str, Any]:

@@ -5,11 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.daemon import Daemon
-from operations import benchmark
-from settings.schema import ROOT
-from tests.unit.building import calls, fake_command, path_with
-from toolchain import INSTALLED, REGISTRY, REQUIRED_PLUGINS, Layout, Obtained
+from developer import benchmark
+from toolchain import INSTALLED, REGISTRY, REQUIRED_PLUGINS, ROOT, Layout, Obtained
 
 
 def test_a_warm_run_is_compared_round_by_round() -> None:
@@ -71,29 +68,9 @@ def test_a_cold_run_has_nothing_of_the_make_around_it(tmp_path: Path) -> None:
 def test_a_cold_run_is_the_local_stack_on_ports_of_its_own() -> None:
     committed = (ROOT / "Pulumi.dev.yaml").read_text(encoding="utf-8")
     dev = yaml.safe_load(committed)["config"]
-    cold = yaml.safe_load(benchmark.cold_stack(committed, 20001, 20002))["config"]
-    assert cold == {**dev, "reflector:https_port": "20001", "reflector:http_port": "20002"}
-
-
-def test_free_ports_are_free_for_both_protocols(monkeypatch: pytest.MonkeyPatch) -> None:
-    busy = {(20000, "tcp"), (20002, "udp")}
-    monkeypatch.setattr(benchmark, "is_busy", lambda _, port, protocol: (port, protocol) in busy)
-    assert benchmark.free_ports() == (20001, 20003)
-
-
-def test_of_a_stack_its_data_goes_too_and_nothing_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = fake_command(tmp_path, "docker", {"container ls": "c1\n", "network ls": "", "volume ls": "v1\nv2\n", "": ""})
-    monkeypatch.setenv("PATH", path_with(tmp_path))
-    benchmark.erase(Daemon(address="unix:///x"), "reflector-cold")
-    asked = [" ".join(call["arguments"]) for call in calls(log)]
-    only = "--quiet --filter label=org.reflector.stack=reflector-cold"
-    assert asked == [
-        f"container ls --all {only}",
-        "container rm --force --volumes c1",
-        f"network ls {only}",
-        f"volume ls {only}",
-        "volume rm v1 v2",
-    ]
+    cold = yaml.safe_load(benchmark.cold_stack(committed, https_port=20001, http_port=20002))["config"]
+    assert cold == {**dev, "reflector:edge": {**dev["reflector:edge"], "https_port": 20001, "http_port": 20002}}
+    assert dev["reflector:edge"].keys() > {"https_port", "http_port"}, "the rest of the concern has to stay"
 
 
 def test_a_table_replaces_the_one_before() -> None:

@@ -1,0 +1,35 @@
+"""A checkout with nothing in it yet, and a Docker host that tells what it is told to."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from operations.stack import Stack
+from testing.commands import fake_command, path_with
+from tests.unit.operations.stand_ins import INFO, VERSION, Docker
+from toolchain import Layout
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
+    """Puts a `docker` on PATH that tells of this host, and returns the log of its calls."""
+
+    def install(containers: str = "", info: Mapping[str, Any] = INFO, version: Mapping[str, Any] = VERSION) -> Path:
+        monkeypatch.setenv("PATH", path_with(tmp_path / "path"))
+        answers = {"info": json.dumps(dict(info)), "version": json.dumps(dict(version)), "ps": containers}
+        return fake_command(tmp_path / "path", "docker", answers)
+
+    return install
+
+
+@pytest.fixture
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """A stack of a checkout with local state, no engine and no file yet."""
+    for variable in ("PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE"):
+        monkeypatch.delenv(variable, raising=False)
+    root = tmp_path / "checkout"
+    root.mkdir()
+    return Stack(name="test", layout=Layout(root))

@@ -1,0 +1,91 @@
+"""What the tests of operations put in the engine's place, and in the state's."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import yaml
+
+from operations.stack import Stack
+from settings import Settings, parse
+from testing.commands import calls, fake_command
+
+Docker: TypeAlias = Callable[..., Path]
+"""See the fixture `docker`."""
+
+INFO: Final[Mapping[str, Any]] = {
+    "DockerRootDir": "/", "CgroupVersion": "2", "Driver": "overlay2", "OperatingSystem": "Debian",
+}  # fmt: skip
+VERSION: Final[Mapping[str, Any]] = {"Version": "27.1.1", "ApiVersion": "1.46"}
+OLDER: Final[Mapping[str, Any]] = {"Version": "24.0.9", "ApiVersion": "1.43"}
+"""New enough for a stack, and without a start interval."""
+PENDING: Final[Mapping[str, Any]] = {
+    "version": 3,
+    "deployment": {
+        "resources": [{"urn": "kept"}],
+        "pending_operations": [{"type": "creating", "resource": {"urn": "urn:interrupted"}}],
+    },
+}
+
+
+def listed(name: str, ports: str = "", stack: str = "", deployment: str = "") -> str:
+    """Return a line of `docker ps`."""
+    labels = "maintainer=somebody"
+    labels += f",org.reflector.stack={stack}" if stack else ""
+    labels += f",org.reflector.deployment={deployment}" if deployment else ""
+    return json.dumps({"Names": name, "Labels": labels, "Ports": ports}) + "\n"
+
+
+def settings_of(https_port: int, http_port: int, edge: Mapping[str, object] | None = None, **more: object) -> Settings:
+    """Return the settings of the stack `test` with these ports."""
+    ports = {"https_port": https_port, "http_port": http_port, "bind_addresses": ["127.0.0.1"]}
+    return parse({"edge": {**ports, **(edge or {})}, **more}, "test", "reflector")
+
+
+def with_file(stack: Stack, settings: Mapping[str, object], **more: object) -> Path:
+    """Give `stack` a file with these settings, and return where it is."""
+    file = stack.layout.root / f"Pulumi.{stack.name}.yaml"
+    config = {f"reflector:{name}": value for name, value in settings.items()}
+    file.write_text(yaml.safe_dump({"config": config, **more}), encoding="utf-8")
+    return file
+
+
+def with_engine(stack: Stack, **answers: Any) -> Path:
+    """Give the checkout of `stack` an engine with these answers, and return the log of its calls."""
+    return fake_command(stack.layout.bin, "pulumi", {key.replace("_", " "): value for key, value in answers.items()})
+
+
+def with_state(
+    stack: Stack,
+    folder: Path | None = None,
+    *,
+    resources: Sequence[Mapping[str, Any]] = (),
+    pending: bool = False,
+    lock: Mapping[str, Any] | None = None,
+) -> Path:
+    """Give `stack` a checkpoint, and perhaps a lock; return where the lock is."""
+    state = (folder or stack.layout.state) / ".pulumi"
+    checkpoint = state / "stacks" / "reflector" / "test.json"
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    latest = PENDING["deployment"] if pending else {"resources": resources}
+    checkpoint.write_text(json.dumps({"checkpoint": {"latest": latest}}), encoding="utf-8")
+    locks = state / "locks" / "organization" / "reflector" / "test"
+    locks.mkdir(parents=True, exist_ok=True)
+    if lock is not None:
+        (locks / "lock.json").write_text(json.dumps(lock), encoding="utf-8")
+    return locks / "lock.json"
+
+
+def asked(log: Path) -> list[str]:
+    """Return the calls of a command, each as one line."""
+    return [" ".join(call["arguments"]) for call in calls(log)]
+
+
+def ended_process() -> int:
+    """Return the id of a process that is no more."""
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    return done.pid
