@@ -14,7 +14,7 @@ host = hosts.docker_host("host", settings.host, settings.health, prefix=settings
 parts = images.images("images", settings.sources, host)
 
 # Identity and trust.
-authority = pki.authority("authority", f"Reflector {settings.stack} root"[:64])
+authority = pki.authority("authority", settings.stack)
 trust = pki.trust(authority)
 certificate = pki.server_certificate(
     "edge-certificate",
@@ -75,7 +75,7 @@ services = [
 ]
 outputs = {
     "url": settings.url,
-    "api_url": f"{settings.url}/v1",
+    "api_url": reflector.api_url,
     "ca_certificate": authority.certificate_pem,
     "trust_bundle": trust.pem,
     "pki_inventory": pki.inventory({"authority": authority}, [certificate]),

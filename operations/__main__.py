@@ -5,9 +5,8 @@ import sys
 
 from operations import checks
 from operations.convert import convert
-from operations.secrecy import masked
 from operations.stack import Stack
-from settings import Settings, SettingsError
+from settings import Settings, SettingsError, masked
 from toolchain import Layout
 
 
@@ -72,7 +71,7 @@ def summarize(settings: Settings) -> None:
 
     All of it is in the settings already: asking the engine for its outputs would take a tenth of a run.
     """
-    url = masked(settings.url, settings)
+    url = masked(settings.url, settings.encrypted)
     print(
         f"\nReflector is up: {url}\n\n"
         f"Its certificate comes from a private authority. To trust it:\n"
@@ -82,7 +81,7 @@ def summarize(settings: Settings) -> None:
     )
     if settings.admin_email:
         print(
-            f"\nLog in as {masked(settings.admin_email, settings)} with the password of\n"
+            f"\nLog in as {masked(settings.admin_email, settings.encrypted)} with the password of\n"
             f"  . ./env.sh && pulumi stack output admin_password --show-secrets --stack {settings.stack}"
         )
 

@@ -11,13 +11,12 @@ import socket
 import subprocess
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from components.base.daemon import Daemon, DaemonError
 from components.base.ownership import Owner
-from operations.secrecy import masked
 from operations.stack import Stack
 from settings import (
     PROJECT,
@@ -93,7 +92,7 @@ def check(stack: Stack) -> Checked:
         settings = usable_part(tree, stack.name, PROJECT)
     if settings is not None:
         found, hints = look_at_host(settings, deployment=stack.deployment)
-        problems += [replace(problem, given=masked(problem.given, settings)) for problem in found]
+        problems += [problem.without(settings.encrypted) for problem in found]
     return Checked(settings=None if problems else settings, problems=problems, hints=hints)
 
 

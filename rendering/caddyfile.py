@@ -11,6 +11,7 @@ net/http, since 1.22).
 """
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -140,7 +141,8 @@ def certificate(certificate_pem: str, private_key_pem: str) -> str:
 
 
 def _names(sites: Sequence[SiteText]) -> str:
-    lines = [f"\t{name} {site.certificate_file}" for site in sites for name in site.names]
+    # Names of hosts are the same in either case (RFC 4343), and clients send them as somebody typed them.
+    lines = [f"\t~(?i)^{re.escape(name)}$ {site.certificate_file}" for site in sites for name in site.names]
     return "\n".join(
         [
             "map {query.server_name} {certificate} {",

@@ -11,6 +11,7 @@ T = TypeVar("T")
 
 SERVER_PORT: Final = 1250
 WEB_PORT: Final = 3000
+API_PATH: Final = "/v1"
 WORKER_HEALTH_PORT: Final = 8001  # the Hatchet SDK's default
 
 _IN_PROCESS_TIMEOUT_SECONDS: Final = "3600"

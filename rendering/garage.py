@@ -46,7 +46,7 @@ metrics_require_token = true
 def desired_state(
     *, capacity_gib: int, bucket: str, origins: list[str], access_key_id: str, secret_access_key: str
 ) -> str:
-    """Return the input of `components/garage_setup.py`."""
+    """Return the input of `components/storage/garage_setup.py`."""
     return json.dumps(
         {
             "access_key_id": access_key_id,

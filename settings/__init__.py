@@ -9,7 +9,7 @@ from settings import flat
 from settings.base import Secret
 from settings.images import ImageSource, ImageSources
 from settings.parse import is_whole, parse, usable_part
-from settings.problems import Problem, SettingsError
+from settings.problems import Problem, SettingsError, masked
 from settings.stack_file import PROJECT, EngineConfig, StackFile, path_of, read, resolved
 from settings.tree import ALL_SERVICES, Settings
 
@@ -26,6 +26,7 @@ __all__ = [
     "StackFile",
     "flat",
     "is_whole",
+    "masked",
     "parse",
     "path_of",
     "read",

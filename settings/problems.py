@@ -1,7 +1,19 @@
 """What is wrong with a configuration, said once and completely."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
+
+SECRET: Final = "[secret]"
+"""What stands in place of an encrypted value, as the engine writes it."""
+
+
+def masked(text: str, encrypted: Iterable[str]) -> str:
+    """Return `text` with none of the values `encrypted` in it."""
+    # The longest first: one may stand in another.
+    for value in sorted(encrypted, key=len, reverse=True):
+        text = text.replace(value, SECRET)
+    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +28,11 @@ class Problem:
     """What is allowed there."""
     remedy: str
     """What to do, as a command or an instruction."""
+
+    def without(self, encrypted: Iterable[str]) -> "Problem":
+        """Return the problem with none of these values in it: who looks at the host tells of it by settings."""
+        hidden = frozenset(encrypted)
+        return replace(self, given=masked(self.given, hidden), remedy=masked(self.remedy, hidden))
 
     def __str__(self) -> str:
         return f"{self.setting}: {self.given}; allowed: {self.allowed}. {self.remedy}"

@@ -1,38 +1,57 @@
-"""What unit tests build components with: a host, and stand-ins for what other components would hand over."""
+"""What unit tests build components with: a host, and stand-ins for what other rooms would hand over."""
 
 import asyncio
-import json
-import os
-import stat
-import sys
-from collections.abc import Callable, Mapping
+import base64
+import io
+import tarfile
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 import pulumi
+import pulumi_docker as docker
 
-import components
-from components.handover import (
+from components.application.reflector import MemoryMib, Reflector, ReflectorArgs
+from components.base.daemon import Daemon
+from components.base.handles import (
     Cache,
     CertificateHandle,
     Database,
     DockerHost,
+    IdentityProvider,
+    Image,
     LanguageModel,
     ObjectStore,
+    Route,
+    Site,
     SpeechServices,
     TrustBundle,
     WorkflowEngine,
 )
-from components.s3 import S3, S3Args
-from settings.load import MEMORY_MIB
-from tests.unit.engine import Engine, Registered
+from components.data.postgres import Postgres, PostgresArgs
+from components.data.redis import Redis, RedisArgs
+from components.edge.caddy import Caddy, CaddyArgs
+from components.hosts.host import NETWORKS, Host, HostArgs
+from components.images.image import ImageArgs, Images, ImagesArgs
+from components.language_model.ollama import Ollama, OllamaArgs
+from components.pki.authority import Authority, AuthorityArgs
+from components.pki.certificate import Certificate, CertificateArgs
+from components.sign_in.password import PasswordSignIn, PasswordSignInArgs
+from components.speech.transcription import Transcription, TranscriptionArgs
+from components.storage.garage import Garage, GarageArgs
+from components.storage.s3 import S3, S3Args
+from components.workflow.hatchet import Hatchet, HatchetArgs
+from rendering.caddyfile import PAGES
+from testing.engine import Engine, Registered, fake_secret
 
 CONTAINER: Final = "docker:index/container:Container"
 VOLUME: Final = "docker:index/volume:Volume"
 NETWORK: Final = "docker:index/network:Network"
+IMAGE: Final = "docker:index/remoteImage:RemoteImage"
 COMMAND: Final = "command:local:Command"
+PASSWORD: Final = "random:index/randomPassword:RandomPassword"
+BYTES: Final = "random:index/randomBytes:RandomBytes"
 IMAGE_ID: Final = f"sha256:{'a' * 64}"
 PREFIX: Final = "reflector-test"
 
@@ -43,9 +62,10 @@ STORE_SECRET: Final = "HandedStoreSecret"
 MODEL_KEY: Final = "HandedModelKey"
 SPEECH_KEY: Final = "HandedSpeechKey"
 HF_TOKEN: Final = "HandedHuggingFaceToken"
-LEAF_KEY: Final = "-----BEGIN EC PRIVATE KEY-----\nHandedLeafKey\n-----END EC PRIVATE KEY-----\n"
+LEAF_KEY: Final = "HandedLeafKey"
+ADMIN_HASH: Final = "HandedPasswordHash"
 HANDED_SECRETS: Final = (
-    DATABASE_PASSWORD, HATCHET_TOKEN, STORE_SECRET, MODEL_KEY, SPEECH_KEY, HF_TOKEN, "HandedLeafKey",
+    DATABASE_PASSWORD, HATCHET_TOKEN, STORE_SECRET, MODEL_KEY, SPEECH_KEY, HF_TOKEN, LEAF_KEY, ADMIN_HASH,
 )  # fmt: skip
 
 
@@ -57,167 +77,306 @@ class Anchor(pulumi.CustomResource):
 
 
 def host_args(
-    address: str = "unix:///var/run/docker.sock", prefix: str = PREFIX, startup_limit_seconds: int = 3600
-) -> components.HostArgs:
-    """Return the arguments of a host with every network."""
-    return components.HostArgs(
+    name: str = "host", *, address: str = "unix:///var/run/docker.sock", prefix: str = PREFIX, **given: Any
+) -> HostArgs:
+    """Return the arguments of a host with every network, and make its provider."""
+    usual: dict[str, Any] = {
+        "networks": frozenset(NETWORKS),
+        "health_interval_seconds": 10,
+        "startup_limit_seconds": 3600,
+    }
+    return HostArgs(
+        provider=docker.Provider(f"{name}-provider", host=address),
         prefix=prefix,
-        daemon=components.Daemon(address=address),
-        networks=frozenset({"application", "database", "cache", "storage"}),
-        health_interval_seconds=10,
-        startup_limit_seconds=startup_limit_seconds,
-        memory_mib=MEMORY_MIB,
+        daemon=Daemon(address=address),
+        **{**usual, **given},
     )
 
 
-def host(name: str = "host", prefix: str = PREFIX) -> DockerHost:
+def host(name: str = "host", **given: Any) -> DockerHost:
     """Return a host with every network."""
-    return components.Host(name, host_args(prefix=prefix)).handle
+    return Host(name, host_args(name, **given)).handle
 
 
-def trust() -> TrustBundle:
-    return TrustBundle(pem=pulumi.Output.from_input("-----BEGIN CERTIFICATE-----\nRoot\n-----END CERTIFICATE-----\n"))
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """What other rooms would hand over to one component; every value says whose neighbour it is from.
 
+    A component's own services are called by their default names where `prefix` is empty.
+    """
 
-def reflector_args(
-    handle: DockerHost,
-    ready: pulumi.Resource,
-    *,
-    password_login: bool = True,
-    speech: SpeechServices | None = None,
-    language_model: bool = True,
-) -> components.ReflectorArgs:
-    """Return the arguments of a Reflector whose every neighbour is ready once `ready` is."""
-    return components.ReflectorArgs(
-        host=handle,
-        backend_image=IMAGE_ID,
-        frontend_image=IMAGE_ID,
-        frontend_command=(),
-        url="https://reflector.test",
-        password_login=password_login,
-        admin_email="admin@reflector.test",
-        trust=trust(),
-        database=Database(
-            url=pulumi.Output.secret(f"postgresql://reflector:{DATABASE_PASSWORD}@postgres:5432/reflector"), ready=ready
-        ),
-        cache=Cache(host="redis", port=6379, ready=ready),
-        object_store=ObjectStore(
-            endpoint="http://garage:3900",
-            public_endpoint="https://s3.reflector.test",
-            region="garage",
-            bucket="media",
-            access_key_id="GK00",
-            secret_access_key=pulumi.Output.secret(STORE_SECRET),
-            ready=[ready],
-        ),
-        speech=speech
-        or SpeechServices(
-            url="https://speech.test",
-            api_key=pulumi.Output.secret(SPEECH_KEY),
-            whisper_model="",
-            hf_token=pulumi.Output.secret(HF_TOKEN),
-            ready=(),
-        ),
-        language_model=LanguageModel(
-            url="https://models.test/v1",
-            model="some-model",
-            api_key=pulumi.Output.secret(MODEL_KEY),
-            context_tokens=8192,
-            ready=[ready],
+    host: DockerHost
+    ready: pulumi.Resource
+    """Everything handed over is ready once this is."""
+    prefix: str = ""
+
+    def named(self, service: str) -> Mapping[str, str]:
+        """Return the argument that names a component's service, where it is not the default."""
+        return {"service": f"{self.prefix}{service}"} if self.prefix else {}
+
+    def domain(self, label: str = "") -> str:
+        """Return a public DNS name, or one below it."""
+        return f"{label}.{self.domain()}" if label else f"{self.prefix}reflector.test"
+
+    def _secret(self, text: str) -> pulumi.Output[str]:
+        return pulumi.Output.secret(f"{text}{self.prefix}")
+
+    def image(self, *command: str) -> Image:
+        """Return an image."""
+        return Image(id=IMAGE_ID, command=command)
+
+    def trust(self) -> TrustBundle:
+        """Return a bundle of one root."""
+        pem = f"-----BEGIN CERTIFICATE-----\n{self.prefix}Trusted\n-----END CERTIFICATE-----\n"
+        return TrustBundle(pem=pulumi.Output.from_input(pem))
+
+    def database(self, name: str = "reflector") -> Database:
+        """Return a database called `name`."""
+        return Database(
+            host=f"{self.prefix}sql",
+            port=15432,
+            name=name,
+            user=f"{name}-user",
+            password=self._secret(DATABASE_PASSWORD),
+            network="database",
+            ready=self.ready,
         )
-        if language_model
-        else None,
-        workflow=WorkflowEngine(
-            server_url="http://hatchet:8888",
-            host_port="hatchet:7077",
-            token=pulumi.Output.secret(HATCHET_TOKEN),
-            ready=ready,
-        ),
-    )
 
+    def cache(self) -> Cache:
+        """Return a cache."""
+        return Cache(host=f"{self.prefix}keys", port=16379, network="cache", ready=self.ready)
 
-def caddy_args(handle: DockerHost, ready: pulumi.Resource, *, with_store: bool = True) -> components.CaddyArgs:
-    return components.CaddyArgs(
-        host=handle,
-        image=IMAGE_ID,
-        app_names=["reflector.test", "127.0.0.1", "::1"],
-        s3_name="s3.reflector.test" if with_store else "",
-        s3_upstream="http://garage:3900" if with_store else "",
-        bind_addresses=["127.0.0.1", "192.0.2.1"],
-        https_port=8443,
-        http_port=8080,
-        certificate=CertificateHandle(
-            common_name="reflector.test",
-            certificate_pem=pulumi.Output.from_input("-----BEGIN CERTIFICATE-----\nLeaf\n-----END CERTIFICATE-----\n"),
-            private_key_pem=pulumi.Output.secret(LEAF_KEY),
+    def certificate(self, name: str = "edge-certificate", *names: str) -> CertificateHandle:
+        """Return a certificate called `name`."""
+        own = f"{self.prefix}{name}"
+        return CertificateHandle(
+            name=own,
+            common_name=self.domain(),
+            names=names or [f"DNS:{self.domain()}"],
+            certificate_pem=pulumi.Output.from_input(
+                f"-----BEGIN CERTIFICATE-----\nLeaf {own}\n-----END CERTIFICATE-----\n"
+            ),
+            private_key_pem=pulumi.Output.secret(
+                f"-----BEGIN EC PRIVATE KEY-----\n{LEAF_KEY}{own}\n-----END EC PRIVATE KEY-----\n"
+            ),
             expires=pulumi.Output.from_input("2027-01-01T00:00:00Z"),
-        ),
-        ready=[ready],
-    )
+        )
+
+    def object_store(self) -> ObjectStore:
+        """Return a bucket of a store elsewhere."""
+        return ObjectStore(
+            public_endpoint=f"https://{self.domain('s3')}",
+            region="nowhere-1",
+            bucket=f"{self.prefix}media",
+            access_key_id=f"{self.prefix}AKIA00",
+            secret_access_key=self._secret(STORE_SECRET),
+            ready=[self.ready],
+        )
+
+    def speech(self) -> SpeechServices:
+        """Return a speech service that wants a key."""
+        return SpeechServices(
+            url=f"https://{self.domain('speech')}",
+            api_key=self._secret(SPEECH_KEY),
+            hf_token=self._secret(HF_TOKEN),
+            ready=[self.ready],
+        )
+
+    def language_model(self) -> LanguageModel:
+        """Return a model that wants a key."""
+        return LanguageModel(
+            url=f"https://{self.domain('models')}/v1",
+            model=f"{self.prefix}some-model",
+            api_key=self._secret(MODEL_KEY),
+            context_tokens=8192,
+            ready=[self.ready],
+        )
+
+    def workflow(self) -> WorkflowEngine:
+        """Return a workflow engine."""
+        return WorkflowEngine(
+            server_url=f"http://{self.prefix}flow:18888",
+            host_port=f"{self.prefix}flow:17077",
+            token=self._secret(HATCHET_TOKEN),
+            ready=self.ready,
+        )
+
+    def identity(self) -> IdentityProvider:
+        """Return an identity provider with a variable for each kind of process."""
+        return IdentityProvider(
+            backend={"BACKEND_SIGN_IN": f"{self.prefix}backend"},
+            server={"SERVER_SIGN_IN": self._secret(ADMIN_HASH)},
+            web={"WEB_SIGN_IN": f"{self.prefix}web"},
+            admin_email=f"admin@{self.domain()}",
+            ready=[self.ready],
+        )
+
+    def sites(self) -> list[Site]:
+        """Return two sites, one of pages and one that is served as it is, each with a certificate of its own."""
+        return [
+            Site(
+                names=[self.domain(), "127.0.0.1", "::1"],
+                certificate=self.certificate("edge-certificate"),
+                routes=[
+                    Route(paths=["/v1/*", "/health"], upstream=f"http://{self.prefix}api:11250"),
+                    Route(upstream=f"http://{self.prefix}pages:13000"),
+                ],
+                policy=PAGES,
+                ready=[self.ready],
+            ),
+            Site(
+                names=[self.domain("s3")],
+                certificate=self.certificate("store-certificate"),
+                routes=[Route(upstream=f"http://{self.prefix}store:13900")],
+                network="storage",
+                ready=[self.ready],
+            ),
+        ]
 
 
-Build = Callable[[str, DockerHost, pulumi.Resource], pulumi.ComponentResource]
+def reflector_args(near: Neighbours, **given: Any) -> ReflectorArgs:
+    """Return the arguments of a Reflector."""
+    usual: dict[str, Any] = {
+        "host": near.host,
+        "backend": near.image(),
+        "frontend": near.image("serve", "pages"),
+        "memory_mib": MemoryMib(server=501, worker=502, beat=503, hatchet_worker_llm=504, web=505),
+        "url": f"https://{near.domain()}",
+        "names": [near.domain(), "127.0.0.1"],
+        "certificate": near.certificate(),
+        "trust": near.trust(),
+        "database": near.database(),
+        "cache": near.cache(),
+        "identity": near.identity(),
+        "object_store": near.object_store(),
+        "speech": near.speech(),
+        "language_model": near.language_model(),
+        "workflow": near.workflow(),
+        "service_prefix": near.prefix,
+    }
+    return ReflectorArgs(**{**usual, **given})
+
+
+def caddy_args(near: Neighbours, **given: Any) -> CaddyArgs:
+    """Return the arguments of an edge with two sites."""
+    usual: dict[str, Any] = {
+        "host": near.host,
+        "image": IMAGE_ID,
+        "memory_mib": 512,
+        "sites": near.sites(),
+        "bind_addresses": ["127.0.0.1", "192.0.2.1"],
+        "public_port": 443,
+        "https_port": 8443,
+        "http_port": 8080,
+        **near.named("caddy"),
+    }
+    return CaddyArgs(**{**usual, **given})
+
+
+def garage_args(near: Neighbours, **given: Any) -> GarageArgs:
+    """Return the arguments of a Garage."""
+    usual: dict[str, Any] = {
+        "host": near.host,
+        "image": near.image(),
+        "memory_mib": 512,
+        "bucket": f"{near.prefix}media",
+        "capacity_gib": 2,
+        "domain": near.domain("s3"),
+        "url": f"https://{near.domain('s3')}",
+        "certificate": near.certificate(),
+        "origins": [f"https://{near.domain()}"],
+        **near.named("garage"),
+    }
+    return GarageArgs(**{**usual, **given})
+
+
+def ollama_args(near: Neighbours, **given: Any) -> OllamaArgs:
+    """Return the arguments of an Ollama."""
+    usual: dict[str, Any] = {
+        "host": near.host,
+        "image": near.image(),
+        "memory_mib": 2048,
+        "model": "qwen2.5:14b",
+        "context_tokens": 16384,
+        **near.named("ollama"),
+    }
+    return OllamaArgs(**{**usual, **given})
+
+
+def transcription_args(near: Neighbours, **given: Any) -> TranscriptionArgs:
+    """Return the arguments of a speech service."""
+    usual: dict[str, Any] = {
+        "host": near.host,
+        "image": near.image("start", "speech"),
+        "memory_mib": 4096,
+        "trust": near.trust(),
+        "hf_token": f"{HF_TOKEN}{near.prefix}",
+        **near.named("transcription"),
+    }
+    return TranscriptionArgs(**{**usual, **given})
+
+
+def certificate_args(name: str, **given: Any) -> CertificateArgs:
+    """Return the arguments of a certificate called `name`, and make the authority that signs it."""
+    usual: dict[str, Any] = {
+        "issuer": Authority(f"authority-of-{name}", AuthorityArgs(common_name=f"Root of {name}")).issuer,
+        "dns_names": [f"{name}.test"],
+        "ip_addresses": ["127.0.0.1"],
+        "validity_hours": 2160,
+        "renewal_hours": 720,
+    }
+    return CertificateArgs(**{**usual, **given})
+
+
+Build = Callable[[str, Neighbours], pulumi.ComponentResource]
 
 COMPONENTS: Final[Mapping[str, Build]] = {
-    "Authority": lambda name, _host, _ready: components.Authority(
-        name, components.AuthorityArgs(common_name="Test root")
-    ),
-    "Certificate": lambda name, _host, _ready: components.Certificate(
+    "Host": lambda name, near: Host(name, host_args(f"of-{name}", prefix=f"{near.prefix}{PREFIX}")),
+    "Images": lambda name, near: Images(
         name,
-        components.CertificateArgs(
-            dns_names=["reflector.test"],
-            ip_addresses=["127.0.0.1"],
-            authority_certificate_pem="-----BEGIN CERTIFICATE-----\nRoot\n",
-            authority_private_key_pem=LEAF_KEY,
-        ),
-    ),
-    "Images": lambda name, _host, _ready: components.Images(
-        name,
-        components.ImagesArgs(
+        ImagesArgs(
+            host=near.host,
             images={
-                "base": components.ImageArgs(reference=f"base:{'0' * 12}", context="images/base"),
-                "made": components.ImageArgs(reference=f"made:{'1' * 12}", context="images/made", base="base"),
-                "pulled": components.ImageArgs(reference="postgres:17.2-alpine"),
-            }
+                "base": ImageArgs(reference=f"base:{'0' * 12}", context="images/base"),
+                "made": ImageArgs(reference=f"made:{'1' * 12}", context="images/made", base="base"),
+                "pulled": ImageArgs(reference="postgres:17.2-alpine"),
+            },
         ),
     ),
-    "Postgres": lambda name, host, _ready: components.Postgres(
+    "Authority": lambda name, _near: Authority(name, AuthorityArgs(common_name=f"Root {name}")),
+    "Certificate": lambda name, _near: Certificate(name, certificate_args(name)),
+    "Postgres": lambda name, near: Postgres(
         name,
-        components.PostgresArgs(host=host, image=IMAGE_ID, databases=("reflector", "hatchet")),
-    ),
-    "Redis": lambda name, host, _ready: components.Redis(name, components.RedisArgs(host=host, image=IMAGE_ID)),
-    "Garage": lambda name, host, _ready: components.Garage(
-        name,
-        components.GarageArgs(
-            host=host,
-            image=IMAGE_ID,
-            bucket="media",
-            capacity_gib=2,
-            public_url="https://s3.reflector.test",
-            origins=("https://reflector.test",),
+        PostgresArgs(
+            host=near.host,
+            image=near.image(),
+            memory_mib=1024,
+            databases=["reflector", "hatchet"],
+            **near.named("postgres"),
         ),
     ),
-    "S3": lambda name, _host, _ready: S3(name, S3Args(bucket=f"media-{name}", origins=("https://reflector.test",))),
-    "Transcription": lambda name, host, _ready: components.Transcription(
-        name, components.TranscriptionArgs(host=host, image=IMAGE_ID, command=(), trust=trust(), hf_token=HF_TOKEN)
+    "Redis": lambda name, near: Redis(
+        name, RedisArgs(host=near.host, image=near.image(), memory_mib=256, **near.named("redis"))
     ),
-    "Ollama": lambda name, host, _ready: components.Ollama(
-        name, components.OllamaArgs(host=host, image=IMAGE_ID, model="qwen2.5:14b", context_tokens=16384)
-    ),
-    "Hatchet": lambda name, host, ready: components.Hatchet(
+    "Garage": lambda name, near: Garage(name, garage_args(near)),
+    "S3": lambda name, near: S3(name, S3Args(bucket=f"{near.prefix}media", origins=[f"https://{near.domain()}"])),
+    "Transcription": lambda name, near: Transcription(name, transcription_args(near)),
+    "Ollama": lambda name, near: Ollama(name, ollama_args(near)),
+    "Hatchet": lambda name, near: Hatchet(
         name,
-        components.HatchetArgs(
-            host=host,
-            image=IMAGE_ID,
-            database=Database(
-                url=pulumi.Output.secret(f"postgresql://hatchet:{DATABASE_PASSWORD}@postgres:5432/hatchet"), ready=ready
-            ),
+        HatchetArgs(
+            host=near.host,
+            image=near.image(),
+            memory_mib=1024,
+            database=near.database("hatchet"),
+            **near.named("hatchet"),
         ),
     ),
-    "Reflector": lambda name, host, ready: components.Reflector(name, reflector_args(host, ready)),
-    "Caddy": lambda name, host, ready: components.Caddy(name, caddy_args(host, ready)),
+    "PasswordSignIn": lambda name, near: PasswordSignIn(name, PasswordSignInArgs(admin_email=f"admin@{near.domain()}")),
+    "Reflector": lambda name, near: Reflector(name, reflector_args(near)),
+    "Caddy": lambda name, near: Caddy(name, caddy_args(near)),
 }
-"""Every component but the host, each with usual arguments."""
+"""Every component, each with usual arguments."""
 
 
 @dataclass(frozen=True)
@@ -227,16 +386,25 @@ class Built:
     engine: Engine
     component: Any
 
+    def named(self, name: str) -> Registered:
+        """Return the one registered resource called `name`."""
+        return self.engine.named(name)
+
 
 @cache
 def built(component: str) -> Built:
-    """Return a component by its class's name, called `it`, with a host and a neighbour called `anchor`.
+    """Return a component by its class's name, called `it`, with a host and neighbours that are ready with `anchor`.
 
     Made once for all tests, which only look at the record.
     """
+    return build(lambda near: COMPONENTS[component]("it", near))
+
+
+def build(make: Callable[[Neighbours], Any]) -> Built:
+    """Return what `make` makes beside usual neighbours."""
     asyncio.set_event_loop(asyncio.new_event_loop())
     engine = Engine()
-    return Built(engine, engine.run(lambda: COMPONENTS[component]("it", host(), Anchor())))
+    return Built(engine, engine.run(lambda: make(Neighbours(host=host(), ready=Anchor()))))
 
 
 def below(engine: Engine, name: str) -> list[Registered]:
@@ -255,11 +423,22 @@ def environment_of(container: Registered) -> dict[str, str]:
     return dict(variable.split("=", 1) for variable in container.plain("envs") or ())
 
 
+def networks_of(container: Registered) -> dict[str, list[str]]:
+    """Return a container's networks, each with its aliases there."""
+    return {entry["name"]: entry["aliases"] for entry in container.plain("networksAdvanced")}
+
+
+def delivered(release: Registered) -> dict[str, str]:
+    """Return the files that reach the edge, by name."""
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(release.plain("stdin")))) as tar:
+        return {e.name: stream.read().decode() for e in tar.getmembers() if (stream := tar.extractfile(e)) is not None}
+
+
 def depends_on(engine: Engine, dependent: Registered, name: str) -> bool:
     """Return whether `dependent` waits for the resource called `name`, directly or through others."""
     by_urn = {resource.urn: resource for resource in engine.resources}
     goal = engine.named(name).urn
-    waiting, seen = [dependent.urn], set[str]()
+    waiting, seen = list(dependent.request.dependencies), set[str]()
     while waiting:
         urn = waiting.pop()
         if urn == goal:
@@ -270,45 +449,27 @@ def depends_on(engine: Engine, dependent: Registered, name: str) -> bool:
     return False
 
 
-def fake_command(folder: Path, name: str, answers: Mapping[str, Any]) -> Path:
-    """Put a program called `name` into `folder` that answers by its arguments, and return the log of its calls.
-
-    `answers` maps a prefix of the joined arguments to what it prints: text, or {"stdout", "stderr", "status"}. A call
-    nobody foresaw fails with status 97.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / f"{name}.log"
-    log.touch()
-    table = {key: value if isinstance(value, dict) else {"stdout": value} for key, value in answers.items()}
-    program = folder / name
-    program.write_text(
-        f"""#!{sys.executable} -IS
-import json, os, sys
-arguments = sys.argv[1:]
-stdin = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read()
-with open({str(log)!r}, "a") as log:
-    log.write(json.dumps({{"arguments": arguments, "stdin": stdin, "environment": dict(os.environ)}}) + "\\n")
-table = json.loads({json.dumps(table)!r})
-for prefix in sorted(table, key=len, reverse=True):
-    if " ".join(arguments).startswith(prefix):
-        answer = table[prefix]
-        sys.stdout.write(answer.get("stdout", ""))
-        sys.stderr.write(answer.get("stderr", ""))
-        sys.exit(answer.get("status", 0))
-sys.stderr.write("unforeseen call: " + " ".join(arguments))
-sys.exit(97)
-""",
-        encoding="utf-8",
-    )
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    return log
+def password_of(name: str) -> str:
+    """Return the password the recording engine generates for the resource called `name`."""
+    return fake_secret(PASSWORD, name, {"length": 40})["result"]
 
 
-def calls(log: Path) -> list[dict[str, Any]]:
-    """Return the calls a fake command got: arguments, stdin, environment."""
-    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+def bytes_of(name: str, length: int = 32) -> str:
+    """Return the random bytes the recording engine generates for the resource called `name`, in hexadecimal."""
+    return fake_secret(BYTES, name, {"length": length})["hex"]
 
 
-def path_with(folder: Path) -> str:
-    """Return PATH with `folder` first."""
-    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+def printed_by(name: str) -> str:
+    """Return what the command called `name` prints."""
+    return fake_secret(COMMAND, name, {})["stdout"]
+
+
+def searchable(secret: str) -> str:
+    """Return what of a secret can be searched for in JSON text: of a PEM, the line in the middle."""
+    return secret.split("\n")[1] if "\n" in secret else secret
+
+
+def in_the_open(resources: Iterable[Registered], secrets: Iterable[str]) -> list[str]:
+    """Return the resources that would write one of the secrets into the state in plain text, itself or in base64."""
+    sought = [form for secret in secrets for form in (searchable(secret), base64.b64encode(secret.encode()).decode())]
+    return [resource.name for resource in resources if any(form in resource.open_text() for form in sought)]

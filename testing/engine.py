@@ -20,27 +20,24 @@ T = TypeVar("T")
 PROJECT: Final = "reflector"
 STACK: Final = "test"
 
-TOKEN: Final = "eyJzZWNyZXQ.token"
-"""What every command prints: it has the shape of a Hatchet token, and counts as a secret."""
-
 _FAKE_OUTPUTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    # Computed outputs by type token. Values are of the right shape, and those that could stray say whose they are.
     "random:index/randomId:RandomId": {"hex": "0123456789abcdef"},
-    # Computed outputs by type token. Values are recognisable and of the right shape; secrets are marked as such.
     "docker:index/remoteImage:RemoteImage": {"imageId": f"sha256:{'1' * 64}", "repoDigest": ""},
     "docker:index/container:Container": {"containerLogs": "", "exitCode": 0},
     "tls:index/privateKey:PrivateKey": {
         "publicKeyPem": "-----BEGIN PUBLIC KEY-----\nPublicKey\n-----END PUBLIC KEY-----\n",
     },
     "tls:index/selfSignedCert:SelfSignedCert": {
-        "certPem": "-----BEGIN CERTIFICATE-----\nRoot\n-----END CERTIFICATE-----\n",
+        "certPem": "-----BEGIN CERTIFICATE-----\nRoot of {name}\n-----END CERTIFICATE-----\n",
         "validityEndTime": "2036-01-01T00:00:00Z",
     },
-    "tls:index/certRequest:CertRequest": {"certRequestPem": "-----BEGIN CERTIFICATE REQUEST-----\nCsr\n"},
+    "tls:index/certRequest:CertRequest": {"certRequestPem": "-----BEGIN CERTIFICATE REQUEST-----\n{name}\n"},
     "tls:index/locallySignedCert:LocallySignedCert": {
-        "certPem": "-----BEGIN CERTIFICATE-----\nLeaf\n-----END CERTIFICATE-----\n",
+        "certPem": "-----BEGIN CERTIFICATE-----\nLeaf of {name}\n-----END CERTIFICATE-----\n",
         "validityEndTime": "2026-04-01T00:00:00Z",
     },
-    "command:local:Command": {"stdout": TOKEN, "stderr": ""},
+    "command:local:Command": {"stderr": ""},
     "aws:s3/bucket:Bucket": {"arn": "arn:aws:s3:::bucket", "region": "eu-central-1"},
 }
 SECRET_OUTPUTS: Final[Mapping[str, frozenset[str]]] = {
@@ -64,6 +61,9 @@ def fake_secret(type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, s
             return {"privateKeyPem": f"-----BEGIN EC PRIVATE KEY-----\n{digest}\n-----END EC PRIVATE KEY-----\n"}
         case "aws:iam/accessKey:AccessKey":
             return {"secret": f"Aws{digest}"}
+        case "command:local:Command":
+            # Of the shape of a Hatchet token.
+            return {"stdout": f"eyJ{digest}.token"}
         case _:
             return {}
 
@@ -93,6 +93,27 @@ class Registered:
         """Return every input that travels in the open, as one text to search in."""
         return json.dumps(_open(self.inputs))
 
+    def text(self) -> str:
+        """Return every input, secret or not, as one text to search in."""
+        return json.dumps(_unwrapped(self.inputs))
+
+    @property
+    def former_urns(self) -> frozenset[str]:
+        """What it may have been called in the state of an earlier run: the engine takes over what has such a URN."""
+        found = set()
+        for alias in self.request.aliases:
+            spec = alias.spec
+            parent = spec.parentUrn or ("" if spec.noParent else self.parent)
+            found.add(alias.urn or urn_of(parent, spec.type or self.type, spec.name or self.name))
+        return frozenset(found)
+
+
+def urn_of(parent: str, type_: str, name: str) -> str:
+    """Return the URN the engine makes for a resource; the stack itself is nobody's parent in one."""
+    qualified = parent.split("::")[2] if parent else ""
+    prefix = "" if qualified in {"", "pulumi:pulumi:Stack"} else f"{qualified}$"
+    return f"urn:pulumi:{STACK}::{PROJECT}::{prefix}{type_}::{name}"
+
 
 def _unwrapped(value: Any) -> Any:
     if rpc.is_rpc_secret(value):
@@ -121,7 +142,11 @@ class _Mocks(mocks.Mocks):
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         made = fake_secret(args.typ, args.name, _unwrapped(args.inputs))
         self.secrets |= {f"{args.name}.{key}": value for key, value in made.items()}
-        outputs = {**_unwrapped(args.inputs), **_FAKE_OUTPUTS.get(args.typ, {}), **made}
+        computed = {
+            key: value.replace("{name}", args.name) if isinstance(value, str) else value
+            for key, value in _FAKE_OUTPUTS.get(args.typ, {}).items()
+        }
+        outputs = {**_unwrapped(args.inputs), **computed, **made}
         secret = SECRET_OUTPUTS.get(args.typ, frozenset())
         # Wrapped by hand: the monitor answers on a thread of its own, where the SDK does not know that secrets are
         # supported.
@@ -139,6 +164,10 @@ class _Monitor(mocks.MockMonitor):
         super().__init__(answers)
         self.registered: list[Registered] = []
         self.outputs: dict[str, Mapping[str, Any]] = {}
+
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        # The SDK's own makes others than the engine does: of no stack, and with the stack as a parent.
+        return urn_of(parent, type_, name)
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 -- the gRPC service's name
         self.registered.append(
@@ -204,8 +233,8 @@ class Engine:
 
     @property
     def secrets(self) -> Mapping[str, str]:
-        """Every secret a resource produced, by `<resource>.<output>`, and what commands printed."""
-        return {**self._mocks.secrets, "command.stdout": TOKEN}
+        """Every secret a resource produced, by `<resource>.<output>`; what a command prints counts as one."""
+        return dict(self._mocks.secrets)
 
     @property
     def resources(self) -> list[Registered]:
@@ -253,4 +282,4 @@ def engines() -> Iterator[Engine]:
         asyncio.set_event_loop(asyncio.new_event_loop())
 
 
-__all__ = ["PROJECT", "STACK", "Engine", "Registered", "engines", "is_secret", "value_of"]
+__all__ = ["PROJECT", "STACK", "Engine", "Registered", "engines", "is_secret", "urn_of", "value_of"]

@@ -137,6 +137,8 @@ class Reflector(pulumi.ComponentResource):
     volume, protected. Does not: publish a port.
     """
 
+    api_url: str
+    """Base URL of its API, as people see it."""
     site: Site
     """What the edge serves of it, ready once all of the application works."""
     services: Sequence[Service]
@@ -220,11 +222,12 @@ class Reflector(pulumi.ComponentResource):
             self,
         )
         self.services = [server, *workers, web]
+        self.api_url = f"{args.url}{environment.API_PATH}"
         self.site = Site(
             names=args.names,
             certificate=args.certificate,
             routes=[
-                Route(paths=("/v1/*", "/health"), upstream=server.url(environment.SERVER_PORT)),
+                Route(paths=(f"{environment.API_PATH}/*", "/health"), upstream=server.url(environment.SERVER_PORT)),
                 Route(upstream=web.url(environment.WEB_PORT)),
             ],
             policy=PAGES,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pulumi
 
-from settings import Secret
+from settings.base import Secret
 
 
 def revealed(secret: Secret | None) -> pulumi.Output[str] | None:

@@ -72,6 +72,11 @@ class CaddyArgs:
     def __post_init__(self) -> None:
         if not self.sites:
             raise ValueError("sites must hold one site or more")
+        handles = [site.certificate for site in self.sites]
+        for name in dict.fromkeys(handle.name for handle in handles):
+            # Each is delivered as the file of its name.
+            if len({id(handle) for handle in handles if handle.name == name}) > 1:
+                raise ValueError(f"sites have two certificates called {name}")
 
 
 class Caddy(pulumi.ComponentResource):

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 import pulumi
 
 from components.base.handles import CertificateHandle, Issuer, TrustBundle
-from components.pki.authority import Authority, AuthorityArgs
+from components.pki.authority import COMMON_NAME_LENGTH, Authority, AuthorityArgs
 from components.pki.certificate import Certificate, CertificateArgs
 from settings.pki import Pki
 
 
-def authority(name: str, common_name: str) -> Issuer:
-    """Return the private authority; it is made once and never replaced."""
-    return Authority(name, AuthorityArgs(common_name=common_name)).issuer
+def authority(name: str, stack: str) -> Issuer:
+    """Return the private authority of `stack`; it is made once and never replaced."""
+    return Authority(name, AuthorityArgs(common_name=f"Reflector {stack} root"[:COMMON_NAME_LENGTH])).issuer
 
 
 def server_certificate(

@@ -8,8 +8,9 @@ import pulumi
 import pulumi_tls as tls
 
 from components.base.handles import Issuer, Signed
-from components.pki.generation import former_names, member
+from components.pki.generation import former_names, member, whole
 
+COMMON_NAME_LENGTH: Final = 64  # RFC 5280 appendix A.1, ub-common-name
 ROOT_VALIDITY_HOURS: Final = 10 * 365 * 24
 """Ten years: a new root has to reach every client by hand."""
 
@@ -24,8 +25,8 @@ class AuthorityArgs:
     """Which root of this authority; a further one stands beside it under names of its own."""
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.common_name) <= 64:  # RFC 5280 appendix A.1, ub-common-name
-            raise ValueError(f"common_name must have 1 to 64 characters, not {len(self.common_name)}")
+        if not 1 <= len(self.common_name) <= COMMON_NAME_LENGTH:
+            raise ValueError(f"common_name must have 1 to {COMMON_NAME_LENGTH} characters, not {len(self.common_name)}")
         if self.generation < 1:
             raise ValueError(f"generation must be 1 or more, not {self.generation}")
 
@@ -76,7 +77,7 @@ class Authority(pulumi.ComponentResource):
     """What signs; nothing else ever gets the key."""
 
     def __init__(self, name: str, args: AuthorityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("reflector:authority:Authority", name, {}, opts)
+        super().__init__("reflector:authority:Authority", whole(name, args.generation), {}, opts)
         key = tls.PrivateKey(
             member(name, args.generation, "key"),
             # The provider's own default, P-224, is unusable in TLS 1.3 and in browsers.

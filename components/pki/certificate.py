@@ -7,7 +7,8 @@ import pulumi
 import pulumi_tls as tls
 
 from components.base.handles import CertificateHandle, Issuer
-from components.pki.generation import former_names, member
+from components.pki.authority import COMMON_NAME_LENGTH
+from components.pki.generation import former_names, member, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +23,15 @@ class CertificateArgs:
     renewal_hours: int
     """Inside this time before its end any plain `up` issues a new one."""
     generation: int = 1
+    """Which certificate of this name; a further one stands beside it under names of its own."""
 
     def __post_init__(self) -> None:
         if not self.dns_names:
             raise ValueError("dns_names must hold one name or more")
         if not 0 < self.renewal_hours < self.validity_hours:
             raise ValueError(f"renewal_hours must be less than validity_hours, {self.validity_hours}")
+        if self.generation < 1:
+            raise ValueError(f"generation must be 1 or more, not {self.generation}")
 
 
 class Certificate(pulumi.ComponentResource):
@@ -37,7 +41,7 @@ class Certificate(pulumi.ComponentResource):
     """The leaf with its key."""
 
     def __init__(self, name: str, args: CertificateArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("reflector:certificate:Certificate", name, {}, opts)
+        super().__init__("reflector:certificate:Certificate", whole(name, args.generation), {}, opts)
 
         def options(part: str) -> pulumi.ResourceOptions:
             return pulumi.ResourceOptions(parent=self, aliases=former_names(name, args.generation, part))
@@ -47,8 +51,8 @@ class Certificate(pulumi.ComponentResource):
             tls.PrivateKeyArgs(algorithm="ECDSA", ecdsa_curve="P256"),
             opts=options("key"),
         )
-        # RFC 5280 limits a common name to 64 characters; a longer domain only lives in the alternative names.
-        common_name = args.dns_names[0][:64]
+        # A domain longer than X.509 allows only lives in the alternative names.
+        common_name = args.dns_names[0][:COMMON_NAME_LENGTH]
         request = tls.CertRequest(
             member(name, args.generation, "request"),
             tls.CertRequestArgs(

@@ -7,6 +7,11 @@ protected key under a name without one could only be replaced, which its protect
 import pulumi
 
 
+def whole(name: str, generation: int) -> str:
+    """Return the resource name of `name` itself; the first generation has the name alone, as it always had."""
+    return name if generation == 1 else f"{name}-{generation}"
+
+
 def member(name: str, generation: int, part: str) -> str:
     """Return the resource name of a part of `name`."""
     return f"{name}-{generation}-{part}"

@@ -23,8 +23,8 @@ def object_store(
 ) -> ObjectStore:
     """Return the object store of `settings`.
 
-    `domain` and `url` are where the edge serves one that runs here, with `certificate`. `origins` are the pages that may
-    use it from a browser.
+    `domain` and `url` are where the edge serves one that runs here, with `certificate`; `origins` are the pages that
+    may use it from a browser.
     """
     match settings:
         case storage.Garage():

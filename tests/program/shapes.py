@@ -15,44 +15,95 @@ from unittest import mock
 import pulumi
 import yaml
 
+from settings import PROJECT, Settings, path_of
 from settings import images as image_settings
-from settings.schema import ROOT, SECRETS
-from tests.unit.engine import Engine, Registered
+from settings import program as program_settings
+from settings.schema import config_block
+from testing import engine as recording
+from testing.building import CONTAINER
+from testing.engine import Engine, Registered
+from testing.sources import ROOT
+
+
+@dataclass(frozen=True)
+class Encrypted:
+    """A value that is encrypted in the stack file; only the engine knows it."""
+
+    value: object
+
 
 # Recognisable, so that they can be looked for where they must not be.
 CONFIGURED_SECRETS: Final[Mapping[str, str]] = {
-    "transcription_api_key": "ConfiguredSpeechKey",
-    "hf_token": "ConfiguredHuggingFaceToken",
-    "llm_api_key": "ConfiguredModelKey",
-    "s3_secret_access_key": "ConfiguredStoreSecret",
+    "speech key": "ConfiguredSpeechKey",
+    "Hugging Face token": "ConfiguredHuggingFaceToken",
+    "model key": "ConfiguredModelKey",
+    "store secret": "ConfiguredStoreSecret",
 }
 DOCKER_KEY: Final = "ConfiguredDockerKey"
 
-_ELSEWHERE: Final[Mapping[str, object]] = {
-    "transcription": "hosted",
-    "transcription_url": "https://speech.example.com",
-    "transcription_api_key": CONFIGURED_SECRETS["transcription_api_key"],
-    "hf_token": CONFIGURED_SECRETS["hf_token"],
-    "llm": "external",
-    "llm_url": "https://models.example.com/v1",
-    "llm_api_key": CONFIGURED_SECRETS["llm_api_key"],
-    "storage": "external",
-    "s3_region": "eu-central-1",
-    "s3_endpoint": "https://objects.example.com",
-    "s3_access_key_id": "AKIA0",
-    "s3_secret_access_key": CONFIGURED_SECRETS["s3_secret_access_key"],
+_ELSEWHERE: Final[Mapping[str, Any]] = {
+    "speech": {
+        "mode": "hosted",
+        "url": "https://speech.example.com",
+        "api_key": Encrypted(CONFIGURED_SECRETS["speech key"]),
+        "hf_token": Encrypted(CONFIGURED_SECRETS["Hugging Face token"]),
+    },
+    "language_model": {
+        "mode": "external",
+        "url": "https://models.example.com/v1",
+        "model": "some-model",
+        "api_key": Encrypted(CONFIGURED_SECRETS["model key"]),
+    },
+    "storage": {
+        "mode": "external",
+        "region": "eu-central-1",
+        "endpoint": "https://objects.example.com",
+        "access_key_id": "AKIA0",
+        "secret_access_key": Encrypted(CONFIGURED_SECRETS["store secret"]),
+    },
 }
+ENCRYPTED: Final[Mapping[str, Any]] = {
+    # Ordinary settings, each of a kind that ends up somewhere else: in a name, an address, a number, a list, a label.
+    "hosts": {"main": {"address": Encrypted("ssh://hidden-user@hidden-host")}},
+    "edge": {
+        "domain": Encrypted("hidden-domain.example.com"),
+        "extra_names": [Encrypted("DNS:hidden-name.example.com"), Encrypted("IP:192.0.2.77")],
+        "bind_addresses": [Encrypted("192.0.2.88")],
+        "https_port": Encrypted(48443),
+        "http_port": 80,
+    },
+    "sign_in": {"mode": "password", "admin_email": Encrypted("hidden-admin@example.com")},
+    "language_model": {"mode": "ollama", "model": Encrypted("hidden-model:7b"), "context_tokens": Encrypted(1048577)},
+    "storage": {
+        "mode": "garage",
+        "bucket": Encrypted("hidden-bucket"),
+        "domain": Encrypted("hidden-store.example.com"),
+    },
+    "data": {"postgres": {"memory_mib": Encrypted(1777)}},
+}
+HIDDEN: Final = (
+    "hidden-user", "hidden-host", "hidden-domain", "hidden-name", "192.0.2.77", "192.0.2.88", "48443", "hidden-admin",
+    "hidden-model", "1048577", "hidden-bucket", "hidden-store", "1777",
+)  # fmt: skip
+"""What of ENCRYPTED may be seen nowhere."""
 
-SHAPES: Final[Mapping[str, Mapping[str, object]]] = {
-    # The first two are the committed stack files; the others say how they differ from the production one.
+SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
+    # The first two are the committed stack files; the others say which concerns differ from the production one.
     "dev": {},
     "selfhosted": {},
     "elsewhere": _ELSEWHERE,
-    "s3": {"storage": "s3", "s3_region": "eu-central-1"},
-    "no-llm": {"llm": "none"},
-    "no-login": {"authentication": "none"},
-    "remote": {"docker_host": "tcp://docker.example.com:2376"},
-    "speech-container": {"transcription": "container", "image_references": {"transcription": "speech:1.2.3"}},
+    "s3": {"storage": {"mode": "s3", "region": "eu-central-1"}},
+    "no-llm": {"language_model": {"mode": "none"}},
+    "public": {"sign_in": {"mode": "public"}},
+    "remote": {"hosts": {"main": {"address": "tcp://docker.example.com:2376"}}},
+    "speech-container": {
+        "speech": {"mode": "container"},
+        "images": {"mode": "upstream", "references": {"transcription": "speech:1.2.3"}},
+    },
+    "behind-a-router": {
+        "edge": {"domain": "reflector.example.com", "https_port": 8443, "http_port": 8080, "public_port": 443}
+    },
+    "encrypted": ENCRYPTED,
 }
 WITHOUT_GARAGE: Final = frozenset({"elsewhere", "s3"})
 WITHOUT_OLLAMA: Final = frozenset({"elsewhere", "no-llm"})
@@ -65,7 +116,7 @@ class Shape:
 
     name: str
     engine: Engine
-    config: Mapping[str, object]
+    settings: Settings
 
     def of_type(self, type_: str) -> list[Registered]:
         return self.engine.of_type(type_)
@@ -74,18 +125,24 @@ class Shape:
     def containers(self) -> Mapping[str, Registered]:
         """Containers by service."""
         return {
-            container.plain("name").removeprefix("reflector-test-"): container
-            for container in self.of_type("docker:index/container:Container")
+            container.plain("name").removeprefix("reflector-test-"): container for container in self.of_type(CONTAINER)
         }
 
     @property
     def services(self) -> frozenset[str]:
         return frozenset(self.containers)
 
+    @property
+    def names(self) -> set[str]:
+        """Names of all resources."""
+        return {resource.name for resource in self.engine.resources}
+
 
 def _staged() -> Path:
-    """Return a manifest as `make images` writes it."""
-    manifest = Path(mkdtemp()) / "manifest.json"
+    """Return a checkout with build contexts staged in it, as `make images` does."""
+    root = Path(mkdtemp())
+    manifest = root / image_settings.STAGED / "manifest.json"
+    manifest.parent.mkdir(parents=True)
     names = ("base", "postgres", "redis", "garage", "caddy", "ollama", "probe")
     manifest.write_text(
         json.dumps(
@@ -100,7 +157,7 @@ def _staged() -> Path:
         ),
         encoding="utf-8",
     )
-    return manifest
+    return root
 
 
 def _certificates() -> str:
@@ -110,26 +167,68 @@ def _certificates() -> str:
     return str(folder)
 
 
+def settings_of(name: str) -> dict[str, Any]:
+    """Return the settings of a shape, as they are in its stack file, with what is encrypted still to be encrypted."""
+    file = ROOT / f"Pulumi.{name if name == 'dev' else 'selfhosted'}.yaml"
+    content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))["config"]
+    prefix = f"{PROJECT}:"
+    committed = {key.removeprefix(prefix): value for key, value in content.items() if key.startswith(prefix)}
+    tree: dict[str, Any] = {**committed, **SHAPES[name]}
+    if name == "remote":
+        tree["hosts"]["main"]["certificates"] = _certificates()
+    return tree
+
+
+def _opened(content: Any) -> Any:
+    """Return settings as the engine has them."""
+    if isinstance(content, Mapping):
+        return {key: _opened(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_opened(value) for value in content]
+    return content.value if isinstance(content, Encrypted) else content
+
+
+def _written(content: Any) -> Any:
+    """Return settings as they are in the stack file."""
+    if isinstance(content, Mapping):
+        return {key: _written(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_written(value) for value in content]
+    return {"secure": "v1:ciphertext"} if isinstance(content, Encrypted) else content
+
+
+def run(tree: Mapping[str, Any], root: Path = ROOT) -> tuple[Engine, Settings]:
+    """Run the program of the checkout at `root` with these settings, and return the record and what it read."""
+    folder = Path(mkdtemp())
+    file = {"config": {f"{PROJECT}:{name}": _written(content) for name, content in tree.items()}}
+    path_of(recording.STACK, folder).write_text(yaml.safe_dump(file), encoding="utf-8")
+    # The engine hands everything over as text, opened, with the project's defaults for what is not in the file.
+    defaults = {name: entry["default"] for name, entry in config_block().items()}
+    handed = {f"{PROJECT}:{name}": json.dumps(_opened(content)) for name, content in {**defaults, **tree}.items()}
+    secret = [f"{PROJECT}:{name}" for name, content in tree.items() if _written(content) != content]
+    read: list[Settings] = []
+
+    def load() -> Settings:
+        read.append(loaded())
+        return read[0]
+
+    loaded = program_settings.load
+    asyncio.set_event_loop(asyncio.new_event_loop())
+    engine = Engine()
+    with (
+        mock.patch.object(image_settings, "ROOT", _staged()),
+        mock.patch.object(program_settings, "ROOT", folder),
+        mock.patch.object(program_settings, "load", load),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", DeprecationWarning)  # of the SDK of AWS, about itself
+        pulumi.runtime.config.set_all_config(handed, secret)
+        engine.run(lambda: runpy.run_path(str(root / "__main__.py")))
+    return engine, read[0]
+
+
 @cache
 def shape(name: str) -> Shape:
     """Return the shape called `name`, run once for all tests, which only look at the record."""
-    file = ROOT / f"Pulumi.{name if name == 'dev' else 'selfhosted'}.yaml"
-    stack_file: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))["config"]
-    config = {
-        **{key: value for key, value in stack_file.items() if key.startswith("reflector:")},
-        **{f"reflector:{key}": value for key, value in SHAPES[name].items()},
-    }
-    if name == "remote":
-        config["reflector:docker_certificates"] = _certificates()
-    if name == "elsewhere":
-        for key in ("reflector:llm_model",):
-            config.pop(key)
-    # The engine hands everything over as text.
-    handed = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
-    asyncio.set_event_loop(asyncio.new_event_loop())
-    engine = Engine()
-    with mock.patch.object(image_settings.built_images, "__defaults__", (_staged(),)), warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of the SDK of AWS, about itself
-        pulumi.runtime.config.set_all_config(handed, [f"reflector:{key}" for key in SECRETS])
-        engine.run(lambda: runpy.run_path(str(ROOT / "__main__.py")))
-    return Shape(name=name, engine=engine, config=config)
+    engine, settings = run(settings_of(name))
+    return Shape(name=name, engine=engine, settings=settings)

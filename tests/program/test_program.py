@@ -1,17 +1,36 @@
 """The whole program, for every documented shape of a stack."""
 
-import base64
 import json
-from typing import Any, Final
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 
 from rendering.garage import S3_PORT
 from rendering.reference import is_pinned
-from settings.load import MEMORY_MIB
+from settings.base import Model
+from testing.building import (
+    BYTES,
+    COMMAND,
+    CONTAINER,
+    IMAGE,
+    NETWORK,
+    PASSWORD,
+    VOLUME,
+    delivered,
+    depends_on,
+    environment_of,
+    in_the_open,
+    networks_of,
+    searchable,
+)
+from testing.engine import Registered
+from testing.rules import assert_rules
 from tests.program.shapes import (
     CONFIGURED_SECRETS,
     DOCKER_KEY,
+    HIDDEN,
     SHAPES,
     WITH_TRANSCRIPTION,
     WITHOUT_GARAGE,
@@ -19,9 +38,6 @@ from tests.program.shapes import (
     Shape,
     shape,
 )
-from tests.unit.building import COMMAND, NETWORK, VOLUME, depends_on, environment_of
-from tests.unit.engine import Registered
-from tests.unit.test_components import assert_rules, delivered
 
 BACKEND: Final = frozenset({"server", "worker", "beat", "hatchet-worker-llm"})
 ALWAYS: Final = BACKEND | {"postgres", "redis", "hatchet", "web", "caddy"}
@@ -54,8 +70,17 @@ def test_a_shape_runs_the_services_it_needs_and_no_others(stack: Shape) -> None:
     assert stack.services == expected
 
 
+def test_the_settings_name_exactly_the_services_that_run(stack: Shape) -> None:
+    assert stack.services == stack.settings.services, "the names in settings would drift from those of the components"
+
+
+def test_the_settings_name_exactly_the_networks_they_are_on(stack: Shape) -> None:
+    made = {network.name.removeprefix("host-") for network in stack.of_type(NETWORK)}
+    assert made == stack.settings.networks
+
+
 def test_every_image_is_pinned(stack: Shape) -> None:
-    for image in stack.of_type("docker:index/remoteImage:RemoteImage"):
+    for image in stack.of_type(IMAGE):
         assert is_pinned(image.plain("name")), image.name
     for name, container in stack.containers.items():
         assert container.plain("image").startswith("sha256:"), f"{name} must run the very image that was made sure of"
@@ -66,12 +91,12 @@ def test_every_image_made_sure_of_is_used(stack: Shape) -> None:
     for container in stack.containers.values():
         needed |= {urn for urn in container.request.dependencies if "RemoteImage" in urn}
     bases = {i.plain("build")["buildArgs"]["BASE"] for i in _built(stack) if "buildArgs" in i.plain("build")}
-    for image in stack.of_type("docker:index/remoteImage:RemoteImage"):
+    for image in stack.of_type(IMAGE):
         assert image.urn in needed or image.plain("name") in bases, f"{image.name} would be pulled for nobody"
 
 
-def _built(stack: Shape) -> list[Any]:
-    return [image for image in stack.of_type("docker:index/remoteImage:RemoteImage") if "build" in image.inputs]
+def _built(stack: Shape) -> list[Registered]:
+    return [image for image in stack.of_type(IMAGE) if "build" in image.inputs]
 
 
 def test_only_the_edge_publishes_ports(stack: Shape) -> None:
@@ -83,10 +108,22 @@ def test_every_container_keeps_every_rule(stack: Shape) -> None:
         assert_rules(container)
 
 
-def test_every_service_has_a_memory_limit_of_its_own(stack: Shape) -> None:
-    configured: Any = stack.config.get("reflector:memory_mib", {})
-    for name, container in stack.containers.items():
-        assert container.plain("memory") == configured.get(name, MEMORY_MIB[name]), name
+def test_every_service_has_the_memory_limit_of_the_settings(stack: Shape) -> None:
+    limits = {
+        service: model.memory_mib
+        for model in groups(stack.settings)
+        for service in model.SERVICES
+        if hasattr(model, "memory_mib")
+    }
+    assert {name: container.plain("memory") for name, container in stack.containers.items()} == limits
+
+
+def groups(model: Model) -> Iterator[Model]:
+    """Yield `model` and every group in it."""
+    yield model
+    for _, value in model:
+        if isinstance(value, Model):
+            yield from groups(value)
 
 
 def test_every_docker_resource_goes_to_the_stacks_own_host(stack: Shape) -> None:
@@ -104,24 +141,19 @@ def assert_one_provider(stack: Shape, package: str) -> Registered:
     return provider
 
 
-def _searchable(secret: str) -> str:
-    """Return what of a secret can be searched for in JSON text: of a PEM, the line in the middle."""
-    return secret.split("\n")[1] if "\n" in secret else secret
+def _secrets(stack: Shape) -> list[str]:
+    """Return every secret there is, of the settings' and of the stack's own."""
+    return [*stack.engine.secrets.values(), *CONFIGURED_SECRETS.values(), DOCKER_KEY]
 
 
 def test_no_secret_travels_in_the_open(stack: Shape) -> None:
-    secrets = {name: _searchable(value) for name, value in stack.engine.secrets.items()}
-    secrets |= {**CONFIGURED_SECRETS, "docker key": DOCKER_KEY}
+    secrets = _secrets(stack)
     assert len(secrets) > 10, "there are secrets to look for"
-    for resource in stack.engine.resources:
-        text = resource.open_text()
-        leaked = [name for name, value in secrets.items() if value in text]
-        leaked += [name for name, value in secrets.items() if base64.b64encode(value.encode()).decode() in text]
-        assert leaked == [], f"{resource.name} would write them into the state in plain text"
+    assert in_the_open(stack.engine.resources, secrets) == [], "they would be in the state in plain text"
 
 
 def test_no_secret_is_an_argument_or_part_of_a_script(stack: Shape) -> None:
-    secrets = [*map(_searchable, stack.engine.secrets.values()), *CONFIGURED_SECRETS.values()]
+    secrets = [searchable(secret) for secret in _secrets(stack)]
     for command in stack.of_type(COMMAND):
         shown = json.dumps([command.plain("create"), command.plain("update"), command.plain("interpreter")])
         assert not any(secret in shown for secret in secrets), f"{command.name} would show in a process list"
@@ -131,9 +163,10 @@ def test_no_secret_is_an_argument_or_part_of_a_script(stack: Shape) -> None:
 
 
 def test_no_secret_leaves_as_an_open_output(stack: Shape) -> None:
+    open_ = {name: value for name, value in stack.engine.exports.items() if name not in stack.engine.secret_exports}
+    assert not any(searchable(secret) in json.dumps(open_) for secret in _secrets(stack))
     shown = json.dumps({name: value for name, value in stack.engine.exports.items() if name != "admin_password"})
-    secrets = [*map(_searchable, stack.engine.secrets.values()), *CONFIGURED_SECRETS.values(), DOCKER_KEY]
-    assert not any(secret in shown for secret in secrets)
+    assert not any(searchable(secret) in shown for secret in _secrets(stack)), "one of them is no place for a password"
 
 
 def test_the_outputs_are_complete(stack: Shape) -> None:
@@ -144,8 +177,11 @@ def test_the_services_output_names_every_container(stack: Shape) -> None:
     services = stack.engine.exports["services"]
     assert services.keys() == stack.services
     for name, service in services.items():
-        assert service.keys() >= {"image", "address", "health"}, name
+        assert service.keys() == {"container", "image", "address", "health"}, name
+        assert service["container"] == stack.containers[name].plain("name"), name
         assert service["image"].startswith("sha256:"), name
+        assert service["health"] == " ".join(stack.containers[name].plain("healthcheck")["tests"][1:]), name
+        assert service["address"] == "" or service["address"].startswith(f"{name}:"), name
 
 
 def test_the_pki_inventory_lists_root_and_leaf_and_no_key(stack: Shape) -> None:
@@ -160,27 +196,30 @@ def test_the_pki_inventory_has_the_subjects_of_the_certificates(stack: Shape) ->
 
 
 def test_a_long_stack_name_has_the_subject_of_its_certificate_in_the_inventory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.unit.engine.STACK", "x" * 60)
+    monkeypatch.setattr("testing.engine.STACK", "x" * 60)
     assert_true_subjects(shape.__wrapped__("selfhosted"))
 
 
 def assert_true_subjects(stack: Shape) -> None:
     """Fail unless the inventory names certificates as they name themselves."""
-    requests = [stack.engine.named(name) for name in ("authority-certificate", "edge-certificate-request")]
-    subjects = [entry["subject"] for entry in stack.engine.exports["pki_inventory"]]
-    assert subjects == [request.plain("subject")["commonName"] for request in requests]
+    inventory = stack.engine.exports["pki_inventory"]
+    root, leaf = (stack.engine.named(name) for name in ("authority-1-certificate", "edge-certificate-1-request"))
+    assert [entry["name"] for entry in inventory] == ["authority", "edge-certificate"]
+    assert [entry["subject"] for entry in inventory] == [one.plain("subject")["commonName"] for one in (root, leaf)]
+    names = [f"DNS:{name}" for name in leaf.plain("dnsNames")] + [f"IP:{ip}" for ip in leaf.plain("ipAddresses")]
+    assert inventory[1]["names"] == names
 
 
 def test_data_services_sit_on_internal_networks_alone(stack: Shape) -> None:
     internal = {network.plain("name") for network in stack.of_type(NETWORK) if network.plain("internal")}
     for name in stack.services & {"postgres", "redis", "garage"}:
-        joined = {entry["name"] for entry in stack.containers[name].plain("networksAdvanced")}
+        joined = networks_of(stack.containers[name]).keys()
         assert joined
         assert joined <= internal, f"{name} could be reached from, or reach, the outside"
 
 
 def test_every_network_is_used(stack: Shape) -> None:
-    joined = {e["name"] for container in stack.containers.values() for e in container.plain("networksAdvanced")}
+    joined = {network for container in stack.containers.values() for network in networks_of(container)}
     assert {network.plain("name") for network in stack.of_type(NETWORK)} == joined
 
 
@@ -201,7 +240,7 @@ def test_every_volume_is_mounted(stack: Shape) -> None:
 
 
 def test_every_name_on_the_host_begins_with_the_stacks_prefix(stack: Shape) -> None:
-    for kind in (VOLUME, NETWORK, "docker:index/container:Container"):
+    for kind in (VOLUME, NETWORK, CONTAINER):
         for resource in stack.of_type(kind):
             assert resource.plain("name").startswith("reflector-test-"), "or two stacks could not share a host"
 
@@ -238,24 +277,28 @@ def test_the_server_waits_for_all_it_uses(stack: Shape) -> None:
         assert depends_on(stack.engine, server, name), f"the server would start before {name}"
 
 
-def test_the_web_frontend_waits_for_server_and_workers(stack: Shape) -> None:
+def test_the_web_frontend_waits_for_the_server_and_not_for_the_workers(stack: Shape) -> None:
     web = stack.engine.named("reflector-web")
-    for name in ("reflector-server", "reflector-worker", "reflector-beat", "reflector-hatchet-worker-llm"):
-        assert depends_on(stack.engine, web, name)
+    assert depends_on(stack.engine, web, "reflector-server")
+    for name in ("reflector-worker", "reflector-beat", "reflector-hatchet-worker-llm"):
+        assert not depends_on(stack.engine, web, name), "neither needs the other, so they start together"
 
 
-def test_nothing_is_published_before_the_application_works(stack: Shape) -> None:
-    assert depends_on(stack.engine, stack.engine.named("caddy-container"), "reflector-web")
+def test_nothing_is_published_before_all_of_the_application_works(stack: Shape) -> None:
+    edge = stack.engine.named("caddy-container")
+    for name in ("server", "worker", "beat", "hatchet-worker-llm", "web"):
+        assert depends_on(stack.engine, edge, f"reflector-{name}"), name
 
 
 def test_every_root_key_is_protected(stack: Shape) -> None:
-    for name in ("authority-key", "authority-certificate"):
+    for name in ("authority-1-key", "authority-1-certificate"):
         assert stack.engine.named(name).request.protect, name
 
 
 def test_every_password_is_protected(stack: Shape) -> None:
-    for kind in ("random:index/randomPassword:RandomPassword", "random:index/randomBytes:RandomBytes"):
-        assert [r.name for r in stack.of_type(kind) if not r.request.protect] == []
+    secrets = [*stack.of_type(PASSWORD), *stack.of_type(BYTES)]
+    assert secrets
+    assert [secret.name for secret in secrets if not secret.request.protect] == []
 
 
 def test_all_public_urls_agree(stack: Shape) -> None:
@@ -268,27 +311,23 @@ def test_all_public_urls_agree(stack: Shape) -> None:
 # --- What holds for one -----------------------------------------------------------------------------------------------
 
 
-def _names(stack: Shape) -> set[str]:
-    return {resource.name for resource in stack.engine.resources}
-
-
 def _all_text(stack: Shape) -> str:
     """Return every input of every resource, secrets too."""
-    return json.dumps([[r.name, {key: r.plain(key) for key in r.inputs}] for r in stack.engine.resources])
+    return " ".join(f"{resource.name} {resource.text()}" for resource in stack.engine.resources)
 
 
 def test_the_administrators_password_is_a_secret_output() -> None:
     engine = shape("selfhosted").engine
     assert engine.secret_exports == {"admin_password"}
-    assert engine.exports["admin_password"] == engine.secrets["reflector-admin.result"]
+    assert engine.exports["admin_password"] == engine.secrets["sign-in-admin.result"]
     assert engine.exports["admin_email"] == "admin@reflector.example.com"
 
 
 def test_without_a_login_there_is_no_administrator() -> None:
-    stack = shape("no-login")
+    stack = shape("public")
     assert stack.engine.exports["admin_email"] is None
     assert stack.engine.exports["admin_password"] is None
-    assert _names(stack).isdisjoint({"reflector-admin", "reflector-admin-salt"})
+    assert stack.names.isdisjoint({"sign-in-admin", "sign-in-admin-salt"})
     assert "ADMIN_PASSWORD_HASH=" not in _all_text(stack)
     assert environment_of(stack.containers["web"])["FEATURE_REQUIRE_LOGIN"] == "false"
 
@@ -296,7 +335,7 @@ def test_without_a_login_there_is_no_administrator() -> None:
 def test_without_a_language_model_nothing_of_one_is_left() -> None:
     stack = shape("no-llm")
     assert stack.engine.exports["llm"] is None
-    assert not any("ollama" in name for name in _names(stack))
+    assert not any("ollama" in name for name in stack.names)
     text = _all_text(stack)
     assert "ollama" not in text.lower()
     assert "LLM_" not in text
@@ -305,25 +344,25 @@ def test_without_a_language_model_nothing_of_one_is_left() -> None:
 def test_with_a_store_elsewhere_nothing_of_garage_is_left() -> None:
     for name in sorted(WITHOUT_GARAGE):
         stack = shape(name)
-        assert not any("garage" in resource for resource in _names(stack)), name
+        assert not any("garage" in resource for resource in stack.names), name
         assert "garage" not in _all_text(stack).lower(), name
-        assert "host-storage" not in _names(stack), "a network nobody needs"
+        assert "host-storage" not in stack.names, "a network nobody needs"
 
 
 def test_the_edge_looks_for_the_store_where_it_listens() -> None:
-    site = delivered(shape("selfhosted").engine.named("caddy-release"))["site.caddy"]
-    assert f"reverse_proxy http://garage:{S3_PORT}\n" in site
+    sites = delivered(shape("selfhosted").engine.named("caddy-release"))["sites.caddy"]
+    assert f"reverse_proxy http://garage:{S3_PORT}\n" in sites
 
 
 def test_with_services_elsewhere_their_addresses_and_keys_reach_the_backend() -> None:
     environment = environment_of(shape("elsewhere").containers["server"])
     assert environment["TRANSCRIPT_URL"] == "https://speech.example.com"
-    assert environment["TRANSCRIPT_MODAL_API_KEY"] == CONFIGURED_SECRETS["transcription_api_key"]
-    assert environment["HF_TOKEN"] == CONFIGURED_SECRETS["hf_token"]
+    assert environment["TRANSCRIPT_MODAL_API_KEY"] == CONFIGURED_SECRETS["speech key"]
+    assert environment["HF_TOKEN"] == CONFIGURED_SECRETS["Hugging Face token"]
     assert environment["LLM_URL"] == "https://models.example.com/v1"
-    assert environment["LLM_API_KEY"] == CONFIGURED_SECRETS["llm_api_key"]
+    assert environment["LLM_API_KEY"] == CONFIGURED_SECRETS["model key"]
     assert environment["TRANSCRIPT_STORAGE_AWS_ENDPOINT_URL"] == "https://objects.example.com"
-    assert environment["TRANSCRIPT_STORAGE_AWS_SECRET_ACCESS_KEY"] == CONFIGURED_SECRETS["s3_secret_access_key"]
+    assert environment["TRANSCRIPT_STORAGE_AWS_SECRET_ACCESS_KEY"] == CONFIGURED_SECRETS["store secret"]
 
 
 def test_a_bucket_of_aws_reaches_the_backend_without_an_endpoint() -> None:
@@ -365,9 +404,7 @@ def test_a_local_host_gets_no_certificates() -> None:
 
 def test_the_stack_for_one_machine_builds_every_image_on_its_host() -> None:
     stack = shape("dev")
-    assert {image.name for image in stack.of_type("docker:index/remoteImage:RemoteImage")} == {
-        image.name for image in _built(stack)
-    }
+    assert {image.name for image in stack.of_type(IMAGE)} == {image.name for image in _built(stack)}
     for image in _built(stack):
         assert image.plain("build")["context"].startswith(".toolchain/images/"), "state must not hold a machine's path"
 
@@ -387,21 +424,65 @@ def test_the_stack_for_production_serves_its_domain_on_the_usual_ports() -> None
 
 
 def test_the_certificate_names_everything_the_edge_serves() -> None:
-    request = shape("selfhosted").engine.named("edge-certificate-request")
+    request = shape("selfhosted").engine.named("edge-certificate-1-request")
     assert request.plain("dnsNames") == ["reflector.example.com", "s3.reflector.example.com", "localhost"]
     assert request.plain("ipAddresses") == ["127.0.0.1", "::1"]
 
 
 def test_models_inside_the_backend_are_kept_and_those_elsewhere_are_not() -> None:
-    assert "reflector-models" in _names(shape("selfhosted"))
-    assert "reflector-models" not in _names(shape("elsewhere"))
-    assert "reflector-models" not in _names(shape("speech-container"))
+    assert "reflector-models" in shape("selfhosted").names
+    assert "reflector-models" not in shape("elsewhere").names
+    assert "reflector-models" not in shape("speech-container").names
+
+
+# --- Behind a router --------------------------------------------------------------------------------------------------
+
+
+def test_behind_a_router_the_edge_listens_on_the_port_people_see_and_publishes_another() -> None:
+    ports = shape("behind-a-router").containers["caddy"].plain("ports")
+    assert {(port["internal"], port["external"], port["protocol"]) for port in ports} == {
+        (443, 8443, "tcp"), (443, 8443, "udp"), (8080, 8080, "tcp"),
+    }  # fmt: skip
+    sites = delivered(shape("behind-a-router").engine.named("caddy-release"))["sites.caddy"]
+    assert "https://:443 {" in sites
+    assert "redir https://{host}{uri} 308" in sites, "people are sent to the port of the router"
+
+
+def test_behind_a_router_no_url_and_no_process_knows_of_the_published_port() -> None:
+    stack = shape("behind-a-router")
+    assert stack.engine.exports["url"] == "https://reflector.example.com"
+    assert stack.engine.exports["storage"]["endpoint"] == "https://s3.reflector.example.com"
+    for name, container in stack.containers.items():
+        assert "8443" not in json.dumps([container.plain("envs"), container.plain("healthcheck")]), name
+    assert "8443" not in delivered(stack.engine.named("caddy-release"))["sites.caddy"]
+    assert stack.engine.exports["services"]["caddy"]["address"] == "caddy:443"
+
+
+# --- Ordinary settings that somebody encrypted ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_an_ordinary_setting_that_is_encrypted_is_used_and_shows_nowhere(hidden: str) -> None:
+    stack = shape("encrypted")
+    assert hidden in _all_text(stack), "it has to be used"
+    assert [one.name for one in stack.engine.resources if hidden in one.open_text()] == []
+    open_ = {name: value for name, value in stack.engine.exports.items() if name not in stack.engine.secret_exports}
+    assert open_
+    assert hidden not in json.dumps(open_)
+    assert not [one.urn for one in stack.engine.resources if hidden in one.urn], "names are never secret"
+
+
+def test_what_has_nothing_encrypted_in_it_stays_open() -> None:
+    container = shape("encrypted").containers["redis"]
+    assert not [key for key in container.inputs if container.is_secret(key)], "a change could no longer be read"
+
+
+# --- From one run, and from one release, to the next ------------------------------------------------------------------
 
 
 def test_two_runs_of_the_same_stack_ask_for_the_same() -> None:
     first = shape("selfhosted")
-    shape.cache_clear()
-    second = shape("selfhosted")
+    second = shape.__wrapped__("selfhosted")
     assert _sorted_inputs(first) == _sorted_inputs(second), "a second `up` would change something"
 
 
@@ -409,3 +490,47 @@ def _sorted_inputs(stack: Shape) -> list[tuple[str, str]]:
     return sorted(
         (r.urn, json.dumps({k: r.plain(k) for k in r.inputs}, sort_keys=True)) for r in stack.engine.resources
     )
+
+
+def test_all_a_stack_of_release_0_1_has_is_taken_over() -> None:
+    former = Path(__file__).with_name("resources_of_0.1.txt").read_text(encoding="utf-8").split()
+    resources = [one for name in ("dev", "selfhosted", "s3") for one in shape(name).engine.resources]
+    known = {urn for one in resources for urn in (one.urn, *one.former_urns)}
+    lost = {f"urn:pulumi:test::reflector::{one}" for one in former} - known
+    assert len(former) > 60
+    assert lost == set(), "it would be made anew, and what is protected would stop the run"
+
+
+@pytest.mark.parametrize(
+    ("name", "former"),
+    [
+        ("authority-1-key", "reflector:authority:Authority$tls:index/privateKey:PrivateKey::authority-key"),
+        (
+            "authority-1-certificate",
+            "reflector:authority:Authority$tls:index/selfSignedCert:SelfSignedCert::authority-certificate",
+        ),
+        (
+            "edge-certificate-1-key",
+            "reflector:certificate:Certificate$tls:index/privateKey:PrivateKey::edge-certificate-key",
+        ),
+        (
+            "edge-certificate-1-request",
+            "reflector:certificate:Certificate$tls:index/certRequest:CertRequest::edge-certificate-request",
+        ),
+        (
+            "edge-certificate-1-certificate",
+            "reflector:certificate:Certificate$tls:index/locallySignedCert:LocallySignedCert"
+            "::edge-certificate-certificate",
+        ),
+        ("sign-in-admin", "reflector:reflector:Reflector$random:index/randomPassword:RandomPassword::reflector-admin"),
+        (
+            "sign-in-admin-salt",
+            "reflector:reflector:Reflector$random:index/randomBytes:RandomBytes::reflector-admin-salt",
+        ),
+    ],
+)
+def test_what_has_another_name_now_says_what_it_was_called(name: str, former: str) -> None:
+    resource = shape("selfhosted").engine.named(name)
+    assert resource.former_urns == {f"urn:pulumi:test::reflector::{former}"}
+    stands = resource.urn.rpartition("::")[0]
+    assert (stands == f"urn:pulumi:test::reflector::{former}".rpartition("::")[0]) is not name.startswith("sign-in")

@@ -13,6 +13,7 @@ from components.base.secrecy import keep_secret, mentions, revealed, sealed
 from settings import (
     PROJECT,
     EngineConfig,
+    Problem,
     Secret,
     Settings,
     SettingsError,
@@ -232,6 +233,21 @@ def test_what_was_encrypted_is_known_in_its_normal_form_too() -> None:
     ]
     for tree, texts in cases:
         assert parsed(tree).encrypted >= texts
+
+
+def test_what_is_told_of_the_host_shows_nothing_that_was_encrypted() -> None:
+    problem = Problem(
+        setting="hosts.main.address",
+        given="ssh://me@host.test: no route to host.test",
+        allowed="a Docker daemon that answers",
+        remedy="Start it on host.test",
+    )
+    hidden = problem.without({"host.test", "ssh://me@host.test"})
+    assert str(hidden) == (
+        "hosts.main.address: [secret]: no route to [secret]; allowed: a Docker daemon that answers. "
+        "Start it on [secret]"
+    )
+    assert problem.without(()) == problem
 
 
 def test_where_nothing_is_encrypted_nothing_counts_as_such() -> None:

@@ -1,4 +1,4 @@
-"""The daemon behind the provider's back, and the hooks that guard what is made on it."""
+"""A Docker host: its networks, and the hooks that guard what is made on it."""
 
 import asyncio
 import json
@@ -8,12 +8,17 @@ from typing import Any, Final
 import pulumi
 import pytest
 
-import components
-from components.daemon import Daemon, DaemonError
-from components.host import NETWORKS, Owner, remove_left_over_container, remove_left_over_networks
-from tests.unit import building
-from tests.unit.building import PREFIX, calls, fake_command, path_with
-from tests.unit.engine import Engine
+from components import hosts
+from components.base.daemon import Daemon
+from components.base.handles import DockerHost
+from components.base.ownership import Owner
+from components.hosts.host import NETWORKS, Host, remove_left_over_container, remove_left_over_networks
+from settings.health import Health
+from settings.hosts import Host as HostSettings
+from testing import building
+from testing.building import PREFIX
+from testing.commands import calls
+from testing.engine import Engine
 
 DEPLOYMENT: Final = "0123456789abcdef"
 OWNER: Final = Owner(stack=PREFIX, deployment=DEPLOYMENT)
@@ -57,93 +62,8 @@ def network(owner: Owner | None = OWNER, containers: tuple[str, ...] = ()) -> st
     )
 
 
-@pytest.fixture
-def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Put a `docker` on PATH with the given answers, and return the log of its calls."""
-
-    def install(**answers: Any) -> Path:
-        monkeypatch.setenv("PATH", path_with(tmp_path))
-        return fake_command(tmp_path, "docker", {key.replace("_", " "): value for key, value in answers.items()})
-
-    return install
-
-
 def commands(log: Path) -> list[str]:
     return [" ".join(call["arguments"]) for call in calls(log)]
-
-
-# --- The daemon -------------------------------------------------------------------------------------------------------
-
-
-def test_a_command_reaches_the_stacks_daemon_and_no_other(docker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = docker(ps="")
-    monkeypatch.setenv("DOCKER_HOST", "unix:///elsewhere.sock")
-    monkeypatch.setenv("DOCKER_CONTEXT", "elsewhere")
-    Daemon(address="tcp://host:2376", certificates="/certs").run("ps")
-    environment = calls(log)[0]["environment"]
-    assert {key: value for key, value in environment.items() if key.startswith("DOCKER_")} == {
-        "DOCKER_HOST": "tcp://host:2376", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/certs",
-    }  # fmt: skip
-
-
-def test_a_refusal_carries_the_daemons_own_words(docker: Any) -> None:
-    docker(ps={"status": 1, "stderr": "permission denied\n"})
-    with pytest.raises(DaemonError, match=r"^permission denied$"):
-        Daemon(address="unix:///x").run("ps")
-
-
-def test_a_silent_refusal_names_the_command(docker: Any) -> None:
-    docker(ps={"status": 3})
-    with pytest.raises(DaemonError, match="docker ps ended with status 3"):
-        Daemon(address="unix:///x").run("ps")
-
-
-def test_a_missing_docker_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DaemonError, match="the docker command is not installed; install the Docker client"):
-        Daemon(address="unix:///x").run("ps")
-
-
-def test_a_daemon_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "docker"
-    program.write_text("#!/bin/sh\nexec sleep 30\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", path_with(tmp_path))
-    with pytest.raises(DaemonError, match="ssh://far did not answer within 1 s"):
-        Daemon(address="ssh://far").run("ps", timeout_seconds=1)
-
-
-def test_a_container_that_is_not_there_is_none(docker: Any) -> None:
-    docker(container_inspect=NO_SUCH)
-    assert Daemon(address="unix:///x").container("x") is None
-
-
-def test_trouble_with_the_daemon_is_not_taken_for_absence(docker: Any) -> None:
-    docker(container_inspect={"status": 1, "stderr": "Cannot connect to the Docker daemon"})
-    with pytest.raises(DaemonError, match="Cannot connect"):
-        Daemon(address="unix:///x").container("x")
-
-
-def test_last_words_are_state_last_health_check_and_log_lines(docker: Any) -> None:
-    docker(container_inspect=container(), logs={"stdout": "one\ntwo\n", "stderr": "three\n"})
-    words = Daemon(address="unix:///x").last_words("x", 20)
-    assert words.splitlines()[:2] == [
-        "state: running, exit code 0, restarted 2 times",
-        "last health check: exit code 7: refused",
-    ]
-    assert set(words.splitlines()[3:]) == {"one", "two", "three"}, "both streams belong to the log"
-
-
-def test_without_its_log_the_rest_of_the_last_words_is_said_all_the_same(docker: Any) -> None:
-    docker(container_inspect=container(), logs={"status": 1, "stderr": "connection reset\n"})
-    words = Daemon(address="unix:///x").last_words("x", 20)
-    assert "last health check: exit code 7: refused" in words
-    assert words.endswith("last 20 log lines:\ncannot be had: connection reset")
-
-
-def test_last_words_of_a_container_that_is_gone_say_so(docker: Any) -> None:
-    docker(container_inspect=NO_SUCH)
-    assert Daemon(address="unix:///x").last_words("x", 20) == "there is no container x any more"
 
 
 # --- What interrupted runs left ---------------------------------------------------------------------------------------
@@ -231,7 +151,7 @@ def test_a_foreign_container_keeps_our_left_over_network(docker: Any) -> None:
 
 
 def hooks_of(engine: Engine) -> Any:
-    engine.run(lambda: components.Host("host", building.host_args()))
+    engine.run(lambda: Host("host", building.host_args()))
     return engine.hooks
 
 
@@ -297,6 +217,57 @@ def test_a_container_that_never_ran_is_not_asked_for_last_words(engine: Engine, 
     assert commands(log) == []
 
 
-def test_two_hosts_have_hooks_of_their_own(engine: Engine) -> None:
-    engine.run(lambda: [components.Host(name, building.host_args(prefix=name)) for name in ("one", "two")])
-    assert len(engine.hooks) == 6
+@pytest.mark.parametrize(("networks", "unknown"), [({"application", "nowhere"}, ["nowhere"]), ({"b", "a"}, ["a", "b"])])
+def test_a_network_nobody_knows_is_refused_by_name(networks: set[str], unknown: list[str]) -> None:
+    with pytest.raises(ValueError) as refusal:
+        building.build(lambda _: building.host_args(networks=frozenset(networks)))
+    assert str(refusal.value) == f"networks: {unknown} not among ['application', 'cache', 'database', 'storage']"
+
+
+def test_only_the_networks_in_use_are_made_and_handed_over(engine: Engine) -> None:
+    handle = engine.run(lambda: building.host(networks=frozenset({"application", "cache"})))
+    assert {network.name for network in engine.of_type(building.NETWORK)} == {"host-application", "host-cache"}
+    assert handle.networks.keys() == {"application", "cache"}
+    assert handle.internal_networks == {"cache"}
+
+
+# --- From settings ----------------------------------------------------------------------------------------------------
+
+
+def host_of(engine: Engine, settings: HostSettings) -> DockerHost:
+    """Return the host the room makes of settings."""
+    return engine.run(
+        lambda: hosts.docker_host(
+            "host",
+            settings,
+            Health(interval_seconds=3, start_interval_seconds=1, startup_limit_seconds=60),
+            prefix="reflector-test",
+            networks=frozenset({"application"}),
+        )
+    )
+
+
+def test_a_local_host_is_reached_by_its_address_alone(engine: Engine) -> None:
+    handle = host_of(engine, HostSettings())
+    (made,) = engine.of_type("pulumi:providers:docker")
+    assert made.inputs == {"host": "unix:///var/run/docker.sock"}
+    assert handle.daemon == Daemon(address="unix:///var/run/docker.sock")
+    assert handle.container_name("redis") == "reflector-test-redis"
+    assert (handle.health_interval_seconds, handle.start_interval_seconds, handle.startup_limit_seconds) == (3, 1, 60)
+
+
+def test_a_host_with_certificates_is_reached_with_them_and_the_key_stays_secret(engine: Engine, tmp_path: Path) -> None:
+    for name in ("ca", "cert", "key"):
+        (tmp_path / f"{name}.pem").write_text(f"Handed {name}", encoding="ascii")
+    handle = host_of(engine, HostSettings(address="tcp://docker.test:2376", certificates=str(tmp_path)))
+    (made,) = engine.of_type("pulumi:providers:docker")
+    assert (made.plain("caMaterial"), made.plain("certMaterial")) == ("Handed ca", "Handed cert")
+    assert made.plain("keyMaterial") == "Handed key"
+    assert made.is_secret("keyMaterial")
+    assert handle.daemon.environment["DOCKER_CERT_PATH"] == str(tmp_path), "hooks and steps need them too"
+
+
+def test_networks_are_made_by_the_provider_of_their_host(engine: Engine) -> None:
+    host_of(engine, HostSettings())
+    for network in engine.of_type(building.NETWORK):
+        assert "pulumi:providers:docker::host::" in network.request.provider

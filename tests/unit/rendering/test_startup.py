@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from rendering import startup
-from tests.unit import building
 
 # Says what it was called with and by which process it runs, then fails or goes on as told.
 STAND_IN = """#!/bin/sh
@@ -131,40 +130,3 @@ def test_the_stop_signal_reaches_the_service_itself(service: tuple["subprocess.P
     assert int(file.read_text()) == process.pid
     process.terminate()
     assert process.wait(timeout=30) == -signal.SIGTERM
-
-
-@pytest.mark.parametrize("role", ["server", "worker", "beat", "hatchet-worker-llm"])
-def test_every_backend_container_has_the_script(role: str) -> None:
-    container = building.built("Reflector").engine.named(f"it-{role}")
-    (upload,) = (upload for upload in container.plain("uploads") if upload["file"] == "/app/runserver.sh")
-    assert (upload["content"], upload["permissions"]) == (startup.runserver(), "0555")
-
-
-def test_hatchet_is_started_by_the_script() -> None:
-    assert building.built("Hatchet").engine.named("it-container").plain("command") == ["sh", "-c", startup.hatchet()]
-
-
-@pytest.mark.parametrize(
-    ("answer", "status", "printed"),
-    [
-        ("200", 0, "eyJkept"),
-        ("401", 0, "eyJnew"),
-        ("403", 0, "eyJnew"),
-        # Not an answer to the question: workers with a token that works must not be replaced for it.
-        ("404", 1, ""),
-        ("500", 1, ""),
-    ],
-)
-def test_a_token_is_minted_only_when_hatchet_refuses_the_last_one(
-    tmp_path: Path, answer: str, status: int, printed: str
-) -> None:
-    for name, text in (("curl", f"cat > /dev/null; printf {answer}"), ("hatchet-admin", "echo noise; echo eyJnew")):
-        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
-        (tmp_path / name).chmod(0o755)
-    minted = building.built("Hatchet").engine.named("it-token")
-    script = minted.plain("create").replace("/hatchet-admin", "hatchet-admin")
-    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PULUMI_COMMAND_STDOUT": "eyJkept"}
-    done = subprocess.run(["sh", "-c", script], env=env, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.strip()) == (status, printed)
-    if status:
-        assert answer in done.stderr

@@ -12,10 +12,10 @@ from typing import Any, Final
 import pytest
 
 from rendering.garage import desired_state
-from settings.schema import ROOT
-from tests.unit.building import calls, fake_command, path_with
+from testing import building
+from testing.commands import calls, fake_command, path_with
 
-SCRIPT: Final = (ROOT / "components" / "garage_setup.py").read_text(encoding="utf-8")
+SCRIPT: Final[str] = building.built("Garage").named("it-bucket").plain("create")
 ASK: Final = "exec --interactive reflector-test-garage /garage json-api"
 KEY_ID: Final = "GK" + "0" * 24
 SECRET: Final = "HandedSecret"

@@ -1,0 +1,188 @@
+"""Reflector itself: each process is told what it needs, after what it needs is there."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from components import application
+from components.application.reflector import Reflector
+from components.base.handles import Service, Site, SpeechServices
+from rendering import startup
+from rendering.caddyfile import PAGES
+from rendering.environment import SERVER_PORT
+from settings.application import Application, Server, Web
+from settings.edge import Edge
+from testing import building
+from testing.building import Neighbours, bytes_of, environment_of
+
+BACKEND = ["server", "worker", "hatchet-worker-llm", "beat"]
+BUILT = building.built("Reflector")
+
+
+def environment(role: str) -> Mapping[str, str]:
+    return environment_of(BUILT.named(f"it-{role}"))
+
+
+@pytest.mark.parametrize("role", BACKEND)
+def test_every_backend_role_plays_its_own_part_with_the_same_secrets(role: str) -> None:
+    told = environment(role)
+    assert told["ENTRYPOINT"] == role
+    assert told["SECRET_KEY"] == bytes_of("it-secret-key")
+    assert told["HATCHET_CLIENT_TOKEN"] == building.HATCHET_TOKEN
+    assert told["TRANSCRIPT_STORAGE_AWS_SECRET_ACCESS_KEY"] == building.STORE_SECRET
+    assert told["LLM_API_KEY"] == building.MODEL_KEY
+    assert told["TRANSCRIPT_MODAL_API_KEY"] == building.SPEECH_KEY
+    assert told["HF_TOKEN"] == building.HF_TOKEN
+
+
+@pytest.mark.parametrize("role", BACKEND)
+def test_every_backend_role_reaches_what_it_was_handed(role: str) -> None:
+    told = environment(role)
+    assert told["DATABASE_URL"] == (
+        f"postgresql+asyncpg://reflector-user:{building.DATABASE_PASSWORD}@sql:15432/reflector"
+    ), "the backend speaks to its database asynchronously"
+    assert (told["REDIS_HOST"], told["REDIS_PORT"]) == ("keys", "16379")
+    assert told["CELERY_BROKER_URL"] == told["CELERY_RESULT_BACKEND"] == "redis://keys:16379/1"
+    assert (told["HATCHET_CLIENT_SERVER_URL"], told["HATCHET_CLIENT_HOST_PORT"]) == ("http://flow:18888", "flow:17077")
+    assert told["TRANSCRIPT_STORAGE_AWS_ENDPOINT_URL"] == "https://s3.reflector.test"
+    assert building.networks_of(BUILT.named(f"it-{role}")).keys() == {
+        "reflector-test-application", "reflector-test-cache", "reflector-test-database",
+    }  # fmt: skip
+
+
+def test_the_identity_provider_tells_each_kind_of_process_what_is_for_it() -> None:
+    assert environment("server")["SERVER_SIGN_IN"] == building.ADMIN_HASH
+    for role in BACKEND:
+        assert environment(role)["BACKEND_SIGN_IN"] == "backend", role
+        assert ("SERVER_SIGN_IN" in environment(role)) is (role == "server"), "the others have no use for it"
+    assert environment("web")["WEB_SIGN_IN"] == "web"
+    assert {"SERVER_SIGN_IN", "BACKEND_SIGN_IN"}.isdisjoint(environment("web"))
+
+
+def test_the_server_waits_for_everything_it_uses() -> None:
+    kinds = ["database", "cache", "object_store", "speech", "language_model", "workflow", "identity"]
+
+    def build(near: Neighbours) -> None:
+        # Each is ready with a thing of its own, so that none is waited for by way of another.
+        given = {kind: getattr(_near(near, kind), kind)() for kind in kinds}
+        Reflector("it", building.reflector_args(near, **given))
+
+    built = building.build(build)
+    dependencies = built.named("it-server").request.dependencies
+    assert [kind for kind in kinds if built.named(f"{kind}-ready").urn not in dependencies] == []
+
+
+def _near(near: Neighbours, kind: str) -> Neighbours:
+    return Neighbours(host=near.host, ready=building.Anchor(f"{kind}-ready"))
+
+
+@pytest.mark.parametrize("role", ["worker", "hatchet-worker-llm", "beat", "web"])
+def test_all_else_waits_for_the_servers_migrations_and_for_nothing_beside_it(role: str) -> None:
+    container = BUILT.named(f"it-{role}")
+    assert BUILT.named("it-server").urn in container.request.dependencies
+    for other in {"worker", "hatchet-worker-llm", "beat", "web"} - {role}:
+        assert not building.depends_on(BUILT.engine, container, f"it-{other}"), f"{role} has no need of {other}"
+
+
+@pytest.mark.parametrize("role", BACKEND)
+def test_every_backend_container_has_the_start_script(role: str) -> None:
+    (upload,) = (one for one in BUILT.named(f"it-{role}").plain("uploads") if one["file"] == "/app/runserver.sh")
+    assert (upload["content"], upload["permissions"]) == (startup.runserver(), "0555")
+
+
+def test_the_start_script_listens_where_others_look() -> None:
+    assert f"--port {SERVER_PORT}\n" in startup.runserver()
+
+
+def test_without_a_language_model_no_variable_names_one() -> None:
+    built = building.build(lambda near: Reflector("it", building.reflector_args(near, language_model=None)))
+    assert [name for name in environment_of(built.named("it-server")) if name.startswith("LLM_")] == []
+
+
+def test_models_inside_the_backend_are_kept_where_they_run() -> None:
+    speech = SpeechServices(url="", whisper_model="small")
+    built = building.build(lambda near: Reflector("it", building.reflector_args(near, speech=speech)))
+    for role, expected in (("server", True), ("worker", True), ("hatchet-worker-llm", True), ("beat", False)):
+        container = built.named(f"it-{role}")
+        mounts = (
+            {mount["containerPath"] for mount in container.plain("volumes")} if "volumes" in container.inputs else ()
+        )
+        assert ("/root/.cache" in mounts) is expected, role
+
+
+def test_speech_elsewhere_leaves_no_volume_for_models() -> None:
+    assert "it-models" not in {resource.name for resource in BUILT.engine.resources}
+
+
+def test_the_roles_that_work_on_files_share_them() -> None:
+    shared = BUILT.named("it-data").plain("name")
+    for role in BACKEND:
+        container = BUILT.named(f"it-{role}")
+        mounts = container.plain("volumes") if "volumes" in container.inputs else []
+        assert [mount["volumeName"] for mount in mounts] == ([] if role == "beat" else [shared]), role
+
+
+def test_the_web_frontend_has_a_secret_of_its_own_and_runs_as_nobody_special() -> None:
+    web = BUILT.named("it-web")
+    assert environment("web")["NEXTAUTH_SECRET"] == bytes_of("it-nextauth-secret")
+    assert web.plain("user") == "1001:1001"
+    assert web.plain("command") == ["serve", "pages"]
+
+
+def test_the_web_frontend_reaches_the_server_by_its_handle() -> None:
+    assert environment("web")["SERVER_API_URL"] == "http://server:1250"
+    prefixed = building.build(
+        lambda near: Reflector("it", building.reflector_args(near, service_prefix="second-"))
+    ).named("it-web")
+    assert environment_of(prefixed)["SERVER_API_URL"] == "http://second-server:1250"
+
+
+def test_every_process_has_a_limit_of_its_own() -> None:
+    limits = {role: BUILT.named(f"it-{role}").plain("memory") for role in (*BACKEND, "web")}
+    assert limits == {"server": 501, "worker": 502, "beat": 503, "hatchet-worker-llm": 504, "web": 505}
+
+
+def test_the_edge_is_handed_the_api_and_the_pages_ready_once_all_of_it_works() -> None:
+    site: Site = BUILT.component.site
+    assert site.names == ["reflector.test", "127.0.0.1"]
+    assert [(list(route.paths), route.upstream) for route in site.routes] == [
+        (["/v1/*", "/health"], "http://server:1250"),
+        ([], "http://web:3000"),
+    ]
+    assert site.policy == PAGES
+    services: list[Service] = BUILT.component.services
+    assert [service.name for service in services] == ["server", "worker", "hatchet-worker-llm", "beat", "web"]
+    assert list(site.ready) == [service.container for service in services]
+
+
+def test_its_api_is_handed_over_by_the_url_people_see() -> None:
+    assert BUILT.component.api_url == "https://reflector.test/v1"
+
+
+def test_the_room_makes_a_reflector_at_the_names_and_with_the_limits_of_the_settings() -> None:
+    chosen = Application(server=Server(memory_mib=300), web=Web(memory_mib=200))
+    edge = Edge(domain="a.test", extra_names=("DNS:b.test", "IP:192.0.2.1"), https_port=8443)
+
+    def build(near: Neighbours) -> Any:
+        return application.reflector(
+            chosen,
+            edge,
+            near.host,
+            {"backend": near.image(), "frontend": near.image()},
+            trust=near.trust(),
+            certificate=near.certificate(),
+            database=near.database(),
+            cache=near.cache(),
+            identity=near.identity(),
+            object_store=near.object_store(),
+            speech=near.speech(),
+            language_model=None,
+            workflow=near.workflow(),
+        )
+
+    built = building.build(build)
+    limits = [built.named(f"reflector-{role}").plain("memory") for role in ("server", "web", "beat")]
+    assert limits == [300, 200, 512]
+    assert built.component.site.names == ["a.test", "localhost", "b.test", "127.0.0.1", "::1", "192.0.2.1"]
+    assert environment_of(built.named("reflector-server"))["BASE_URL"] == "https://a.test:8443"

@@ -1,0 +1,96 @@
+"""The daemon behind the provider's back, by the docker command."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from components.base.daemon import Daemon, DaemonError
+from testing.commands import calls, path_with
+
+NO_SUCH: Final = {"status": 1, "stderr": "Error response from daemon: No such container: x"}
+CONTAINER: Final = json.dumps(
+    [
+        {
+            "Config": {"Labels": None, "Image": "nginx:1.27.1"},
+            "State": {
+                "Status": "running",
+                "ExitCode": 0,
+                "Health": {"Log": [{"ExitCode": 0, "Output": "old"}, {"ExitCode": 7, "Output": "refused\n"}]},
+            },
+            "RestartCount": 2,
+        }
+    ]
+)
+
+
+def test_a_command_reaches_the_stacks_daemon_and_no_other(docker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = docker(ps="")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///elsewhere.sock")
+    monkeypatch.setenv("DOCKER_CONTEXT", "elsewhere")
+    Daemon(address="tcp://host:2376", certificates="/certs").run("ps")
+    environment = calls(log)[0]["environment"]
+    assert {key: value for key, value in environment.items() if key.startswith("DOCKER_")} == {
+        "DOCKER_HOST": "tcp://host:2376", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/certs",
+    }  # fmt: skip
+
+
+def test_a_refusal_carries_the_daemons_own_words(docker: Any) -> None:
+    docker(ps={"status": 1, "stderr": "permission denied\n"})
+    with pytest.raises(DaemonError, match=r"^permission denied$"):
+        Daemon(address="unix:///x").run("ps")
+
+
+def test_a_silent_refusal_names_the_command(docker: Any) -> None:
+    docker(ps={"status": 3})
+    with pytest.raises(DaemonError, match="docker ps ended with status 3"):
+        Daemon(address="unix:///x").run("ps")
+
+
+def test_a_missing_docker_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DaemonError, match="the docker command is not installed; install the Docker client"):
+        Daemon(address="unix:///x").run("ps")
+
+
+def test_a_daemon_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "docker"
+    program.write_text("#!/bin/sh\nexec sleep 30\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", path_with(tmp_path))
+    with pytest.raises(DaemonError, match="ssh://far did not answer within 1 s"):
+        Daemon(address="ssh://far").run("ps", timeout_seconds=1)
+
+
+def test_a_container_that_is_not_there_is_none(docker: Any) -> None:
+    docker(container_inspect=NO_SUCH)
+    assert Daemon(address="unix:///x").container("x") is None
+
+
+def test_trouble_with_the_daemon_is_not_taken_for_absence(docker: Any) -> None:
+    docker(container_inspect={"status": 1, "stderr": "Cannot connect to the Docker daemon"})
+    with pytest.raises(DaemonError, match="Cannot connect"):
+        Daemon(address="unix:///x").container("x")
+
+
+def test_last_words_are_state_last_health_check_and_log_lines(docker: Any) -> None:
+    docker(container_inspect=CONTAINER, logs={"stdout": "one\ntwo\n", "stderr": "three\n"})
+    words = Daemon(address="unix:///x").last_words("x", 20)
+    assert words.splitlines()[:2] == [
+        "state: running, exit code 0, restarted 2 times",
+        "last health check: exit code 7: refused",
+    ]
+    assert set(words.splitlines()[3:]) == {"one", "two", "three"}, "both streams belong to the log"
+
+
+def test_without_its_log_the_rest_of_the_last_words_is_said_all_the_same(docker: Any) -> None:
+    docker(container_inspect=CONTAINER, logs={"status": 1, "stderr": "connection reset\n"})
+    words = Daemon(address="unix:///x").last_words("x", 20)
+    assert "last health check: exit code 7: refused" in words
+    assert words.endswith("last 20 log lines:\ncannot be had: connection reset")
+
+
+def test_last_words_of_a_container_that_is_gone_say_so(docker: Any) -> None:
+    docker(container_inspect=NO_SUCH)
+    assert Daemon(address="unix:///x").last_words("x", 20) == "there is no container x any more"

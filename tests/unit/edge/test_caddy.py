@@ -1,0 +1,143 @@
+"""The edge: the only published ports, a certificate for each name, and no restart for a new one."""
+
+import pytest
+
+from components import edge
+from components.base.handles import Route, Site
+from components.edge.caddy import Caddy
+from settings.edge import Edge
+from testing import building
+from testing.building import Built, Neighbours, delivered
+from testing.engine import value_of
+
+BUILT = building.built("Caddy")
+
+
+def test_an_edge_without_a_site_is_refused() -> None:
+    with pytest.raises(ValueError, match="sites must hold one site or more"):
+        building.build(lambda near: building.caddy_args(near, sites=[]))
+
+
+def test_two_certificates_of_one_name_are_refused() -> None:
+    def build(near: Neighbours) -> None:
+        sites = [
+            Site(names=[name], certificate=near.certificate("same"), routes=[Route(upstream="http://a:1")])
+            for name in ("a.test", "b.test")
+        ]
+        building.caddy_args(near, sites=sites)
+
+    with pytest.raises(ValueError, match="sites have two certificates called same"):
+        building.build(build)
+
+
+def test_the_edge_publishes_https_twice_and_http_once_on_each_address() -> None:
+    ports = {(p["ip"], p["external"], p["protocol"]) for p in BUILT.named("it-container").plain("ports")}
+    assert ports == {
+        (address, number, protocol)
+        for address in ("127.0.0.1", "192.0.2.1")
+        for number, protocol in ((8443, "tcp"), (8443, "udp"), (8080, "tcp"))
+    }
+
+
+def test_the_edge_listens_on_the_port_people_see_and_is_published_on_another() -> None:
+    inside = {(p["internal"], p["external"]) for p in BUILT.named("it-container").plain("ports")}
+    assert inside == {(443, 8443), (8080, 8080)}, "one URL has to be right inside the stack and outside"
+    assert "https://:443 {" in delivered(BUILT.named("it-release"))["sites.caddy"]
+
+
+def test_the_edge_answers_to_its_public_names_inside_the_stack() -> None:
+    networks = building.networks_of(BUILT.named("it-container"))
+    assert networks["reflector-test-application"] == ["caddy", "reflector.test", "s3.reflector.test"]
+
+
+def test_the_edge_joins_the_networks_of_what_it_serves_and_no_other() -> None:
+    assert building.networks_of(BUILT.named("it-container")).keys() == {
+        "reflector-test-application", "reflector-test-storage",
+    }  # fmt: skip
+    alone = building.build(lambda near: Caddy("it", building.caddy_args(near, sites=near.sites()[:1])))
+    assert building.networks_of(alone.named("it-container")).keys() == {"reflector-test-application"}
+
+
+def test_the_edge_keeps_one_capability() -> None:
+    assert BUILT.named("it-container").plain("capabilities")["adds"] == ["CAP_NET_BIND_SERVICE"]
+
+
+def test_the_edge_is_published_after_what_it_serves() -> None:
+    def build(near: Neighbours) -> None:
+        sites = [
+            Site(
+                names=[f"{name}.test"],
+                certificate=near.certificate(name),
+                routes=[Route(upstream="http://a:1")],
+                ready=[building.Anchor(name)],
+            )
+            for name in ("first", "second")
+        ]
+        Caddy("it", building.caddy_args(near, sites=sites))
+
+    built = building.build(build)
+    for name in ("first", "second"):
+        assert built.named(name).urn in built.named("it-container").request.dependencies
+
+
+def test_certificates_reach_the_edge_without_replacing_its_container() -> None:
+    container, release = BUILT.named("it-container"), BUILT.named("it-release")
+    assert building.LEAF_KEY not in container.text()
+    assert "uploads" not in container.inputs
+    assert release.is_secret("stdin")
+    content = delivered(release)
+    assert content.keys() == {
+        "identifier", "kept", "sites.caddy", "names.certificates", "edge-certificate.pem", "store-certificate.pem",
+    }  # fmt: skip
+    for name in ("edge-certificate", "store-certificate"):
+        assert f"Leaf {name}" in content[f"{name}.pem"]
+        assert f"{building.LEAF_KEY}{name}" in content[f"{name}.pem"]
+    assert content["kept"].split() == ["edge-certificate.pem", "store-certificate.pem"]
+
+
+def test_each_name_is_shown_the_certificate_of_its_site() -> None:
+    names = delivered(BUILT.named("it-release"))["names.certificates"]
+    assert r"^reflector\.test$ edge-certificate.pem" in names
+    assert r"^s3\.reflector\.test$ store-certificate.pem" in names
+
+
+def test_sites_that_share_a_certificate_share_its_file() -> None:
+    def build(near: Neighbours) -> None:
+        shared = near.certificate("shared")
+        sites = [
+            Site(names=[name], certificate=shared, routes=[Route(upstream="http://a:1")])
+            for name in ("a.test", "b.test")
+        ]
+        Caddy("it", building.caddy_args(near, sites=sites))
+
+    content = delivered(building.build(build).named("it-release"))
+    assert [name for name in content if name.endswith(".pem")] == ["shared.pem"]
+
+
+def test_a_client_that_names_nothing_means_the_first_site() -> None:
+    base = building.environment_of(BUILT.named("it-container"))["BASE_CADDYFILE"]
+    assert "default_sni reflector.test" in base
+
+
+# --- From settings ----------------------------------------------------------------------------------------------------
+
+
+def made(settings: Edge) -> Built:
+    return building.build(lambda near: edge.edge(settings, near.host, {"caddy": near.image()}, sites=near.sites()))
+
+
+def test_behind_a_router_the_edge_listens_on_the_port_of_the_urls() -> None:
+    built = made(Edge(https_port=8443, http_port=8080, public_port=443, bind_addresses=("127.0.0.1",)))
+    ports = {(p["internal"], p["external"], p["protocol"]) for p in built.named("caddy-container").plain("ports")}
+    assert ports == {(443, 8443, "tcp"), (443, 8443, "udp"), (8080, 8080, "tcp")}
+    assert built.component.service.port == 443
+
+
+def test_an_address_that_is_named_twice_is_published_once() -> None:
+    built = made(Edge(bind_addresses=("127.0.0.1", "127.0.0.1")))
+    assert len(built.named("caddy-container").plain("ports")) == 3, "Docker refuses the second"
+
+
+def test_the_edge_is_ready_once_its_sites_are_delivered() -> None:
+    built = made(Edge())
+    assert value_of(built.component.ready.urn) == built.named("caddy-release").urn

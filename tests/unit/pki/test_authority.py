@@ -1,0 +1,76 @@
+"""The private authority: a root that signs, and a key nobody else ever gets."""
+
+from dataclasses import fields
+
+import pytest
+
+from components import pki
+from components.base.handles import Issuer
+from components.pki.authority import Authority, AuthorityArgs
+from testing import building
+from testing.engine import is_secret, urn_of
+
+BUILT = building.built("Authority")
+
+
+@pytest.mark.parametrize("name", ["", "x" * 65])
+def test_a_common_name_x509_does_not_allow_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"common_name must have 1 to 64 characters, not {len(name)}"):
+        AuthorityArgs(common_name=name)
+
+
+def test_a_generation_before_the_first_is_refused() -> None:
+    with pytest.raises(ValueError, match="generation must be 1 or more, not 0"):
+        AuthorityArgs(common_name="Root", generation=0)
+
+
+def test_the_root_may_sign_and_nothing_else() -> None:
+    certificate = BUILT.named("it-1-certificate")
+    assert certificate.plain("isCaCertificate") is True
+    assert certificate.plain("allowedUses") == ["cert_signing", "crl_signing"]
+    assert BUILT.named("it-1-key").plain("ecdsaCurve") == "P384", "the provider's default is unusable in TLS 1.3"
+
+
+def test_the_root_and_its_key_are_protected_and_never_renewed() -> None:
+    assert all(part.request.protect for part in building.below(BUILT.engine, "it")), (
+        "every client trusts this very root"
+    )
+    assert "earlyRenewalHours" not in BUILT.named("it-1-certificate").inputs
+
+
+def test_the_root_is_open_and_its_key_is_nobodys() -> None:
+    authority: Authority = BUILT.component
+    issuer: Issuer = authority.issuer
+    assert not is_secret(issuer.certificate_pem), "people have to read it to trust it"
+    public = [field.name for field in fields(issuer) if not field.name.startswith("_")]  # type: ignore[arg-type]  # a protocol
+    assert public == ["common_name", "certificate_pem", "expires"]
+    assert "private" not in repr(issuer)
+
+
+def test_the_first_generation_is_what_was_there_before_there_were_any() -> None:
+    # A key that was not taken over would be made anew, and every client would have to be told.
+    authority = BUILT.named("it").urn
+    for name, type_, former in (
+        ("it-1-key", "tls:index/privateKey:PrivateKey", "it-key"),
+        ("it-1-certificate", "tls:index/selfSignedCert:SelfSignedCert", "it-certificate"),
+    ):
+        assert BUILT.named(name).former_urns == {urn_of(authority, type_, former)}
+    assert urn_of(authority, "tls:index/privateKey:PrivateKey", "it-key") == (
+        "urn:pulumi:test::reflector::reflector:authority:Authority$tls:index/privateKey:PrivateKey::it-key"
+    )
+
+
+def test_a_second_generation_stands_beside_the_first() -> None:
+    built = building.build(
+        lambda _: [Authority("it", AuthorityArgs(common_name="Root", generation=generation)) for generation in (1, 2)]
+    )
+    urns = [resource.urn for resource in built.engine.resources]
+    assert len(urns) == len(set(urns)), "protected, the first could neither be replaced nor stay"
+    second = building.below(built.engine, "it-2")
+    assert {part.name for part in second} == {"it-2-key", "it-2-certificate"}
+    assert not any(part.former_urns for part in second), "it would take the first one's place"
+
+
+def test_the_name_of_a_long_stack_is_cut_to_what_x509_allows() -> None:
+    issuer: Issuer = building.build(lambda _: pki.authority("authority", "x" * 60)).component
+    assert issuer.common_name == f"Reflector {'x' * 54}"

@@ -1,0 +1,163 @@
+"""Server certificates: their names, their life, and who signs them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pulumi
+import pytest
+
+from components import pki
+from components.base.handles import CertificateHandle, Signed
+from components.pki.certificate import Certificate, CertificateArgs
+from settings.pki import Pki
+from testing import building
+from testing.engine import is_secret, urn_of, value_of
+
+BUILT = building.built("Certificate")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"dns_names": []}, "dns_names must hold one name or more"),
+        ({"validity_hours": 24, "renewal_hours": 24}, "renewal_hours must be less than validity_hours, 24"),
+        ({"renewal_hours": 0}, "renewal_hours must be less than validity_hours, 2160"),
+        ({"generation": 0}, "generation must be 1 or more, not 0"),
+    ],
+)
+def test_bad_arguments_are_refused_by_name(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        building.build(lambda _: building.certificate_args("it", **given))
+
+
+def test_a_leaf_carries_its_names_and_is_renewed_before_its_end() -> None:
+    request, leaf = BUILT.named("it-1-request"), BUILT.named("it-1-certificate")
+    assert (request.plain("dnsNames"), request.plain("ipAddresses")) == (["it.test"], ["127.0.0.1"])
+    assert leaf.plain("allowedUses") == ["digital_signature", "server_auth"]
+    assert (leaf.plain("validityPeriodHours"), leaf.plain("earlyRenewalHours")) == (2160, 720)
+
+
+def test_a_leaf_is_signed_by_its_issuer_whose_key_stays_secret() -> None:
+    leaf = BUILT.named("it-1-certificate")
+    assert (
+        leaf.plain("caCertPem")
+        == "-----BEGIN CERTIFICATE-----\nRoot of authority-of-it-1-certificate\n-----END CERTIFICATE-----\n"
+    )
+    assert leaf.is_secret("caPrivateKeyPem")
+    assert leaf.plain("certRequestPem").endswith("it-1-request\n")
+
+
+def test_a_long_domain_only_lives_in_the_alternative_names() -> None:
+    domain = f"{'a' * 60}.{'b' * 60}.test"
+    built = building.build(lambda _: Certificate("it", building.certificate_args("it", dns_names=[domain])))
+    request = built.named("it-1-request")
+    assert len(request.plain("subject")["commonName"]) == 64
+    assert built.component.handle.common_name == request.plain("subject")["commonName"]
+    assert request.plain("dnsNames") == [domain]
+
+
+def test_a_certificate_is_handed_over_with_its_names_and_a_secret_key() -> None:
+    handle: CertificateHandle = BUILT.component.handle
+    assert (handle.name, handle.common_name) == ("it", "it.test")
+    assert handle.names == ["DNS:it.test", "IP:127.0.0.1"]
+    assert "Leaf of it-1-certificate" in value_of(handle.certificate_pem)
+    assert value_of(handle.private_key_pem) == BUILT.engine.secrets["it-1-key.privateKeyPem"]
+    assert is_secret(handle.private_key_pem)
+
+
+def test_the_first_generation_is_what_was_there_before_there_were_any() -> None:
+    parts = {part.name: part for part in building.below(BUILT.engine, "it")}
+    former = {
+        "it-1-key": "it-key", "it-1-request": "it-request", "it-1-certificate": "it-certificate",
+    }  # fmt: skip
+    assert parts.keys() == former.keys()
+    for name, part in parts.items():
+        assert part.former_urns == {urn_of(BUILT.named("it").urn, part.type, former[name])}, "it would be issued anew"
+
+
+def test_a_second_generation_stands_beside_the_first() -> None:
+    def build(_: object) -> None:
+        for generation in (1, 2):
+            given = building.certificate_args(f"it-{generation}", generation=generation)
+            Certificate("it", given)
+
+    built = building.build(build)
+    urns = [resource.urn for resource in built.engine.resources]
+    assert len(urns) == len(set(urns))
+    assert not any(part.former_urns for part in building.below(built.engine, "it-2"))
+
+
+def test_any_issuer_will_do() -> None:
+    class Elsewhere:
+        """An authority that signs without any resource of its own."""
+
+        common_name = "Elsewhere"
+        asked: Any = None
+
+        def __init__(self) -> None:
+            self.certificate_pem = pulumi.Output.from_input("root")
+            self.expires = pulumi.Output.from_input("never")
+
+        def sign(
+            self, name: str, *, request_pem: pulumi.Input[str], uses: Sequence[str], validity_hours: int,
+            renewal_hours: int, opts: pulumi.ResourceOptions,
+        ) -> Signed:  # fmt: skip
+            self.asked = (name, list(uses), validity_hours, renewal_hours)
+            return Signed(certificate_pem=pulumi.Output.from_input("leaf"), expires=pulumi.Output.from_input("soon"))
+
+    issuer = Elsewhere()
+
+    def build(_: object) -> CertificateHandle:
+        args = CertificateArgs(
+            issuer=issuer, dns_names=["a.test"], ip_addresses=[], validity_hours=48, renewal_hours=24
+        )
+        return Certificate("it", args).handle
+
+    built = building.build(build)
+    assert (value_of(built.component.certificate_pem), value_of(built.component.expires)) == ("leaf", "soon")
+    assert issuer.asked == ("it-1-certificate", ["digital_signature", "server_auth"], 48, 24)
+    assert [one for one in built.engine.resources if one.type == "tls:index/locallySignedCert:LocallySignedCert"] == []
+
+
+# --- From settings ----------------------------------------------------------------------------------------------------
+
+
+def test_settings_decide_how_long_a_certificate_lives() -> None:
+    settings = Pki(certificate_validity_hours=240, renewal_hours=48)
+    built = building.build(
+        lambda _: pki.server_certificate(
+            "it", settings, pki.authority("authority", "test"), dns_names=["a.test"], ip_addresses=["::1"]
+        )
+    )
+    leaf = built.named("it-1-certificate")
+    assert (leaf.plain("validityPeriodHours"), leaf.plain("earlyRenewalHours")) == (240, 48)
+    assert built.component.names == ["DNS:a.test", "IP:::1"]
+
+
+def test_what_must_be_trusted_is_the_root() -> None:
+    def build(_: object) -> tuple[Any, Any]:
+        issuer = pki.authority("authority", "test")
+        return issuer, pki.trust(issuer)
+
+    issuer, trust = building.build(build).component
+    assert trust.pem is issuer.certificate_pem
+
+
+def test_the_inventory_lists_roots_and_leaves_as_they_name_themselves_and_no_key() -> None:
+    def build(_: object) -> Any:
+        issuer = pki.authority("authority", "test")
+        leaf = pki.server_certificate("leaf", Pki(), issuer, dns_names=["a.test"], ip_addresses=["127.0.0.1"])
+        pulumi.export("inventory", pki.inventory({"authority": issuer}, [leaf]))
+
+    built = building.build(build)
+    assert built.engine.exports["inventory"] == [
+        {"name": "authority", "kind": "root", "subject": "Reflector test root", "expires": "2036-01-01T00:00:00Z"},
+        {
+            "name": "leaf",
+            "kind": "server",
+            "subject": "a.test",
+            "names": ["DNS:a.test", "IP:127.0.0.1"],
+            "expires": "2026-04-01T00:00:00Z",
+        },
+    ]
+    assert built.engine.secret_exports == frozenset()

@@ -1,0 +1,409 @@
+"""The Caddyfile: sites, certificates by name, and no more than that; read by Caddy itself where there is one."""
+
+import contextlib
+import datetime
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from rendering import caddyfile
+from rendering.caddyfile import NOTHING, PAGES, Policy, SiteText
+from toolchain import ROOT, Layout, Progress, obtain_caddy
+
+CERTIFICATE: Final = "-----BEGIN CERTIFICATE-----\nLeaf\n-----END CERTIFICATE-----\n"
+KEY: Final = "-----BEGIN EC PRIVATE KEY-----\nKey\n-----END EC PRIVATE KEY-----\n"
+
+
+def site(*names: str, **given: Any) -> SiteText:
+    """Return a site of pages at these names."""
+    usual: dict[str, Any] = {
+        "names": names or ("reflector.example.com",),
+        "certificate_file": "edge.pem",
+        "routes": [(("/v1/*", "/health"), "http://api:1"), ((), "http://pages:2")],
+        "policy": PAGES,
+    }
+    return SiteText(**{**usual, **given})
+
+
+STORE: Final = site(
+    "s3.reflector.example.com", certificate_file="store.pem", routes=[((), "http://store:3")], policy=NOTHING
+)
+
+
+def release(*sites: SiteText, https_port: int = 443, http_port: int = 80) -> caddyfile.Release:
+    return caddyfile.release(sites or (site(), STORE), https_port=https_port, http_port=http_port)
+
+
+# --- The base ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_base_imports_whatever_release_is_live() -> None:
+    assert "import {$CADDY_RELEASE:/config/reflector/live}/*.caddy" in caddyfile.base("a.test")
+
+
+def test_the_base_keeps_the_admin_interface_off_the_network() -> None:
+    assert "admin unix//run/caddy/admin.sock" in caddyfile.base("a.test")
+
+
+def test_clients_that_send_no_name_mean_the_default_one() -> None:
+    base = caddyfile.base("a.test")
+    assert "default_sni a.test" in base
+    assert "fallback_sni a.test" in base
+
+
+def test_health_and_certificates_are_on_loopback_alone() -> None:
+    base = caddyfile.base("a.test")
+    listener = base[base.index("http://127.0.0.1:2080 {\n\tbind 127.0.0.1\n") :]
+    assert "handle /healthy {" in listener
+    assert "handle /certificate {\n\t\troot * /config/reflector/certificates\n" in listener
+
+
+def test_caddy_makes_no_certificate_of_its_own() -> None:
+    base = caddyfile.base("a.test")
+    assert "\tauto_https off\n" in base
+    assert "\tskip_install_trust\n" in base
+
+
+# --- Sites ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_name_of_a_site_is_served_and_no_other() -> None:
+    text = release(site("a.test", "localhost", "127.0.0.1", "::1"), https_port=8443).sites
+    assert "https://:8443 {" in text
+    assert "@site1 host a.test localhost 127.0.0.1 ::1\n\thandle @site1 {" in text
+    assert 'handle {\n\t\trespond "No such name is served here." 421\n\t}' in text
+
+
+def test_any_number_of_sites_are_served_each_by_its_own_routes() -> None:
+    text = release(*(site(f"{name}.test", routes=[((), f"http://{name}:1")]) for name in ("a", "b", "c"))).sites
+    for number, name in enumerate(("a", "b", "c"), start=1):
+        block = text[text.index(f"@site{number} host {name}.test") :]
+        assert block.index(f"reverse_proxy http://{name}:1\n") < block.index("\n\t}\n")
+
+
+def test_a_name_of_two_sites_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"names of more than one site: a\.test, b\.test"):
+        release(site("a.test", "b.test"), site("b.test", "a.test", "c.test"))
+
+
+@pytest.mark.parametrize(("port", "target"), [(443, "https://{host}{uri}"), (8443, "https://{host}:8443{uri}")])
+def test_plain_http_redirects_to_the_port_of_the_urls(port: int, target: str) -> None:
+    text = release(https_port=port, http_port=8080).sites
+    listener = text[text.index("http://:8080 {") : text.index("https://:")]
+    assert f"\tredir {target} 308\n" in listener
+
+
+def test_paths_go_where_their_route_leads_and_the_rest_to_the_last() -> None:
+    text = release().sites
+    assert "@route1_1 path /v1/* /health\n\t\thandle @route1_1 {\n\t\t\treverse_proxy http://api:1\n" in text
+    assert "\t\thandle {\n\t\t\treverse_proxy http://pages:2\n" in text
+    assert text.index("reverse_proxy http://api:1") < text.index("reverse_proxy http://pages:2"), (
+        "the first that matches"
+    )
+
+
+# --- Policies ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("reflector.example.com", True), ("reflector.localhost", False), ("localhost", False)]
+)
+def test_only_a_real_domain_is_pinned_to_https(name: str, expected: bool) -> None:
+    assert ("Strict-Transport-Security" in release(site(name)).sites) is expected, (
+        "HSTS covers every port of a name: on localhost it would break other services"
+    )
+
+
+def test_what_has_to_arrive_as_it_was_sent_is_not_touched() -> None:
+    text = release(STORE).sites
+    assert "reverse_proxy http://store:3\n" in text
+    assert "encode" not in text
+    assert "header {" not in text, "what S3 clients get must be what the store said"
+
+
+def test_pages_are_compressed_and_closed_to_what_they_do_not_need() -> None:
+    text = release(site()).sites
+    assert "encode zstd gzip" in text
+    for line in ("-Server", "X-Content-Type-Options nosniff", "X-Frame-Options SAMEORIGIN"):
+        assert f"\t\t\t{line}\n" in text
+
+
+def test_a_policy_of_ones_own_is_written_out() -> None:
+    text = release(site(policy=Policy(headers={"X-Own": "1"}))).sites
+    assert "header {\n\t\t\tX-Own 1\n\t\t}" in text
+    assert "encode" not in text
+
+
+# --- Certificates -----------------------------------------------------------------------------------------------------
+
+
+def test_the_certificate_is_asked_for_at_each_handshake() -> None:
+    assert "tls {\n\t\tget_certificate http http://127.0.0.1:2080/certificate\n\t}" in release().sites, (
+        "a certificate in the configuration would take a reload, which drops requests"
+    )
+
+
+def test_each_name_has_the_certificate_of_its_site_and_any_other_the_first() -> None:
+    names = release(site("a.test", "b.test"), STORE).names
+    assert names.splitlines() == [
+        "map {query.server_name} {certificate} {",
+        "\t~(?i)^a\\.test$ edge.pem",
+        "\t~(?i)^b\\.test$ edge.pem",
+        "\t~(?i)^s3\\.reflector\\.example\\.com$ store.pem",
+        "\tdefault edge.pem",
+        "}",
+        "rewrite * /{certificate}",
+    ]
+
+
+def test_the_certificate_file_holds_the_leaf_before_its_key() -> None:
+    certificate = caddyfile.certificate(CERTIFICATE, KEY)
+    assert certificate.index("CERTIFICATE") < certificate.index("PRIVATE KEY")
+    assert certificate.endswith("\n")
+
+
+# --- Releases ---------------------------------------------------------------------------------------------------------
+
+CHANGED: Final[Mapping[str, caddyfile.Release]] = {
+    "a name": release(site("other.example.com"), STORE),
+    "a site less": release(site()),
+    "a certificate": release(site(certificate_file="other.pem"), STORE),
+    "a route": release(site(routes=[((), "http://other:1")]), STORE),
+    "a policy": release(site(policy=NOTHING), STORE),
+    "the HTTPS port": release(https_port=1),
+    "the HTTP port": release(http_port=1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGED)
+def test_anything_new_makes_a_new_release(change: str) -> None:
+    assert CHANGED[change].identifier != release().identifier
+
+
+def test_the_same_configuration_is_the_same_release() -> None:
+    assert release() == release()
+    assert len(release().identifier) == 16
+
+
+# --- Caddy itself -----------------------------------------------------------------------------------------------------
+
+
+def find_caddy() -> Path | None:
+    candidates = [ROOT / ".toolchain" / "bin" / "caddy"]
+    on_path = shutil.which("caddy")
+    candidates += [Path(on_path)] if on_path else []
+    return next((path for path in candidates if path.is_file() and os.access(path, os.X_OK)), None)
+
+
+@pytest.fixture(scope="module")
+def caddy() -> Path:
+    """The real Caddy: in CI and for `make check` the pinned one, else what is there."""
+    if os.environ.get("CI"):
+        return obtain_caddy(Layout(), Progress())
+    found = find_caddy()
+    if found is None:
+        # Elsewhere getting it may mean minutes of compiling, which is not what somebody asks for with `make unit`.
+        pytest.skip("Caddy itself could not be asked about the rendered files: there is none in .toolchain/ or on PATH")
+    return found
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The files as they are in the container, below a folder of a test's own."""
+
+    folder: Path
+
+    def place(self, default_name: str, made: caddyfile.Release, **ports: int) -> Path:
+        """Write base and release, and return the base."""
+        live = self.folder / "config" / "live"
+        live.mkdir(parents=True)
+        (live / caddyfile.SITES_FILE).write_text(made.sites)
+        (live / caddyfile.NAMES_FILE).write_text(made.names)
+        base = self.folder / "config" / "Caddyfile"
+        text = caddyfile.base(default_name)
+        for old, new in (
+            (caddyfile.CONFIG_DIRECTORY, str(self.folder / "config")),
+            (caddyfile.ADMIN_SOCKET, str(self.folder / "admin.sock")),
+            *((f":{old}", f":{new}") for old, new in ((caddyfile.LOOPBACK_PORT, ports.get("loopback", 2080)),)),
+        ):
+            text = text.replace(old, new)
+            sites = live / caddyfile.SITES_FILE
+            sites.write_text(sites.read_text().replace(old, new))
+        base.write_text(text)
+        return base
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"PATH": os.environ["PATH"], "HOME": str(self.folder)}
+
+
+@pytest.mark.parametrize(
+    "sites",
+    [
+        [site()],
+        [site("reflector.localhost", "localhost", "127.0.0.1", "::1"), STORE],
+        [site("reflector.example.com", "2001:db8::1"), STORE, site("a.test", policy=Policy(headers={"-X": ""}))],
+    ],
+    ids=["one", "two", "three"],
+)
+def test_caddy_itself_takes_the_rendered_files(caddy: Path, tmp_path: Path, sites: list[SiteText]) -> None:
+    placed = Placed(tmp_path)
+    base = placed.place(sites[0].names[0], release(*sites, https_port=8443, http_port=8080))
+    done = subprocess.run(
+        [caddy, "validate", "--config", base, "--adapter", "caddyfile"],
+        env=placed.environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for file in (base, *(tmp_path / "config" / "live").iterdir()):
+        formatted = subprocess.run([caddy, "fmt", file], capture_output=True, text=True, check=False)
+        assert formatted.returncode == 0, f"Caddy would format {file.name} otherwise: {formatted.stderr}"
+
+
+def certificate_for(name: str) -> tuple[str, str]:
+    """Return a certificate for `name` that signs itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return (
+        certificate.public_bytes(serialization.Encoding.PEM).decode(),
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.TraditionalOpenSSL,
+            serialization.NoEncryption(),
+        ).decode(),
+    )
+
+
+@dataclass(frozen=True)
+class Running:
+    """A real Caddy that serves the rendered files."""
+
+    https_port: int
+    http_port: int
+    certificates: Path
+
+    def redirect(self, host: str) -> str:
+        """Return where a request for `/x?y` of a host is sent."""
+        with contextlib.closing(HTTPConnection("127.0.0.1", self.http_port, timeout=10)) as connection:
+            connection.request("GET", "/x?y", headers={"Host": host})
+            location = connection.getresponse().headers["Location"]
+            return location.replace(f":{self.https_port}/", ":<https_port>/")
+
+    def shown(self, name: str | None) -> str:
+        """Return whose certificate a client that wants `name` is shown; None: it names nobody."""
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        with (
+            socket.create_connection(("127.0.0.1", self.https_port), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname=name) as secured,
+        ):
+            der = secured.getpeercert(binary_form=True)
+        assert der is not None
+        return str(x509.load_der_x509_certificate(der).subject.rfc4514_string().removeprefix("CN="))
+
+
+@pytest.fixture(scope="module")
+def running(caddy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    placed = Placed(tmp_path_factory.mktemp("caddy"))
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        https_port, http_port, loopback = (int(one.getsockname()[1]) for one in sockets)
+    made = release(
+        site("a.test", "b.test", certificate_file="a.pem"),
+        site("s3.a.test", certificate_file="s3.pem"),
+        https_port=https_port,
+        http_port=http_port,
+    )
+    base = placed.place("a.test", made, loopback=loopback)
+    certificates = placed.folder / "config" / caddyfile.CERTIFICATES_DIRECTORY
+    certificates.mkdir()
+    for name in ("a", "s3"):
+        (certificates / f"{name}.pem").write_text(caddyfile.certificate(*certificate_for(f"the one of {name}")))
+    log = placed.folder / "log"
+    with (
+        log.open("wb") as sink,
+        subprocess.Popen(
+            [caddy, "run", "--config", base, "--adapter", "caddyfile"], env=placed.environment, stderr=sink
+        ) as process,
+    ):
+        try:
+            deadline = time.monotonic() + 30
+            while "serving initial configuration" not in log.read_text():
+                assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+                time.sleep(0.02)
+            yield Running(https_port, http_port, certificates)
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("host", "target"),
+    [
+        ("a.test", "a.test"),
+        ("a.test:8080", "a.test"),
+        ("127.0.0.1:8080", "127.0.0.1"),
+        ("[::1]", "[::1]"),
+        ("[::1]:8080", "[::1]"),
+        ("[2001:db8::1]:8080", "[2001:db8::1]"),
+    ],
+)
+def test_caddy_itself_redirects_to_the_host_that_was_asked_for(running: Running, host: str, target: str) -> None:
+    assert running.redirect(host) == f"https://{target}:<https_port>/x?y"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a.test", "a"),
+        ("b.test", "a"),
+        ("A.TEST", "a"),
+        ("s3.a.test", "s3"),
+        ("S3.a.test", "s3"),
+        ("elsewhere.test", "a"),
+        (None, "a"),
+    ],
+)
+def test_caddy_itself_shows_the_certificate_of_the_name_that_was_asked_for(
+    running: Running, name: str | None, shown: str
+) -> None:
+    assert running.shown(name) == f"the one of {shown}"
+
+
+def test_caddy_itself_shows_a_new_certificate_as_soon_as_its_file_is_replaced(running: Running) -> None:
+    file = running.certificates / "s3.pem"
+    before = file.read_text()
+    renewed = file.with_suffix(".new")
+    renewed.write_text(caddyfile.certificate(*certificate_for("the renewed one")))
+    renewed.replace(file)
+    try:
+        assert running.shown("s3.a.test") == "the renewed one"
+        assert running.shown("a.test") == "the one of a", "the others are not touched"
+    finally:
+        file.write_text(before)
