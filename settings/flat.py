@@ -1,4 +1,4 @@
-"""Settings as they were before they became a tree, flat: where each went, and a stack file taken from there to here."""
+"""Settings as they were before they became a tree: where each went, and a stack file taken from there to here."""
 
 import copy
 import json
