@@ -6,6 +6,7 @@ import sys
 from operations import checks
 from operations.convert import convert
 from operations.stack import Stack
+from operations.state import IMAGE_TYPE
 from settings import Settings, SettingsError, masked
 from toolchain import Layout
 
@@ -59,6 +60,8 @@ def up(stack: Stack, *, refresh: bool) -> int:
         return 1
     stack.ensure()
     stack.recover()
+    # `down` leaves images to the next `up`; if somebody cleared them away meanwhile, the engine has to look.
+    refresh = refresh or checks.lacks_images(settings, stack.kept_images)
     # Nobody reads a preview that is followed by the update at once; it would only run the program twice.
     status = stack.pulumi("up", "--yes", "--skip-preview", *(["--refresh"] if refresh else []))
     if status == 0:
@@ -98,7 +101,9 @@ def down(stack: Stack) -> int:
     """Remove what can be made again; what cannot is protected and stays."""
     stack.ensure()
     stack.recover()
-    status = stack.pulumi("destroy", "--yes", "--skip-preview", "--exclude-protected")
+    # Images stay on the host in any case. Known to the state they need not be made sure of again, for many seconds.
+    kept = ("--exclude", f"**{IMAGE_TYPE}::**") if stack.keeps_state_in_files else ()
+    status = stack.pulumi("destroy", "--yes", "--skip-preview", "--exclude-protected", *kept)
     if status == 0:
         print(f"\nData, keys and passwords are kept. To bring it all back: make up STACK={stack.name}")
     return status

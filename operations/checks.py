@@ -152,7 +152,7 @@ def look_at_host(settings: Settings, *, deployment: str | None) -> tuple[list[Pr
 
     `deployment` marks what is the stack's own there; empty before the first `up`, None if it cannot be told.
     """
-    daemon = Daemon(address=settings.host.address, certificates=settings.host.certificates or "")
+    daemon = _daemon(settings)
     questions = (
         ("info", "--format", "{{json .}}"),
         ("version", "--format", "{{json .Server}}"),
@@ -182,6 +182,18 @@ def look_at_host(settings: Settings, *, deployment: str | None) -> tuple[list[Pr
         *_address_problems(settings),
         *_port_problems(settings, listings),
     ], list(_hints(settings, server))
+
+
+def lacks_images(settings: Settings, ids: Iterable[str]) -> bool:
+    """Return whether one of the images `ids` is not on the Docker host."""
+    wanted = set(ids)
+    return bool(wanted) and not wanted.issubset(
+        _daemon(settings).run("image", "ls", "--all", "--no-trunc", "--quiet").split()
+    )
+
+
+def _daemon(settings: Settings) -> Daemon:
+    return Daemon(address=settings.host.address, certificates=settings.host.certificates or "")
 
 
 def _api(version: dict[str, Any]) -> tuple[int, ...]:

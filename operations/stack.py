@@ -139,6 +139,12 @@ class Stack:
         """Whether the backend is a folder."""
         return self._files() is not None
 
+    @property
+    def kept_images(self) -> list[str]:
+        """The images `down` has left to the next `up`; none where the stack is up, or its state is not in files."""
+        files = self._files()
+        return [] if files is None else files.kept_images()
+
     def configuration(self) -> EngineConfig:
         """Return the stack's configuration as the engine has it: decrypted, with imported environments.
 

@@ -13,7 +13,10 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+IMAGE_TYPE: Final = "docker:index/remoteImage:RemoteImage"
+_CONTAINER_TYPE: Final = "docker:index/container:Container"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,16 @@ class StateFiles:
             if resource["urn"].endswith("::host-deployment"):
                 return str(resource["outputs"]["hex"])
         return ""
+
+    def kept_images(self) -> list[str]:
+        """Return the ids of the images that are to be found again where a stack was taken down; none of one that is up.
+
+        Docker removes no image that has a container, so while there are any nobody has to look.
+        """
+        resources = self._latest().get("resources") or ()
+        if any(resource["type"] == _CONTAINER_TYPE for resource in resources):
+            return []
+        return [str(resource["outputs"]["imageId"]) for resource in resources if resource["type"] == IMAGE_TYPE]
 
     def _latest(self) -> Mapping[str, Any]:
         if self.checkpoint is None:

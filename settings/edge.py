@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from rendering.caddyfile import LOOPBACK_PORT
 from settings.base import REMOVE, Conflict, Model
 from settings.values import HostName, IpAddress, MemoryMib, Port, SubjectAlternativeName
 
@@ -60,6 +61,14 @@ class Edge(Model):
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield ports that meet, and addresses that another one covers."""
+        for name in ("http_port", "https_port" if self.public_port is None else "public_port"):
+            if getattr(self, name) == LOOPBACK_PORT:
+                yield Conflict(
+                    path=(name,),
+                    given=str(LOOPBACK_PORT),
+                    allowed="another port: Caddy listens on it for itself",
+                    remedy="Set it: pulumi config set --path {path} <port>",
+                )
         for name in ("https_port", "public_port"):
             if getattr(self, name) == self.http_port:
                 yield Conflict(

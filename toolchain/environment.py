@@ -81,12 +81,28 @@ def pulumi_environment(layout: Layout, environ: Mapping[str, str]) -> dict[str, 
     return result
 
 
+def _keep_no_engine_logs(layout: Layout) -> None:
+    """Put a file where the engine would make a folder for the log of each run.
+
+    It has no switch for them. They hold every value a provider is given, take a seventh of a run without changes, and
+    grow to 500 MB; what somebody wants to see, `pulumi --logtostderr -v=9` shows. To the engine a folder that cannot be
+    made is no mistake.
+    """
+    if layout.engine_logs.is_dir():
+        import shutil  # once at the most
+
+        shutil.rmtree(layout.engine_logs)
+    layout.pulumi_home.mkdir(parents=True, exist_ok=True)
+    layout.engine_logs.touch()
+
+
 def prepare_state(layout: Layout) -> None:
     """Make the state folder and, once, the passphrase: 32 random bytes that only this user can read.
 
     Without the passphrase the secrets in the state are lost, so it is never written again once it is there.
     """
     layout.state.mkdir(parents=True, exist_ok=True)
+    _keep_no_engine_logs(layout)
     if layout.passphrase.exists():
         return
     import secrets  # needed once, and as slow to import as all the others here together

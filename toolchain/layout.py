@@ -23,6 +23,7 @@ class Layout:
         self.bin = self.home / "bin"
         self.pulumi_home = self.home / "pulumi"
         self.plugins = self.pulumi_home / "plugins"
+        self.engine_logs = self.pulumi_home / "logs"
         self.venv = self.home / "venv"
         self.venv_dev = self.home / "venv-dev"
         self.state = self.home / "state"

@@ -28,6 +28,8 @@ class DockerHost:
     daemon: Daemon
     networks: Mapping[str, docker.Network]
     """By role, see `hosts.NETWORKS`."""
+    removal: pulumi.Resource
+    """What removes the networks at the end; whoever is on one depends on it, and is gone before."""
     internal_networks: frozenset[str]
     """The roles without a route out."""
     hooks: pulumi.ResourceHookBinding

@@ -237,7 +237,7 @@ def service(name: str, args: ServiceArgs, parent: pulumi.Resource) -> Service:
         opts=pulumi.ResourceOptions(
             parent=parent,
             provider=host.provider,
-            depends_on=list(args.depends_on),
+            depends_on=[host.removal, *args.depends_on],
             # "*" also turns a failed health gate into a replacement; and several attributes (healthcheck, tmpfs) would
             # otherwise be recorded as updated without ever reaching the container.
             replace_on_changes=["*"],

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pulumi
+import pulumi_command as command
 import pulumi_docker as docker
 import pulumi_random as random
 
@@ -14,6 +15,14 @@ from components.base.handles import DockerHost
 from components.base.ownership import LABEL_DEPLOYMENT, LABEL_STACK, Owner
 
 _LAST_LOG_LINES: Final = 20
+
+# Whichever are there. One that cannot be removed, because somebody else's container is on it, ends the run with Docker's
+# words; what is left is cleared by its labels when its name is needed again.
+_REMOVE_NETWORKS: Final = f"""\
+set -eu
+ids=$(docker network ls --quiet --filter "label={LABEL_DEPLOYMENT}=$DEPLOYMENT")
+[ -z "$ids" ] || docker network rm $ids > /dev/null
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +81,14 @@ class Host(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, protect=True),
         ).hex
         guard = pulumi.ResourceHookBinding(before_create=[_left_over_networks(name, args)])
+        # The provider waits two seconds before it looks whether a network is gone, and that is a third of a `down`.
+        removal = command.local.Command(
+            f"{name}-networks-removal",
+            command.local.CommandArgs(
+                delete=_REMOVE_NETWORKS, environment={**args.daemon.environment, "DEPLOYMENT": deployment}
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
         networks = {
             role: docker.Network(
                 f"{name}-{role}",
@@ -84,7 +101,9 @@ class Host(pulumi.ComponentResource):
                         docker.NetworkLabelArgs(label=LABEL_STACK, value=args.prefix),
                     ],
                 ),
-                opts=pulumi.ResourceOptions(parent=self, provider=args.provider, hooks=guard),
+                opts=pulumi.ResourceOptions(
+                    parent=self, provider=args.provider, hooks=guard, deleted_with=removal
+                ),
             )
             for role in sorted(args.networks)
         }
@@ -94,6 +113,7 @@ class Host(pulumi.ComponentResource):
             deployment=deployment,
             daemon=args.daemon,
             networks=networks,
+            removal=removal,
             internal_networks=frozenset(role for role in networks if NETWORKS[role].internal),
             hooks=pulumi.ResourceHookBinding(
                 before_create=[_left_over_containers(name, args)],

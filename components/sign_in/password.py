@@ -1,6 +1,8 @@
 """Sign-in with a password, by one administrator."""
 
+import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 
@@ -38,9 +40,7 @@ class PasswordSignIn(pulumi.ComponentResource):
 
         self.admin_password = password(f"{name}-admin", self, aliases=former("admin"))
         salt = token(f"{name}-admin-salt", self, size_bytes=16, aliases=former("admin-salt"))
-        hashed = pulumi.Output.all(password=self.admin_password, salt=salt).apply(
-            lambda secrets: password_hash(**secrets)
-        )
+        hashed: pulumi.Output[str] = pulumi.Output.all(password=self.admin_password, salt=salt).apply(_hashed)
         self.provider = IdentityProvider(
             backend=environment.password_backend(),
             server={"ADMIN_EMAIL": args.admin_email, "ADMIN_PASSWORD_HASH": hashed},
@@ -49,3 +49,8 @@ class PasswordSignIn(pulumi.ComponentResource):
             admin_password=self.admin_password,
         )
         self.register_outputs({"admin_password": self.admin_password})
+
+
+async def _hashed(secrets: dict[str, Any]) -> str:
+    """Return the hash of a password, made beside the program: it takes a tenth of a second on purpose."""
+    return await asyncio.to_thread(password_hash, **secrets)
