@@ -124,7 +124,8 @@ class Edge:
         parts = urlsplit(url)
         assert (parts.scheme, parts.port or 443) == ("https", self.public_port), f"{url} does not lead to the edge"
         assert parts.hostname
-        return self.ask("GET", f"{parts.path}?{parts.query}", name=parts.hostname)
+        # As a browser names it: the signature is over the public port, whatever the port it is reached through here.
+        return self.ask("GET", f"{parts.path}?{parts.query}", headers={"Host": parts.netloc}, name=parts.hostname)
 
     def ask_plainly(self, target: str) -> Response:
         """GET over plain HTTP."""
