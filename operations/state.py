@@ -75,9 +75,9 @@ class StateFiles:
         Docker removes no image that has a container, so while there are any nobody has to look.
         """
         resources = self._latest().get("resources") or ()
-        if any(resource["type"] == _CONTAINER_TYPE for resource in resources):
+        if any(resource.get("type") == _CONTAINER_TYPE for resource in resources):
             return []
-        return [str(resource["outputs"]["imageId"]) for resource in resources if resource["type"] == IMAGE_TYPE]
+        return [str(resource["outputs"]["imageId"]) for resource in resources if resource.get("type") == IMAGE_TYPE]
 
     def _latest(self) -> Mapping[str, Any]:
         if self.checkpoint is None:

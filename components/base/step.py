@@ -39,6 +39,15 @@ class StepArgs:
             raise ValueError("a step whose output is secret must not show it")
 
 
+def removal(name: str, script: str, environment: Environment, parent: pulumi.Resource) -> pulumi.Resource:
+    """Return what runs `script` beside the engine when it is deleted itself, after all that depends on it."""
+    return command.local.Command(
+        name,
+        command.local.CommandArgs(delete=script, environment=environment),
+        opts=pulumi.ResourceOptions(parent=parent),
+    )
+
+
 def step(name: str, args: StepArgs, parent: pulumi.Resource) -> command.local.Command:
     """Run a step."""
     host = args.service.host

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pulumi
-import pulumi_command as command
 import pulumi_docker as docker
 import pulumi_random as random
 
 from components.base.daemon import Daemon
 from components.base.handles import DockerHost
 from components.base.ownership import LABEL_DEPLOYMENT, LABEL_STACK, Owner
+from components.base.step import removal
 
 _LAST_LOG_LINES: Final = 20
 
-# Whichever are there. One that cannot be removed, because somebody else's container is on it, ends the run with Docker's
+# Whichever are there. One that cannot be removed, as somebody else's container is on it, ends the run with Docker's
 # words; what is left is cleared by its labels when its name is needed again.
 _REMOVE_NETWORKS: Final = f"""\
 set -eu
@@ -82,12 +82,11 @@ class Host(pulumi.ComponentResource):
         ).hex
         guard = pulumi.ResourceHookBinding(before_create=[_left_over_networks(name, args)])
         # The provider waits two seconds before it looks whether a network is gone, and that is a third of a `down`.
-        removal = command.local.Command(
+        gone = removal(
             f"{name}-networks-removal",
-            command.local.CommandArgs(
-                delete=_REMOVE_NETWORKS, environment={**args.daemon.environment, "DEPLOYMENT": deployment}
-            ),
-            opts=pulumi.ResourceOptions(parent=self),
+            _REMOVE_NETWORKS,
+            {**args.daemon.environment, "DEPLOYMENT": deployment},
+            self,
         )
         networks = {
             role: docker.Network(
@@ -101,9 +100,7 @@ class Host(pulumi.ComponentResource):
                         docker.NetworkLabelArgs(label=LABEL_STACK, value=args.prefix),
                     ],
                 ),
-                opts=pulumi.ResourceOptions(
-                    parent=self, provider=args.provider, hooks=guard, deleted_with=removal
-                ),
+                opts=pulumi.ResourceOptions(parent=self, provider=args.provider, hooks=guard, deleted_with=gone),
             )
             for role in sorted(args.networks)
         }
@@ -113,7 +110,7 @@ class Host(pulumi.ComponentResource):
             deployment=deployment,
             daemon=args.daemon,
             networks=networks,
-            removal=removal,
+            removal=gone,
             internal_networks=frozenset(role for role in networks if NETWORKS[role].internal),
             hooks=pulumi.ResourceHookBinding(
                 before_create=[_left_over_containers(name, args)],

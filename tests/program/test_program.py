@@ -155,7 +155,7 @@ def test_no_secret_travels_in_the_open(stack: Shape) -> None:
 def test_no_secret_is_an_argument_or_part_of_a_script(stack: Shape) -> None:
     secrets = [searchable(secret) for secret in _secrets(stack)]
     for command in stack.of_type(COMMAND):
-        shown = json.dumps([command.plain("create"), command.plain("update"), command.plain("interpreter")])
+        shown = json.dumps([command.inputs.get(key) for key in ("create", "update", "delete", "interpreter")])
         assert not any(secret in shown for secret in secrets), f"{command.name} would show in a process list"
     for name, container in stack.containers.items():
         shown = json.dumps([container.inputs.get("command"), container.plain("healthcheck"), container.plain("labels")])

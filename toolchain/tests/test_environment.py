@@ -103,7 +103,20 @@ def test_the_passphrase_is_made_once_and_only_for_this_user(layout: Layout) -> N
     assert stat.S_IMODE(layout.passphrase.stat().st_mode) == 0o600
     environment.prepare_state(layout)
     assert layout.passphrase.read_text() == first
-    assert sorted(path.name for path in layout.home.iterdir()) == ["passphrase", "state"]
+    assert sorted(path.name for path in layout.home.iterdir()) == ["passphrase", "pulumi", "state"]
+
+
+@pytest.mark.parametrize("before", ["nothing", "logs of runs", "a file"])
+def test_the_engine_finds_no_folder_for_the_log_of_each_run(layout: Layout, before: str) -> None:
+    if before == "logs of runs":
+        layout.engine_logs.mkdir(parents=True)
+        (layout.engine_logs / "pulumi-1-up.log").write_text("every value a provider was given")
+    elif before == "a file":
+        layout.pulumi_home.mkdir(parents=True)
+        layout.engine_logs.touch()
+    environment.prepare_state(layout)
+    assert layout.engine_logs.is_file()
+    assert layout.engine_logs.read_bytes() == b""
 
 
 def test_run_restores_the_interrupt_signal() -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from components import hosts
 from components.base.daemon import Daemon
-from components.base.handles import DockerHost
+from components.base.handles import DockerHost, Image
 from components.base.ownership import Owner
+from components.data.redis import Redis, RedisArgs
 from components.hosts.host import NETWORKS, Host, remove_left_over_container, remove_left_over_networks
 from settings.health import Health
 from settings.hosts import Host as HostSettings
@@ -190,6 +191,25 @@ def test_networks_are_guarded_and_labelled(engine: Engine) -> None:
             {"label": "org.reflector.stack", "value": PREFIX},
         ]
     assert engine.named("host-deployment").request.protect, "without it nothing on the host would be known again"
+
+
+def test_networks_go_at_the_end_all_at_once_by_our_label(engine: Engine) -> None:
+    engine.run(lambda: building.host())
+    removal = engine.named("host-networks-removal")
+    assert removal.inputs.keys() == {"delete", "environment"}, "nothing is to be done before"
+    assert 'label=org.reflector.deployment=$DEPLOYMENT"' in removal.plain("delete")
+    assert removal.plain("environment")["DEPLOYMENT"] == DEPLOYMENT
+    networks = engine.of_type(building.NETWORK)
+    assert networks
+    assert {network.request.deletedWith for network in networks} == {removal.urn}, "the provider waits for each"
+
+
+def test_a_container_is_gone_before_its_networks_are(engine: Engine) -> None:
+    engine.run(
+        lambda: Redis("redis", RedisArgs(host=building.host(), image=Image(id=building.IMAGE_ID), memory_mib=64))
+    )
+    removal = engine.named("host-networks-removal")
+    assert removal.urn in engine.named("redis-container").request.dependencies
 
 
 @pytest.mark.parametrize("role", sorted(NETWORKS))

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -12,8 +13,10 @@ from operations import __main__ as commands
 from operations import checks
 from operations.checks import Checked
 from operations.stack import Stack
+from operations.state import IMAGE_TYPE
 from settings import Problem, Settings, parse
 from settings.base import Sealed
+from testing.commands import fake_command, path_with
 from testing.docker import free_port
 from tests.unit.operations.stand_ins import Docker, asked, listed, with_engine, with_file, with_state
 from toolchain import ROOT
@@ -132,8 +135,43 @@ def test_down_keeps_what_is_protected(stack: Stack, capsys: pytest.CaptureFixtur
     with_state(stack)
     log = with_engine(stack, destroy="")
     assert commands.down(stack) == 0
-    assert asked(log) == ["destroy --yes --skip-preview --exclude-protected --stack test"]
+    assert asked(log) == [
+        "destroy --yes --skip-preview --exclude-protected --exclude **docker:index/remoteImage:RemoteImage::** "
+        "--stack test"
+    ]
     assert "Data, keys and passwords are kept" in capsys.readouterr().out
+
+
+def test_down_leaves_images_to_a_state_it_can_read_only(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://somebodys-state")
+    log = with_engine(stack, stack_select="", destroy="")
+    assert commands.down(stack) == 0
+    assert asked(log)[-1] == "destroy --yes --skip-preview --exclude-protected --stack test", (
+        "nobody could see whether they are still there"
+    )
+
+
+@pytest.mark.parametrize(
+    ("there", "with_container", "flag"),
+    [
+        ("sha256:1\nsha256:2\n", False, ""),
+        ("sha256:1\n", False, " --refresh"),
+        ("", False, " --refresh"),
+        ("", True, ""),
+    ],
+)
+def test_an_image_that_was_cleared_away_after_down_is_made_again(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, there: str, with_container: bool, flag: str
+) -> None:
+    fake_command(tmp_path / "docker", "docker", {"image ls": there})
+    monkeypatch.setenv("PATH", path_with(tmp_path / "docker"))
+    with_checks(monkeypatch, settings=settings_with())
+    images = [{"urn": f"urn::{id_}", "type": IMAGE_TYPE, "outputs": {"imageId": f"sha256:{id_}"}} for id_ in (1, 2)]
+    containers = [{"urn": "urn::web", "type": "docker:index/container:Container"}] if with_container else []
+    with_state(stack, resources=[*images, *containers])
+    log = with_engine(stack, up="")
+    assert commands.up(stack, refresh=False) == 0
+    assert asked(log) == [f"up --yes --skip-preview{flag} --stack test"]
 
 
 def test_an_unknown_command_is_refused_with_those_there_are() -> None:

@@ -112,6 +112,10 @@ BAD: Final[list[Row]] = [
     ({"edge": {"https_port": 8443, "http_port": 8443}}, "edge.http_port", "8443, as https_port", "two different ports"),
     ({"edge": {"public_port": 80}}, "edge.http_port", "80, as public_port", "two different ports"),
     *(
+        ({"edge": {name: 2080}}, f"edge.{name}", "2080", "another port: Caddy listens on it for itself")
+        for name in PORTS
+    ),
+    *(
         ({"pki": {"certificate_validity_hours": hours}}, "pki.certificate_validity_hours", str(hours),
          "24 to 19800 hours")
         for hours in (0, 23, 19801)
