@@ -69,7 +69,7 @@ check-shell:
 
 # As in CI, where the test obtains the Caddy it asks and is never skipped.
 check-caddy: setup-dev
-	@CI=1 $(PYTEST) -s tests/unit/test_rendering.py::test_caddy_itself_takes_the_rendered_files
+	@CI=1 $(PYTEST) -s tests/unit/rendering/test_caddyfile.py -k caddy_itself
 
 images: ## stage the build contexts of the development images
 	@$(TOOLCHAIN) images
@@ -92,5 +92,5 @@ docs: setup-dev ## make the generated parts of the documentation anew
 docs-check: setup-dev
 	@$(DEV)/python -m developer.documentation --check
 
-benchmark: ## measure what our own part costs, on a deployed stack: make benchmark [ARGS=--cold]
+benchmark: ## measure what our own part costs, on a deployed stack: make benchmark [ARGS=--cold|--compose]
 	@$(RUN) .toolchain/venv/bin/python -m developer.benchmark --stack $(STACK) $(ARGS)

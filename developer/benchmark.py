@@ -60,7 +60,16 @@ def main() -> int:
     parser.add_argument("--stack", default="dev", help="a deployed stack, for the warm measurement (default: dev)")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of the warm measurement (default: 7)")
     parser.add_argument("--cold", action="store_true", help="measure a cold `make up` instead: builds all, minutes")
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "--compose", action="store_true", help="compare with docker compose instead, where it is installed: minutes"
+    )
+    arguments, more = parser.parse_known_args()
+    if arguments.compose:
+        from developer import comparison  # which takes what this module has
+
+        return comparison.main([f"--stack={arguments.stack}", *more])
+    if more:
+        parser.error(f"unknown arguments: {' '.join(more)}")
     layout = Layout()
     if arguments.cold:
         name, table = "cold", cold(layout)
