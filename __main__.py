@@ -5,11 +5,13 @@ import gc
 import pulumi
 
 from components import application, data, edge, hosts, images, language_model, pki, sign_in, speech, storage, workflow
+from components.base.quiet import drop_debug_messages
 from components.base.secrecy import keep_secret, sealed
 from settings.program import load
 
 # The program lives for a second and keeps what it makes: looking for garbage is a tenth of its time, and finds none.
 gc.disable()
+drop_debug_messages()
 
 settings = load()
 keep_secret(settings.encrypted)

@@ -190,10 +190,11 @@ class Checkout:
     def environment(self) -> dict[str, str]:
         """Return what its engine runs in."""
         around = outside(os.environ)
-        given: dict[str, str | None] = json.loads(
-            _output((around.get("PYTHON", "python3"), "-m", "toolchain", "env", "--json"), self.root, around)
+        # Asked of the checkout itself, which may be of another version.
+        said = _output(
+            (around.get("PYTHON", "python3"), "-m", "toolchain", "run", "--", "env", "-0"), self.root, around
         )
-        return {name: value for name, value in {**around, **given}.items() if value is not None}
+        return dict(line.split("=", 1) for line in said.split("\0") if "=" in line)
 
     def make(self, target: str) -> Command:
         """Return the command that makes `target`."""

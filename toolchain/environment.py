@@ -14,6 +14,10 @@ LEAKING = ("DOCKER_CERT_PATH", "DOCKER_CA_MATERIAL", "DOCKER_CERT_MATERIAL", "DO
 """Variables every docker provider would read in silence, whatever host and certificates the stack names."""
 
 
+SLOWING = ("PYTHONDONTWRITEBYTECODE",)
+"""Variables that only cost time: without bytecode every run compiles the whole program anew."""
+
+
 def values(layout: Layout, environ: Mapping[str, str]) -> dict[str, str | None]:
     """Return the variables to set, and with None those to unset, given the caller's own environment.
 
@@ -34,7 +38,7 @@ def values(layout: Layout, environ: Mapping[str, str]) -> dict[str, str | None]:
         result["PULUMI_BACKEND_URL"] = own
     if not environ.get("PULUMI_CONFIG_PASSPHRASE") and not environ.get("PULUMI_CONFIG_PASSPHRASE_FILE"):
         result["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(layout.passphrase)
-    for name in LEAKING:
+    for name in (*LEAKING, *SLOWING):
         if name in environ:
             result[name] = None
     return result
