@@ -7,8 +7,8 @@ def drop_debug_messages() -> None:
     """Keep the SDK's debug messages from the engine.
 
     It tells of each step of each registration, in calls that the program waits for: some 340 in a run of this stack, a
-    twelfth of its time, and the engine shows none of them unless it was started with `--debug`. Its own view of the same
-    steps, which that shows too, is not touched.
+    twelfth of its time. The engine shows none of them unless it was started with `--debug`; what it says then of the
+    same steps by itself is not touched.
     """
     pulumi.log.debug = _unheard
 
