@@ -127,7 +127,8 @@ def _built(project: str, needed: frozenset[str]) -> tuple[ImageSources, list[Pro
         ]
     parts = tomllib.loads(_PARTS.read_text(encoding="utf-8"))
     names: list[str] = []
-    for part in sorted(needed):
+    played = sorted(needed & parts.keys())
+    for part in played:
         name = parts[part]["image"]
         for candidate in (manifest[name]["base"], name):
             if candidate is not None and candidate not in names:
@@ -142,8 +143,16 @@ def _built(project: str, needed: frozenset[str]) -> tuple[ImageSources, list[Pro
                 )
                 for name in names
             },
-            parts={part: parts[part]["image"] for part in needed},
-            commands={part: tuple(parts[part]["command"]) for part in needed if "command" in parts[part]},
+            parts={part: parts[part]["image"] for part in played},
+            commands={part: tuple(parts[part]["command"]) for part in played if "command" in parts[part]},
         ),
-        [],
+        [
+            Problem(
+                setting="images.mode",
+                given=f"'built', and no image of this project plays {part}",
+                allowed="upstream, or built with an image for every part in images/parts.toml",
+                remedy="Set it: pulumi config set --path images.mode upstream",
+            )
+            for part in sorted(needed - parts.keys())
+        ],
     )

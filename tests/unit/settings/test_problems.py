@@ -8,7 +8,7 @@ from typing import Any, Final
 import pulumi
 import pytest
 
-from settings import PROJECT, SettingsError, flat, parse, program, usable_part
+from settings import PROJECT, SettingsError, flat, images, parse, program, usable_part
 from settings.base import Path as Way
 from settings.base import dotted
 from settings.tree import Settings
@@ -239,6 +239,15 @@ def test_built_images_must_have_been_staged(staged: Path) -> None:
     assert str(only({"images": {"mode": "built"}})) == (
         "images.mode: 'built', but no build contexts are staged; allowed: built, after the contexts were staged. "
         "Run: make images"
+    )
+
+
+def test_a_part_no_built_image_plays_is_named(staged: Path) -> None:
+    found, (problem,) = images.sources(images.Built(), "reflector", frozenset({"caddy", "newcomer"}))
+    assert found.parts == {"caddy": "caddy"}
+    assert str(problem) == (
+        "images.mode: 'built', and no image of this project plays newcomer; allowed: upstream, or built with an image for "
+        "every part in images/parts.toml. Set it: pulumi config set --path images.mode upstream"
     )
 
 
