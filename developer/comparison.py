@@ -429,7 +429,9 @@ def compared(checkouts: Sequence[Checkout], tool: tuple[str, ...], rounds: int, 
         ours = [one.contender(title, each) for one, title, each in zip(checkouts, titles, found, strict=True)]
         contenders = [peer, *ours]
         lives: list[dict[str, Life]] = []
+        loads = []
         for number in range(rounds):
+            loads.append(os.getloadavg()[0])
             turn = number % len(contenders)
             lives.append(
                 {
@@ -443,7 +445,8 @@ def compared(checkouts: Sequence[Checkout], tool: tuple[str, ...], rounds: int, 
         version = _output((*tool, "version", "--short"), folder, project.environment).strip()
         head = (
             f"{len(first.containers)} containers, {rounds} rounds after a warm-up, {os.cpu_count()} cores, "
-            f"{PEER} {version}. Seconds: median [min–max]; ratios round by round."
+            f"load of {min(loads):.0f} to {max(loads):.0f} before a round, {PEER} {version}. "
+            "Seconds: median [min–max]; ratios round by round."
         )
         return [head, "", *table(lives)]
 
