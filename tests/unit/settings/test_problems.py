@@ -246,8 +246,8 @@ def test_a_part_no_built_image_plays_is_named(staged: Path) -> None:
     found, (problem,) = images.sources(images.Built(), "reflector", frozenset({"caddy", "newcomer"}))
     assert found.parts == {"caddy": "caddy"}
     assert str(problem) == (
-        "images.mode: 'built', and no image of this project plays newcomer; allowed: upstream, or built with an image for "
-        "every part in images/parts.toml. Set it: pulumi config set --path images.mode upstream"
+        "images.mode: 'built', and no image of this project plays newcomer; allowed: upstream, or built with an image "
+        "for every part in images/parts.toml. Set it: pulumi config set --path images.mode upstream"
     )
 
 
