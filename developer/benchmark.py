@@ -58,7 +58,7 @@ def main() -> int:
     """Measure what was asked for and write it down."""
     parser = argparse.ArgumentParser(prog="python -m developer.benchmark", description=__doc__)
     parser.add_argument("--stack", default="dev", help="a deployed stack, for the warm measurement (default: dev)")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of the warm measurement (default: 7)")
+    parser.add_argument("--rounds", type=int, help="rounds after a warm-up (default: 7, beside compose 3)")
     parser.add_argument("--cold", action="store_true", help="measure a cold `make up` instead: builds all, minutes")
     parser.add_argument(
         "--compose", action="store_true", help="compare with docker compose instead, where it is installed: minutes"
@@ -67,14 +67,15 @@ def main() -> int:
     if arguments.compose:
         from developer import comparison  # which takes what this module has
 
-        return comparison.main([f"--stack={arguments.stack}", *more])
+        rounds = [f"--rounds={arguments.rounds}"] if arguments.rounds else []
+        return comparison.main([f"--stack={arguments.stack}", *rounds, *more])
     if more:
         parser.error(f"unknown arguments: {' '.join(more)}")
     layout = Layout()
     if arguments.cold:
         name, table = "cold", cold(layout)
     else:
-        name, table = "warm", warm(Stack(name=arguments.stack, layout=layout), arguments.rounds)
+        name, table = "warm", warm(Stack(name=arguments.stack, layout=layout), arguments.rounds or 7)
     page = layout.root / PAGE
     page.write_text(replaced(page.read_text(encoding="utf-8"), name, "\n".join(table)), encoding="utf-8")
     print(f"Written into {PAGE}.")
