@@ -73,7 +73,7 @@ class Stack:
 
     @property
     def deployment(self) -> str | None:
-        """What marks containers and networks on the host as this state's own (see components/host.py).
+        """What marks containers and networks on the host as this state's own (components/base/ownership.py).
 
         Empty before the first `up`; None where the state is not in files, and asking would take the engine.
         """

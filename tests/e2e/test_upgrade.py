@@ -11,7 +11,7 @@ from tests.e2e.stack import Stack
 pytestmark = pytest.mark.docker
 
 FORMER: Final[Mapping[str, str]] = {
-    # Name of a resource → what releases up to 0.1 called it.
+    # Name of a resource → what it was called before the settings became a tree.
     "authority-1-key": "authority-key",
     "authority-1-certificate": "authority-certificate",
     "edge-certificate-1-key": "edge-certificate-key",
@@ -29,7 +29,7 @@ def name_of(resource: Mapping[str, Any]) -> str:
 
 
 def as_an_earlier_release_left_it(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a state as it would be had it been made by a release up to 0.1: under the names of that time."""
+    """Return a state as it would be had it been made before the settings became a tree: under the names of that time."""
     resources: list[dict[str, Any]] = state["deployment"]["resources"]
     (component,) = (resource for resource in resources if resource["type"] == MOVED[0])
     (owner,) = (resource for resource in resources if resource["type"] == MOVED[1])

@@ -1,4 +1,4 @@
-"""Stack files of releases up to 0.1, taken to today's form."""
+"""Stack files from before the settings became a tree, taken to today's form."""
 
 from pathlib import Path
 from typing import Any, Final
