@@ -29,7 +29,7 @@ def name_of(resource: Mapping[str, Any]) -> str:
 
 
 def as_an_earlier_release_left_it(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a state as it would be had it been made before the settings became a tree: under the names of that time."""
+    """Return a state as it would be had it been made before the settings became a tree, under the names of then."""
     resources: list[dict[str, Any]] = state["deployment"]["resources"]
     (component,) = (resource for resource in resources if resource["type"] == MOVED[0])
     (owner,) = (resource for resource in resources if resource["type"] == MOVED[1])
