@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from components.base.daemon import Daemon, DaemonError
 from components.base.ownership import Owner
+from operations import postgres
 from operations.stack import Stack
 from settings import (
     PROJECT,
@@ -92,6 +93,7 @@ def check(stack: Stack) -> Checked:
         settings = usable_part(tree, stack.name, PROJECT)
     if settings is not None:
         found, hints = look_at_host(settings, deployment=stack.deployment)
+        found += postgres.problems(settings, _daemon(settings), stack.image_in_use(postgres.PART))
         problems += [problem.without(settings.encrypted) for problem in found]
     return Checked(settings=None if problems else settings, problems=problems, hints=hints)
 

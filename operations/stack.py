@@ -145,6 +145,11 @@ class Stack:
         files = self._files()
         return [] if files is None else files.kept_images()
 
+    def image_in_use(self, name: str) -> tuple[str, str] | None:
+        """Return the reference and the id of an image in the state; None without one, or if it is not in files."""
+        files = self._files()
+        return None if files is None else files.image(name)
+
     def configuration(self) -> EngineConfig:
         """Return the stack's configuration as the engine has it: decrypted, with imported environments.
 

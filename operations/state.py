@@ -69,6 +69,13 @@ class StateFiles:
                 return str(resource["outputs"]["hex"])
         return ""
 
+    def image(self, name: str) -> tuple[str, str] | None:
+        """Return the reference and the id of the image called `name`, None if there is none in the state."""
+        for resource in self._latest().get("resources") or ():
+            if resource.get("type") == IMAGE_TYPE and resource["urn"].endswith(f"::images-{name}"):
+                return str(resource["outputs"]["name"]), str(resource["outputs"]["imageId"])
+        return None
+
     def kept_images(self) -> list[str]:
         """Return the ids of the images that are to be found again where a stack was taken down; none of one that is up.
 

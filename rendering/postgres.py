@@ -1,10 +1,16 @@
-"""SQL for PostgreSQL."""
+"""SQL for PostgreSQL, and how it is started."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 _IDENTIFIER: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")  # what needs no quoting, up to NAMEDATALEN - 1
+
+
+def guarded(command: Sequence[str]) -> list[str]:
+    """Return what starts the image's own entrypoint with `command`, on a volume that its PostgreSQL may touch."""
+    return ["sh", "-c", Path(__file__).with_name("postgres.sh").read_text(encoding="utf-8"), "sh", *command]
 
 
 def check_identifier(name: str) -> str:
