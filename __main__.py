@@ -39,7 +39,7 @@ objects = storage.object_store(
     parts,
     domain=settings.storage_domain,
     url=settings.edge.url(settings.storage_domain or ""),
-    origins=[settings.url],
+    origins=settings.edge.origins,
     certificate=certificate,
 )
 

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from operations import checks, healing
-from operations.checks import IMAGE_TYPE, Checked
+from operations.checks import Checked
 from operations.convert import convert
-from operations.healing import VOLUME_TYPE
+from operations.healing import IMAGE_TYPE, VOLUME_TYPE
 from operations.stack import Stack
 from operations.upgrade import remedy, upgrade
 from settings import Settings, SettingsError, masked

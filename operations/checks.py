@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from components.base.daemon import Daemon, DaemonError
 from components.base.ownership import Owner
-from operations import capacity, healing, listing, ownership
-from operations.healing import Damage, Resource
+from operations import capacity, healing, listing, ownership, postgres
+from operations.healing import IMAGE_TYPE, Damage, Resource
 from operations.listing import Listing
 from operations.stack import Stack
 from settings import (
@@ -40,7 +40,6 @@ from toolchain import Pins, engine_problems
 
 _START_INTERVAL_API: Final = (1, 44)
 """The Docker API that knows a health check's start interval (Docker 25)."""
-IMAGE_TYPE: Final = "docker:index/remoteImage:RemoteImage"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +77,10 @@ def check(stack: Stack) -> Checked:
         settings = usable_part(tree, stack.name, PROJECT)
     if settings is None:
         return Checked(settings=None, problems=problems)
-    found = look_at_host(settings, stack.resources(), ask=stack.exported_resources)
-    problems += [problem.without(settings.encrypted) for problem in found.problems]
+    resources = stack.resources()
+    found = look_at_host(settings, resources, ask=stack.exported_resources)
+    versions = postgres.problems(settings, _daemon(settings), postgres.image_in_use(resources or ()))
+    problems += [problem.without(settings.encrypted) for problem in (*found.problems, *versions)]
     return Checked(
         settings=None if problems else settings,
         problems=problems,

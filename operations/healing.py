@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from operations.listing import Listing
 
+IMAGE_TYPE: Final = "docker:index/remoteImage:RemoteImage"
 CONTAINER_TYPE: Final = "docker:index/container:Container"
 NETWORK_TYPE: Final = "docker:index/network:Network"
 VOLUME_TYPE: Final = "docker:index/volume:Volume"

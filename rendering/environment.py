@@ -4,7 +4,7 @@ Values may be anything the caller composes (text here, outputs in a component): 
 is off leaves no variable behind.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -87,7 +87,12 @@ def storage(*, endpoint: T, region: T, bucket: T, access_key_id: T, secret_acces
         "TRANSCRIPT_STORAGE_AWS_SECRET_ACCESS_KEY": secret_access_key,
     }
     if endpoint != "":
-        environment["TRANSCRIPT_STORAGE_AWS_ENDPOINT_URL"] = endpoint
+        environment |= {
+            "TRANSCRIPT_STORAGE_AWS_ENDPOINT_URL": endpoint,
+            # The SDK would send a checksum behind each upload, which only AWS is sure to know: others refuse it.
+            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+            "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+        }
     return environment
 
 
@@ -105,11 +110,19 @@ def workflow(server_url: str, host_port: str, token: T) -> dict[str, T | str]:
 
 
 def backend(
-    *, url: str, database_url: T, redis_host: str, redis_port: int, broker_url: str, secret_key: T
+    *,
+    url: str,
+    origins: Sequence[str],
+    database_url: T,
+    redis_host: str,
+    redis_port: int,
+    broker_url: str,
+    secret_key: T,
 ) -> dict[str, T | str]:
     """Return what every backend role reads.
 
-    `url` is the public base URL: links in e-mails, webhooks and calendars are made from it, and browsers call it.
+    `url` is the public base URL: links in e-mails, webhooks and calendars are made from it, and browsers call it, from
+    pages of `origins`.
     """
     return {
         "DATABASE_URL": database_url,
@@ -121,9 +134,18 @@ def backend(
         "SECRET_KEY": secret_key,
         "BASE_URL": url,
         "UI_BASE_URL": url,
-        "CORS_ORIGIN": url,
+        "CORS_ORIGIN": ",".join(origins),
         "CORS_ALLOW_CREDENTIALS": "true",
     }
+
+
+def behind_edge(networks: T) -> dict[str, T | str]:
+    """Return what makes the server believe who is in `networks` about a request: its scheme, and who has sent it.
+
+    `networks` are ranges of addresses with commas between. Uvicorn takes them so since 0.31; without any it believes
+    its own machine alone, redirects to http:// and counts all failed logins as one client's.
+    """
+    return {"FORWARDED_ALLOW_IPS": networks}
 
 
 def password_backend() -> dict[str, str]:

@@ -22,7 +22,7 @@ class Edge(Model):
     extra_names: Annotated[tuple[SubjectAlternativeName, ...], Field(strict=False)] = Field(
         default=(),
         description="Further names and addresses of the edge, each DNS:<name> or IP:<address>; they enter the "
-        "certificate and are served",
+        "certificate, the API answers there, and pages lead from there to the domain",
     )
     bind_addresses: Annotated[tuple[IpAddress, ...], Field(strict=False, min_length=1)] = Field(
         default=("0.0.0.0",), description="Addresses of the Docker host on which Caddy publishes its ports"
@@ -46,6 +46,12 @@ class Edge(Model):
     def url(self, host: str) -> str:
         """Return the URL of `host` as people see it, without a trailing slash."""
         return f"https://{host}" + ("" if self.url_port == 443 else f":{self.url_port}")
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Origins of the pages people open: the domain, also where somebody uses the published port past the router."""
+        published = f"https://{self.domain}" + ("" if self.https_port == 443 else f":{self.https_port}")
+        return tuple(dict.fromkeys((self.url(self.domain), published)))
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -241,6 +241,7 @@ def reflector_args(near: Neighbours, **given: Any) -> ReflectorArgs:
         "frontend": near.image("serve", "pages"),
         "memory_mib": MemoryMib(server=501, worker=502, beat=503, hatchet_worker_llm=504, web=505),
         "url": f"https://{near.domain()}",
+        "origins": [f"https://{near.domain()}"],
         "names": [near.domain(), "127.0.0.1"],
         "certificate": near.certificate(),
         "trust": near.trust(),

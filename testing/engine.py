@@ -25,6 +25,8 @@ _FAKE_OUTPUTS: Final[Mapping[str, Mapping[str, Any]]] = {
     # Computed outputs by type token. Values are of the right shape, and those that could stray say whose they are.
     "random:index/randomId:RandomId": {"hex": "0123456789abcdef"},
     "docker:index/remoteImage:RemoteImage": {"imageId": f"sha256:{'1' * 64}", "repoDigest": ""},
+    # Where nobody asked for another range, the daemon has chosen one.
+    "docker:index/network:Network": {"ipamConfigs": [{"subnet": "172.30.0.0/16", "gateway": "172.30.0.1"}]},
     "docker:index/container:Container": {"containerLogs": "", "exitCode": 0},
     "tls:index/privateKey:PrivateKey": {
         "publicKeyPem": "-----BEGIN PUBLIC KEY-----\nPublicKey\n-----END PUBLIC KEY-----\n",
@@ -162,7 +164,7 @@ class _Mocks(mocks.Mocks):
             key: value.replace("{name}", args.name) if isinstance(value, str) else value
             for key, value in _FAKE_OUTPUTS.get(args.typ, {}).items()
         }
-        outputs = {**_unwrapped(args.inputs), **computed, **made}
+        outputs = {**computed, **_unwrapped(args.inputs), **made}
         id_ = self.ids[args.name] = id_of(args.typ, args.name, outputs)
         secret = SECRET_OUTPUTS.get(args.typ, frozenset())
         # Wrapped by hand: the monitor answers on a thread of its own, where the SDK does not know that secrets are

@@ -51,6 +51,7 @@ def reflector(
                 web=settings.web.memory_mib,
             ),
             url=edge.url(edge.domain),
+            origins=edge.origins,
             names=[*edge.names, *edge.addresses],
             certificate=certificate,
             trust=trust,

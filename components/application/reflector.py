@@ -89,6 +89,8 @@ class ReflectorArgs:
     memory_mib: MemoryMib
     url: str
     """Public base URL, without a trailing slash."""
+    origins: Sequence[str]
+    """Web origins of its pages."""
     names: Sequence[str]
     """DNS names and addresses it is served at, the canonical one first."""
     certificate: CertificateHandle
@@ -183,7 +185,11 @@ class Reflector(pulumi.ComponentResource):
 
         server = run(
             _SERVER,
-            args.identity.server,
+            # Of all roles only this one is asked through the edge.
+            environment.merged(
+                args.identity.server,
+                environment.behind_edge(args.host.subnets("application").apply(lambda subnets: ",".join(subnets))),
+            ),
             [
                 args.database.ready,
                 args.cache.ready,
@@ -230,7 +236,8 @@ class Reflector(pulumi.ComponentResource):
             certificate=args.certificate,
             routes=[
                 Route(paths=(f"{environment.API_PATH}/*", "/health"), upstream=server.url(environment.SERVER_PORT)),
-                Route(upstream=web.url(environment.WEB_PORT)),
+                # A page knows one name: sign-in ends there, and there it calls the API.
+                Route(upstream=web.url(environment.WEB_PORT), canonical=True),
             ],
             policy=PAGES,
             ready=[one.ready for one in self.services],
@@ -243,6 +250,7 @@ def _backend_environment(args: ReflectorArgs, secret_key: pulumi.Output[str]) ->
     parts: list[Environment] = [
         environment.backend(
             url=args.url,
+            origins=args.origins,
             database_url=args.database.url("postgresql+asyncpg"),
             redis_host=args.cache.host,
             redis_port=args.cache.port,

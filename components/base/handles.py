@@ -56,6 +56,17 @@ class DockerHost:
         """Return the name of the container of `service`."""
         return f"{self.prefix}-{service}"
 
+    def subnets(self, role: str) -> pulumi.Output[list[str]]:
+        """Return the address ranges of the network in a role, each as <address>/<bits>; known once it is made."""
+        return self.networks[role].ipam_configs.apply(lambda configs: _subnets(role, configs))
+
+
+def _subnets(role: str, configs: Sequence[docker.outputs.NetworkIpamConfig]) -> list[str]:
+    subnets = sorted(config.subnet for config in configs or () if config.subnet)
+    if not subnets:
+        raise RuntimeError(f"the network {role} has no address range in the state; run: make up ARGS=--refresh")
+    return subnets
+
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
@@ -209,6 +220,8 @@ class Route:
     """As Caddy matches them, such as `/v1/*`; empty: all that is left."""
     upstream: str
     """URL inside the stack."""
+    canonical: bool = False
+    """Whether it is served at the site's canonical name only, and the other names lead there."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from rendering import postgres as rendering
 UID: Final = 70
 """postgres in the official Alpine images, and in ours."""
 DATA_DIRECTORY: Final = "/var/lib/postgresql/data"
-"""The volume the official image declares up to version 17."""
+"""Where the official image keeps its data up to version 17; later ones are told to."""
 PORT: Final = 5432
 
 
@@ -61,8 +61,9 @@ class Postgres(pulumi.ComponentResource):
                 image=args.image.id,
                 memory_mib=args.memory_mib,
                 port=PORT,
-                command=["postgres", "-c", "max_connections=200"],
+                command=rendering.guarded(["postgres", "-c", "max_connections=200"]),
                 environment={
+                    "PGDATA": DATA_DIRECTORY,
                     # The image insists on one; it is worth nothing once the databases are set up.
                     "POSTGRES_PASSWORD": superuser_password,
                 },

@@ -64,8 +64,30 @@ class S3(pulumi.ComponentResource):
                         allowed_origins=list(args.origins),
                         allowed_methods=["GET", "HEAD", "PUT"],
                         allowed_headers=["*"],
-                        expose_headers=["ETag"],
+                        # Without those of a range a player's script cannot seek.
+                        expose_headers=["ETag", "Accept-Ranges", "Content-Length", "Content-Range"],
                         max_age_seconds=3600,
+                    )
+                ],
+            ),
+            opts=child,
+        )
+        aws.s3.BucketLifecycleConfiguration(
+            f"{name}-unfinished-uploads",
+            aws.s3.BucketLifecycleConfigurationArgs(
+                bucket=bucket.bucket,
+                rules=[
+                    aws.s3.BucketLifecycleConfigurationRuleArgs(
+                        id="unfinished-uploads",
+                        status="Enabled",
+                        # Every key.
+                        filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
+                        # No listing shows them, and they are paid for; a live upload takes hours at the most.
+                        abort_incomplete_multipart_upload=(
+                            aws.s3.BucketLifecycleConfigurationRuleAbortIncompleteMultipartUploadArgs(
+                                days_after_initiation=7
+                            )
+                        ),
                     )
                 ],
             ),

@@ -59,6 +59,7 @@ def application(env: Environment) -> Starlette:
         Route("/metrics", api.metrics),
         Route("/v1/config", api.config),
         Route("/v1/me", api.me),
+        Route("/v1/client", api.client),
         Route("/v1/notes", api.notes, methods=["GET", "POST"]),
         Route("/v1/objects/{key:path}", api.objects, methods=["GET", "PUT"]),
         WebSocketRoute("/v1/events", api.events),
@@ -134,6 +135,11 @@ class Api:
         """Who the token belongs to; null without sign-in."""
         user = self._authorise(request)
         return JSONResponse(None if user is None else {"sub": user["sub"], "email": user.get("email")})
+
+    async def client(self, request: Request) -> Response:
+        """Who asks, and by which scheme, as far as Uvicorn believes the proxies before it."""
+        address = None if request.client is None else request.client.host
+        return JSONResponse({"address": address, "scheme": request.url.scheme})
 
     async def notes(self, request: Request) -> Response:
         """GET lists rows, POST ``{"body": text}`` adds one."""

@@ -60,6 +60,18 @@ def test_the_identity_provider_tells_each_kind_of_process_what_is_for_it() -> No
     assert {"SERVER_SIGN_IN", "BACKEND_SIGN_IN"}.isdisjoint(environment("web"))
 
 
+def test_the_server_believes_the_edges_network_about_a_request_and_nobody_else() -> None:
+    # As the daemon has chosen it; "*" would believe whoever reaches the port.
+    assert environment("server")["FORWARDED_ALLOW_IPS"] == "172.30.0.0/16"
+    for role in ("worker", "beat", "hatchet-worker-llm", "web"):
+        assert "FORWARDED_ALLOW_IPS" not in environment(role), "nobody asks it through the edge"
+
+
+def test_the_api_answers_at_every_name_and_pages_at_the_canonical_one() -> None:
+    site = BUILT.component.site
+    assert [(bool(route.paths), route.canonical) for route in site.routes] == [(True, False), (False, True)]
+
+
 def test_the_server_waits_for_everything_it_uses() -> None:
     kinds = ["database", "cache", "object_store", "speech", "language_model", "workflow", "identity"]
 
@@ -186,3 +198,8 @@ def test_the_room_makes_a_reflector_at_the_names_and_with_the_limits_of_the_sett
     assert limits == [300, 200, 512]
     assert built.component.site.names == ["a.test", "localhost", "b.test", "127.0.0.1", "::1", "192.0.2.1"]
     assert environment_of(built.named("reflector-server"))["BASE_URL"] == "https://a.test:8443"
+
+
+def test_pages_are_the_domains_also_at_the_port_the_host_publishes() -> None:
+    assert Edge(domain="a.test", https_port=8443, public_port=443).origins == ("https://a.test", "https://a.test:8443")
+    assert Edge(domain="a.test", https_port=443).origins == ("https://a.test",)

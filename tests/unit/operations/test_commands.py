@@ -11,8 +11,8 @@ import pytest
 
 from operations import __main__ as commands
 from operations import checks
-from operations.checks import IMAGE_TYPE, Checked
-from operations.healing import NETWORK_TYPE, VOLUME_TYPE, Damage
+from operations.checks import Checked
+from operations.healing import IMAGE_TYPE, NETWORK_TYPE, VOLUME_TYPE, Damage
 from operations.stack import Stack
 from settings import Problem, Settings, parse
 from settings.base import Sealed

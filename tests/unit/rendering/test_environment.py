@@ -46,6 +46,9 @@ def test_an_endpoint_is_named_only_where_it_is_not_aws(endpoint: str, expected: 
     made = environment.storage(endpoint=endpoint, region="r", bucket="b", access_key_id="i", secret_access_key="s")
     assert ("TRANSCRIPT_STORAGE_AWS_ENDPOINT_URL" in made) is expected
     assert made["TRANSCRIPT_STORAGE_AWS_BUCKET_NAME"] == "b"
+    # The SDK's own way is checksums behind every upload, which stores that are not AWS refuse.
+    for variable in ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION"):
+        assert made.get(variable) == ("when_required" if expected else None)
 
 
 def test_hatchets_workers_answer_about_themselves_on_loopback() -> None:
@@ -57,12 +60,13 @@ def test_hatchets_workers_answer_about_themselves_on_loopback() -> None:
 
 def test_a_port_is_text_and_a_broker_keeps_the_results_too() -> None:
     made = environment.backend(
-        url="https://a", database_url="d", redis_host="h", redis_port=6379, broker_url="redis://h:6379/1",
+        url="https://a", origins=["https://a", "https://a:8443"], database_url="d", redis_host="h", redis_port=6379, broker_url="redis://h:6379/1",
         secret_key="s",
     )  # fmt: skip
     assert (made["REDIS_HOST"], made["REDIS_PORT"]) == ("h", "6379")
     assert made["CELERY_BROKER_URL"] == made["CELERY_RESULT_BACKEND"] == "redis://h:6379/1"
-    assert {made[name] for name in ("BASE_URL", "UI_BASE_URL", "CORS_ORIGIN")} == {"https://a"}
+    assert {made[name] for name in ("BASE_URL", "UI_BASE_URL")} == {"https://a"}
+    assert made["CORS_ORIGIN"] == "https://a,https://a:8443"
 
 
 def test_the_web_frontend_is_told_where_people_and_where_it_finds_the_server() -> None:
