@@ -15,7 +15,7 @@ PYTEST = $(RUN_WHOLE) $(DEV)/python -m pytest
 PYTHON_SOURCES = $(wildcard __main__.py conftest.py components developer operations pki policy rendering settings testing tests toolchain images/probe)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up preview down recover convert test check check-python check-go check-shell check-caddy unit program e2e images doctor pin pin-check clean docs docs-check benchmark
+.PHONY: help setup setup-dev up preview down recover convert test check check-python check-go check-shell check-caddy unit program e2e campaign images doctor pin pin-check clean docs docs-check benchmark
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -75,6 +75,10 @@ check-shell:
 # As in CI, where the test obtains the Caddy it asks and is never skipped.
 check-caddy: setup-dev
 	@CI=1 $(PYTEST) -s tests/unit/rendering/test_caddyfile.py -k caddy_itself
+
+campaign: ## ill-treat stacks for more than an hour: killed runs, daemons and containers, broken states
+	@$(TOOLCHAIN) setup --dev --stack dev
+	@$(PYTEST) tests/campaign -x $(ARGS)
 
 images: ## stage the build contexts of the development images
 	@$(TOOLCHAIN) images

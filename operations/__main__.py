@@ -2,12 +2,15 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 
-from operations import checks
+from operations import checks, healing
+from operations.checks import IMAGE_TYPE, Checked
 from operations.convert import convert
+from operations.healing import VOLUME_TYPE
 from operations.recovery import recover
 from operations.stack import Stack
-from operations.state import IMAGE_TYPE, StateError
+from operations.state import StateError
 from settings import Settings, SettingsError, masked
 from toolchain import Layout, ToolchainError
 
@@ -53,7 +56,7 @@ def run(stack: Stack, arguments: argparse.Namespace) -> int:
             stack.mention_who_is_at_work()
             return preview(stack, refresh=arguments.refresh)
         case "check":
-            return 0 if check(stack) else 1
+            return 0 if check(stack).settings else 1
         case "convert":
             return convert(stack)
     with stack.alone():
@@ -66,36 +69,46 @@ def run(stack: Stack, arguments: argparse.Namespace) -> int:
                 return down(stack)
 
 
-def check(stack: Stack) -> Settings | None:
-    """Return the settings of the stack; None, and every problem printed, if there is one."""
+def check(stack: Stack) -> Checked:
+    """Return what is known of the stack before anything is done, and print every problem."""
     checked = checks.check(stack)
     if checked.problems:
         print(SettingsError(checked.problems), file=sys.stderr)
     for hint in checked.hints:
         print(f"Hint: {hint}", file=sys.stderr)
-    return checked.settings
+    return checked
+
+
+def mending(checked: Checked, *, refresh: bool) -> list[str]:
+    """Say what of the stack is damaged, and return the flags that make the engine mend it in the same run."""
+    for damage in checked.damage:
+        print(f"{damage}: it is made again")
+    flags = healing.flags(checked.damage)
+    return ["--refresh", *flags] if refresh and "--refresh" not in flags else flags
 
 
 def up(stack: Stack, *, refresh: bool) -> int:
     """Create or update the stack, and say where it is."""
-    settings = check(stack)
+    checked = check(stack)
+    settings = checked.settings
     if settings is None:
         return 1
     stack.ensure()
     stack.recover()
     # `down` leaves images to the next `up`; if somebody cleared them away meanwhile, the engine has to look.
-    refresh = refresh or checks.lacks_images(settings, stack.kept_images)
+    refresh = refresh or checks.lacks_images(settings, stack.resources() or ())
     # Nobody reads a preview that is followed by the update at once; it would only run the program twice.
-    status = stack.pulumi("up", "--yes", "--skip-preview", *(["--refresh"] if refresh else []))
+    status = stack.pulumi("up", "--yes", "--skip-preview", *mending(checked, refresh=refresh))
     if status == 0:
-        summarize(settings)
+        summarize(settings, checks.forgotten_volumes(settings))
     return status
 
 
-def summarize(settings: Settings) -> None:
+def summarize(settings: Settings, forgotten: Sequence[str] = ()) -> None:
     """Print what somebody needs who has just brought the stack up.
 
-    All of it is in the settings already: asking the engine for its outputs would take a tenth of a run.
+    All of it is in the settings already: asking the engine for its outputs would take a tenth of a run. `forgotten`
+    are the volumes of modes that are switched off.
     """
     url = masked(settings.url, settings.encrypted)
     print(
@@ -110,14 +123,17 @@ def summarize(settings: Settings) -> None:
             f"\nLog in as {masked(settings.admin_email, settings.encrypted)} with the password of\n"
             f"  . ./env.sh && pulumi stack output admin_password --show-secrets --stack {settings.stack}"
         )
+    if forgotten:
+        print(f"\nKept for modes that are switched off, with all that is in them: {', '.join(forgotten)}")
 
 
 def preview(stack: Stack, *, refresh: bool) -> int:
     """Show what `up` would change."""
-    if check(stack) is None:
+    checked = check(stack)
+    if checked.settings is None:
         return 1
     stack.ensure()
-    return stack.pulumi("preview", "--diff", *(["--refresh"] if refresh else []))
+    return stack.pulumi("preview", "--diff", *mending(checked, refresh=refresh))
 
 
 def down(stack: Stack) -> int:
@@ -125,8 +141,11 @@ def down(stack: Stack) -> int:
     stack.ensure()
     stack.recover()
     # Images stay on the host in any case. Known to the state they need not be made sure of again, for many seconds.
-    kept = ("--exclude", f"**{IMAGE_TYPE}::**") if stack.keeps_state_in_files else ()
-    status = stack.pulumi("destroy", "--yes", "--skip-preview", "--exclude-protected", *kept)
+    images = [f"**{IMAGE_TYPE}::**"] if stack.keeps_state_in_files else []
+    # Of a mode that can be switched off, nothing is protected.
+    kept = [f"**{VOLUME_TYPE}::**", "**random:index/**", *images]
+    excluded = [part for pattern in kept for part in ("--exclude", pattern)]
+    status = stack.pulumi("destroy", "--yes", "--skip-preview", "--exclude-protected", *excluded)
     if status == 0:
         print(f"\nData, keys and passwords are kept. To bring it all back: make up STACK={stack.name}")
     return status

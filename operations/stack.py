@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -151,14 +151,16 @@ class Stack:
         if live:
             print(f"Hint: the stack {self.name} is in use by {live[0]}; what is shown is half done.", file=sys.stderr)
 
-    @property
-    def deployment(self) -> str | None:
-        """What marks containers and networks on the host as this state's own (components/base/ownership.py).
-
-        Empty before the first `up`; None where the state is not in files, and asking would take the engine.
-        """
+    def resources(self) -> Sequence[Mapping[str, Any]] | None:
+        """Return the resources in the state, secrets still encrypted; None where it is not in files."""
         files = self._files()
-        return None if files is None else files.deployment()
+        return None if files is None else files.resources()
+
+    def exported_resources(self) -> Sequence[Mapping[str, Any]]:
+        """Return them wherever the state is: the engine is asked, which takes it as long as all checks together."""
+        deployment = json.loads(self.ask("stack", "export"))["deployment"] or {}
+        resources: Sequence[Mapping[str, Any]] = deployment.get("resources") or ()
+        return resources
 
     def ensure(self) -> None:
         """Make sure the stack exists and can be read, and that git sees nothing of its salt whoever made it.
@@ -277,12 +279,6 @@ class Stack:
     def keeps_state_in_files(self) -> bool:
         """Whether the backend is a folder."""
         return self._files() is not None
-
-    @property
-    def kept_images(self) -> list[str]:
-        """The images `down` has left to the next `up`; none where the stack is up, or its state is not in files."""
-        files = self._files()
-        return [] if files is None else files.kept_images()
 
     def configuration(self) -> EngineConfig:
         """Return the stack's configuration as the engine has it: decrypted, with imported environments.

@@ -23,9 +23,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-IMAGE_TYPE: Final = "docker:index/remoteImage:RemoteImage"
-_CONTAINER_TYPE: Final = "docker:index/container:Container"
-
 FORMATS: Final = (".json", ".json.gz", ".json.zst")
 """How the name of a checkpoint ends."""
 
@@ -232,22 +229,9 @@ class StateFiles:
         provider = self._latest().get("secrets_providers") or {}
         return str(provider["state"]["salt"]) if provider.get("type") == "passphrase" else ""
 
-    def deployment(self) -> str:
-        """Return the number in the state that marks what is its own; empty if there is none yet."""
-        for resource in self._latest().get("resources") or ():
-            if resource["urn"].endswith("::host-deployment"):
-                return str(resource["outputs"]["hex"])
-        return ""
-
-    def kept_images(self) -> list[str]:
-        """Return the ids of the images that are to be found again where a stack was taken down; none of one that is up.
-
-        Docker removes no image that has a container, so while there are any nobody has to look.
-        """
-        resources = self._latest().get("resources") or ()
-        if any(resource.get("type") == _CONTAINER_TYPE for resource in resources):
-            return []
-        return [str(resource["outputs"]["imageId"]) for resource in resources if resource.get("type") == IMAGE_TYPE]
+    def resources(self) -> Sequence[Mapping[str, Any]]:
+        """Return the resources in the state, as the engine writes them."""
+        return self._latest().get("resources") or ()
 
     def _latest(self) -> Mapping[str, Any]:
         if self.checkpoint is not None:

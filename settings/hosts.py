@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from pydantic import Field, StringConstraints
 
 from settings.base import REMOVE, Conflict, Model
-from settings.values import DockerAddress, Folder, Gibibytes
+from settings.values import DeploymentId, DockerAddress, Folder, Gibibytes, MemoryLimits
 
 MAIN: Final = "main"
 """The host everything runs on."""
@@ -29,6 +29,15 @@ class Host(Model):
     certificates: Folder | None = Field(
         default=None,
         description="Folder with ca.pem, cert.pem and key.pem for a tcp:// address (the layout of DOCKER_CERT_PATH)",
+    )
+    memory_limits: MemoryLimits = Field(
+        default="memory-and-swap",
+        description="What of memory the host's kernel can limit; with less, services may swap, or take all there is",
+    )
+    adopt: DeploymentId | None = Field(
+        default=None,
+        description="Deployment on the host, 16 hex digits, whose data and names this state takes over because its own "
+        "state is lost",
     )
     minimum_free_disk_gib: Gibibytes = Field(
         default=5, description="Free disk, in GiB, a local host must have before anything is created"

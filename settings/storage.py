@@ -32,6 +32,9 @@ class S3(_Storage):
 
     mode: Literal["s3"] = "s3"
     region: Word = Field(description="AWS region the bucket is made in")
+    adopt: bool = Field(
+        default=False, description="Whether the bucket is there already and is taken over, as after a change of mode"
+    )
 
 
 class External(_Storage):

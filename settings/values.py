@@ -20,6 +20,8 @@ LONGEST_VALIDITY_HOURS: Final = (
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.IGNORECASE | re.ASCII)
 _GPUS: Final = re.compile(r"all|device=[\w-]+(?:,[\w-]+)*")
 _BUCKET: Final = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # S3's general purpose bucket names
+_DEPLOYMENT: Final = re.compile(r"[0-9a-f]{16}")
+_MEMORY_LIMITS: Final = ("memory-and-swap", "memory", "none")
 _EMAIL: Final = re.compile(r"([\w.!#$%&'*+/=?^`{|}~-]+)@(.+)", re.ASCII)
 
 
@@ -56,6 +58,24 @@ def subject_alternative_name(text: str) -> str:
     except ValueError as error:
         raise ValueError(f"{kind}:<value> with {error}") from None
     raise ValueError("DNS:<host name> or IP:<address>")
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return a check that takes one of `words`."""
+
+    def check(text: str) -> str:
+        if text not in words:
+            raise ValueError(", ".join(words[:-1]) + f" or {words[-1]}")
+        return text
+
+    return check
+
+
+def deployment_id(text: str) -> str:
+    """Return `text` if it is what marks a deployment on a host."""
+    if not _DEPLOYMENT.fullmatch(text):
+        raise ValueError("16 hexadecimal digits, in lower case")
+    return text
 
 
 def port(number: int) -> int:
@@ -191,6 +211,8 @@ SubjectAlternativeName = Annotated[
     str, *_text(subject_alternative_name, pattern=r"^(DNS:[A-Za-z0-9.-]+|IP:[0-9A-Fa-f.:]+)$")
 ]
 DockerAddress = Annotated[str, *_text(docker_address, pattern=r"^(unix|ssh|tcp)://.+$")]
+MemoryLimits = Annotated[str, *_text(one_of(*_MEMORY_LIMITS), enum=list(_MEMORY_LIMITS))]
+DeploymentId = Annotated[str, *_text(deployment_id, pattern=f"^{_DEPLOYMENT.pattern}$")]
 Folder = Annotated[str, *_text(folder, minLength=1)]
 HttpUrl = Annotated[str, *_text(http_url, pattern=r"^https?://.+$")]
 ImageReference = Annotated[str, *_text(image_reference, pattern=r"[:@]")]

@@ -152,7 +152,9 @@ class Reflector(pulumi.ComponentResource):
         models = {}
         if not args.speech.url:
             # Upstream keeps none, and fetches the models again with every new container.
-            models = {"/root/.cache": volume(f"{name}-models", args.host, f"{prefix}reflector-models", self)}
+            models = {
+                "/root/.cache": volume(f"{name}-models", args.host, f"{prefix}reflector-models", self, optional=True)
+            }
 
         def run(role: _Role, extra: Environment, after: Sequence[pulumi.Resource]) -> Service:
             return service(

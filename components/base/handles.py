@@ -6,6 +6,7 @@ alone are known earlier than the thing works.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 import pulumi
@@ -13,6 +14,14 @@ import pulumi_docker as docker
 
 from components.base.daemon import Daemon
 from rendering.caddyfile import NOTHING, Policy
+
+
+class MemoryLimits(Enum):
+    """What of memory the kernel of a host can limit."""
+
+    MEMORY_AND_SWAP = "memory-and-swap"
+    MEMORY = "memory"
+    NONE = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +43,9 @@ class DockerHost:
     """The roles without a route out."""
     hooks: pulumi.ResourceHookBinding
     """What every container made there is guarded by."""
+    volume_hooks: pulumi.ResourceHookBinding
+    """What every volume made there is guarded by."""
+    memory_limits: MemoryLimits
     health_interval_seconds: int
     start_interval_seconds: int | None
     """Between two checks while a service starts; None: as ever."""

@@ -4,7 +4,7 @@ import pulumi
 import pulumi_docker as docker
 
 from components.base.daemon import Daemon
-from components.base.handles import DockerHost
+from components.base.handles import DockerHost, MemoryLimits
 from components.hosts.host import Host, HostArgs
 from settings.health import Health
 from settings.hosts import Host as HostSettings
@@ -30,8 +30,11 @@ def docker_host(
             prefix=prefix,
             daemon=Daemon(address=settings.address, certificates=settings.certificates or ""),
             networks=networks,
+            memory_limits=MemoryLimits(settings.memory_limits),
+            adopt=settings.adopt,
             health_interval_seconds=health.interval_seconds,
             start_interval_seconds=health.start_interval_seconds,
             startup_limit_seconds=health.startup_limit_seconds,
+            show_logs=health.show_logs,
         ),
     ).handle

@@ -74,7 +74,7 @@ class Ollama(pulumi.ComponentResource):
                     "OLLAMA_KEEP_ALIVE": "24h",
                     "OLLAMA_CONTEXT_LENGTH": str(args.context_tokens),
                 },
-                volumes={MODELS_DIRECTORY: volume(f"{name}-models", args.host, args.service, self)},
+                volumes={MODELS_DIRECTORY: volume(f"{name}-models", args.host, args.service, self, optional=True)},
                 tmpfs={"/tmp": "rw,exec,nosuid,size=1g"},
                 # As in the official image: root owns the volume there, and keeps no capability.
                 user="0:0",

@@ -59,7 +59,7 @@ class Transcription(pulumi.ComponentResource):
                 command=args.image.command,
                 environment=environment,
                 files=[trust_file(args.trust)],
-                volumes={"/root/.cache": volume(f"{name}-models", args.host, args.service, self)},
+                volumes={"/root/.cache": volume(f"{name}-models", args.host, args.service, self, optional=True)},
                 networks={"application": ()},
                 # Upstream loads several GB of models before it answers for the first time.
                 health=HealthCheck(

@@ -176,10 +176,10 @@ class Stack:
             found = found[name]
         return found
 
-    def configure(self, changes: Mapping[str, object]) -> None:
-        """Change settings by their paths; the next `up` applies them."""
+    def configure(self, changes: Mapping[str, object], without: Iterable[str] = ()) -> None:
+        """Change settings by their paths, and remove those `without`; the next `up` applies them."""
         self.settled = False
-        self.checkout.configure(self.name, changes)
+        self.checkout.configure(self.name, changes, without)
 
     def start(self, command: str, *flags: str) -> Run:
         """Start one of the commands behind `make`: up, preview or down."""
@@ -255,6 +255,38 @@ class Stack:
             json.dump(state, file)
             file.flush()
             self.pulumi("stack", "import", "--file", file.name).succeeded()
+
+    def forget(self) -> None:
+        """Lose the state, backups and history with it."""
+        for file in self.checkout.layout.state.rglob(f"{self.name}*"):
+            if file.is_dir():
+                shutil.rmtree(file)
+            else:
+                file.unlink(missing_ok=True)
+        self._outputs = None
+
+    def refusal_of_postgres(self, user: str, password: str) -> str:
+        """Return why PostgreSQL does not let `user` in over the network; empty if it does."""
+        script = f"PGPASSWORD=$(cat) psql --host=postgres --username={user} --dbname={user} --command='select 1' 2>&1"
+        done = subprocess.run(
+            [
+                "docker",
+                "--host",
+                self.host.address,
+                "exec",
+                "--interactive",
+                f"{self.prefix}-postgres",
+                "sh",
+                "-c",
+                script,
+            ],
+            input=password,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return "" if done.returncode == 0 else done.stdout
 
     def urn(self, name: str) -> str:
         """Return the URN of the one resource called `name`."""

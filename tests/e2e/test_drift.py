@@ -29,7 +29,15 @@ def test_containers_killed_stopped_or_removed_by_hand_are_seen_and_healed(deploy
         "command:local:Command",
     }
 
-    deployment.up("--refresh")
+    said = deployment.run("preview").succeeded().output
+    output = deployment.up()
+    for line in (
+        f"{deployment.prefix}-beat does not run (exited): it is made again",
+        f"{deployment.prefix}-web is gone: it is made again",
+        f"{network} is gone: it is made again",
+    ):
+        assert line in said
+        assert line in output
     deployment.wait_until_healthy()
     after = deployment.ids()
     assert after.keys() == before.keys()

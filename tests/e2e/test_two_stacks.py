@@ -1,6 +1,9 @@
 """Two stacks share one Docker host."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,11 +58,49 @@ def test_a_second_stack_lives_beside_the_first_and_recovers_from_a_killed_first_
         assert second.planned() == {}
         assert deployment.ids() == before
         assert deployment.broken_wires() == {}
+        a_lost_state_is_replaced_on_purpose(second)
         second.run("down").succeeded()
         assert deployment.ids() == before
         assert deployment.edge.ask("GET", "/health").status == 200
     finally:
         second.host.erase(second.prefix)
+
+
+def a_lost_state_is_replaced_on_purpose(stack: Stack) -> None:
+    """Fail unless data whose state is lost are refused, taken over when told so, and no longer open to the old keys."""
+    traces = stack.leave_traces()
+    lost = {one["urn"].rpartition("::")[2]: one["outputs"] for one in stack.resources(show_secrets=True)}
+    stack.forget()
+    output = stack.run("up").failed().output
+    assert "this state knows nothing of it" in output
+    assert f"{stack.prefix}-garage-data" in output, "volumes count as well as containers"
+    assert f"hosts.main.adopt {lost['host-deployment']['hex']}" in output
+    assert not stack.checkpoint.exists(), "nothing was touched"
+
+    stack.configure({"hosts.main.adopt": lost["host-deployment"]["hex"]})
+    stack.up()
+    stack.wait_until_healthy()
+    assert traces.are_found_in(stack)
+    assert stack.broken_wires() == {}
+    assert stack.planned(refresh=True) == {}
+    old_password = plaintext(lost["postgres-reflector"]["result"])
+    assert "password authentication failed" in stack.refusal_of_postgres("reflector", old_password)
+    assert stack.refusal_of_postgres("reflector", plaintext(now(stack, "postgres-reflector")["result"])) == ""
+    keys = stack.inside("garage", "/garage", "key", "list")
+    assert f"GK{plaintext(now(stack, 'garage-key-id')['hex'])}" in keys
+    assert f"GK{plaintext(lost['garage-key-id']['hex'])}" not in keys
+
+
+def now(stack: Stack, name: str) -> dict[str, Any]:
+    """Return the outputs of a resource, secrets in the clear but wrapped."""
+    (found,) = (one for one in stack.resources(show_secrets=True) if one["urn"].endswith(f"::{name}"))
+    outputs: dict[str, Any] = found["outputs"]
+    return outputs
+
+
+def plaintext(secret: Mapping[str, str]) -> str:
+    """Return what is in a secret of an export."""
+    return str(json.loads(secret["plaintext"]))
 
 
 def people_see_the_public_port(stack: Stack) -> None:

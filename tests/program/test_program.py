@@ -223,10 +223,19 @@ def test_every_network_is_used(stack: Shape) -> None:
     assert {network.plain("name") for network in stack.of_type(NETWORK)} == joined
 
 
-def test_every_volume_is_protected_and_kept(stack: Shape) -> None:
+def test_every_volume_outlasts_the_program(stack: Shape) -> None:
     volumes = stack.of_type(VOLUME)
     assert volumes
-    assert [v.name for v in volumes if not (v.request.protect and v.request.retainOnDelete)] == []
+    assert [v.name for v in volumes if not v.request.retainOnDelete] == []
+
+
+def test_every_volume_says_whose_it_is(stack: Shape) -> None:
+    for volume in stack.of_type(VOLUME):
+        labels = {label["label"]: label["value"] for label in volume.plain("labels")}
+        assert labels == {
+            "org.reflector.deployment": "0123456789abcdef",
+            "org.reflector.stack": "reflector-test",
+        }, volume.name
 
 
 def test_every_volume_is_mounted(stack: Shape) -> None:
@@ -295,10 +304,11 @@ def test_every_root_key_is_protected(stack: Shape) -> None:
         assert stack.engine.named(name).request.protect, name
 
 
-def test_every_password_is_protected(stack: Shape) -> None:
+def test_every_password_is_protected_but_those_of_modes_that_can_be_switched_off(stack: Shape) -> None:
     secrets = [*stack.of_type(PASSWORD), *stack.of_type(BYTES)]
     assert secrets
-    assert [secret.name for secret in secrets if not secret.request.protect] == []
+    unprotected = {secret.name for secret in secrets if not secret.request.protect}
+    assert unprotected == {secret.name for secret in secrets if secret.name.startswith(("garage-", "sign-in-"))}
 
 
 def test_all_public_urls_agree(stack: Shape) -> None:

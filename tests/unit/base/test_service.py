@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.base.handles import Service
+from components.base.handles import MemoryLimits, Service
 from components.base.service import File, HealthCheck, Port, Protocol, ServiceArgs, go_duration, service
 from components.base.volume import volume
 from testing import building
@@ -274,3 +274,16 @@ def test_what_the_outputs_tell_of_a_service(port: int | None, address: str) -> N
     described = dict(server.described)
     assert described.pop("image") is server.container.image
     assert described == {"container": "reflector-test-it", "address": address, "health": "wget x"}
+
+
+@pytest.mark.parametrize(
+    ("limits", "memory", "swap"),
+    [(MemoryLimits.MEMORY_AND_SWAP, 512, 512), (MemoryLimits.MEMORY, 512, -1), (MemoryLimits.NONE, None, None)],
+)
+def test_limits_are_sent_as_the_daemon_reports_them(limits: MemoryLimits, memory: int | None, swap: int | None) -> None:
+    inputs = made({"memory_limits": limits}).inputs
+    assert (inputs.get("memory"), inputs.get("memorySwap")) == (memory, swap), "or each run would replace it"
+
+
+def test_log_options_the_daemon_adds_are_not_looked_at() -> None:
+    assert list(made().request.ignoreChanges) == ["logOpts"]

@@ -180,6 +180,54 @@ def test_the_engine_clears_a_left_over_network_before_it_makes_one(engine: Engin
     assert commands(log)[-1] == "network rm network-id"
 
 
+def volume(owner: Owner | None) -> str:
+    """Return what the daemon knows of a volume."""
+    return json.dumps([{"Name": "v", "Labels": labels(owner)}])
+
+
+@pytest.mark.parametrize("owner", [OWNER, Owner(stack=PREFIX, deployment=""), None])
+def test_a_volume_of_ours_of_an_earlier_release_or_of_nobody_is_found_again(
+    engine: Engine, docker: Any, owner: Owner | None
+) -> None:
+    log = docker(volume_inspect=volume(owner))
+    asyncio.run(hooks_of(engine)["host-other-volumes"](before_create("v")))
+    assert commands(log) == ["volume inspect v"]
+
+
+def test_a_volume_that_is_not_there_is_made(engine: Engine, docker: Any) -> None:
+    docker(volume_inspect={"status": 1, "stderr": "Error: No such volume: v"})
+    asyncio.run(hooks_of(engine)["host-other-volumes"](before_create("v")))
+
+
+def test_a_volume_of_another_state_is_refused(engine: Engine, docker: Any) -> None:
+    docker(volume_inspect=volume(Owner(stack=PREFIX, deployment="fedcba9876543210")))
+    with pytest.raises(RuntimeError, match="another state knows: the volume v is not this state's"):
+        asyncio.run(hooks_of(engine)["host-other-volumes"](before_create("v")))
+
+
+def test_a_deployment_whose_state_is_lost_is_gone_on_with(engine: Engine) -> None:
+    engine.run(lambda: Host("host", building.host_args(adopt="0123456789abcdef")))
+    assert engine.named("host-deployment").request.importId == "ASNFZ4mrze8", "its bytes, as the provider spells them"
+
+
+def test_without_one_to_go_on_with_a_deployment_is_made(engine: Engine) -> None:
+    engine.run(lambda: building.host())
+    assert engine.named("host-deployment").request.importId == ""
+
+
+@pytest.mark.parametrize(("shown", "lines"), [(True, 20), (False, 0)])
+def test_the_log_of_a_failed_container_is_shown_unless_it_is_not_to_be(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, shown: bool, lines: int
+) -> None:
+    engine.run(lambda: Host("host", building.host_args(show_logs=shown)))
+    said: list[str] = []
+    monkeypatch.setattr(type(DAEMON), "last_words", lambda _, __, lines: f"{lines} lines")
+    monkeypatch.setattr(pulumi.log, "error", said.append)
+    hooks: Any = engine.hooks
+    asyncio.run(hooks["host-last-words"](failure("container is not healthy")))
+    assert said == [f"reflector-test-caddy did not become healthy\n{lines} lines"]
+
+
 def test_networks_are_guarded_and_labelled(engine: Engine) -> None:
     hooks_of(engine)
     made = engine.of_type(building.NETWORK)

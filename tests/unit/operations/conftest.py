@@ -17,9 +17,22 @@ from toolchain import Layout
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
     """Puts a `docker` on PATH that tells of this host, and returns the log of its calls."""
 
-    def install(containers: str = "", info: Mapping[str, Any] = INFO, version: Mapping[str, Any] = VERSION) -> Path:
+    def install(
+        containers: str = "",
+        info: Mapping[str, Any] = INFO,
+        version: Mapping[str, Any] = VERSION,
+        *,
+        volumes: str = "",
+        networks: str = "",
+    ) -> Path:
         monkeypatch.setenv("PATH", path_with(tmp_path / "path"))
-        answers = {"info": json.dumps(dict(info)), "version": json.dumps(dict(version)), "ps": containers}
+        answers = {
+            "info": json.dumps(dict(info)),
+            "version": json.dumps(dict(version)),
+            "ps": containers,
+            "volume ls": volumes,
+            "network ls": networks,
+        }
         return fake_command(tmp_path / "path", "docker", answers)
 
     return install

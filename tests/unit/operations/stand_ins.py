@@ -34,12 +34,33 @@ PENDING: Final[Mapping[str, Any]] = {
 }
 
 
-def listed(name: str, ports: str = "", stack: str = "", deployment: str = "") -> str:
-    """Return a line of `docker ps`."""
+def listed(
+    name: str,
+    ports: str = "",
+    stack: str = "",
+    deployment: str = "",
+    *,
+    state: str = "running",
+    status: str = "Up 2 hours (healthy)",
+    networks: str = "bridge",
+) -> str:
+    """Return a line of `docker ps`, of the container whose id is its name in capitals."""
+    container = {
+        "ID": name.upper(), "Names": name, "Labels": _labels(stack, deployment), "Ports": ports, "State": state,
+        "Status": status, "Networks": networks,
+    }  # fmt: skip
+    return json.dumps(container) + "\n"
+
+
+def listed_volume(name: str, stack: str, deployment: str = "") -> str:
+    """Return a line of `docker volume ls`."""
+    return json.dumps({"Name": name, "Labels": _labels(stack, deployment)}) + "\n"
+
+
+def _labels(stack: str, deployment: str) -> str:
     labels = "maintainer=somebody"
     labels += f",org.reflector.stack={stack}" if stack else ""
-    labels += f",org.reflector.deployment={deployment}" if deployment else ""
-    return json.dumps({"Names": name, "Labels": labels, "Ports": ports}) + "\n"
+    return labels + (f",org.reflector.deployment={deployment}" if deployment else "")
 
 
 def settings_of(https_port: int, http_port: int, edge: Mapping[str, object] | None = None, **more: object) -> Settings:

@@ -12,9 +12,9 @@ from typing import Any, Final
 import pytest
 
 from components.base.daemon import Daemon
-from components.base.ownership import Owner
 from operations import checks
-from operations.checks import Listing
+from operations.checks import Found
+from operations.listing import Listing, containers
 from operations.stack import Stack
 from settings import Settings
 from settings.problems import Problem
@@ -43,9 +43,20 @@ def free_ports() -> tuple[int, int]:
     return free_port(), free_port()
 
 
+def state_of(deployment: str) -> list[dict[str, Any]]:
+    """Return the resources of a state that marks what is its own like this; none if it is empty."""
+    return [{"urn": "urn::host-deployment", "outputs": {"hex": deployment}}] if deployment else []
+
+
 def found_on_host(settings: Settings, deployment: str | None = None) -> list[Problem]:
     """Return what is wrong with the Docker host."""
-    return checks.look_at_host(settings, deployment=deployment)[0]
+    return checks.look_at_host(settings, None if deployment is None else state_of(deployment)).problems
+
+
+def publishing(ports: str) -> Listing:
+    """Return a container with these published ports."""
+    (listing,) = containers(listed("x", ports))
+    return listing
 
 
 # --- Ports ------------------------------------------------------------------------------------------------------------
@@ -73,7 +84,7 @@ def found_on_host(settings: Settings, deployment: str | None = None) -> list[Pro
 def test_published_ports_are_read_from_dockers_own_notation(
     ports: str, port: int, protocol: str, expected: bool
 ) -> None:
-    assert Listing(name="x", owner=Owner.of(None), ports=ports).publishes(port, protocol, ANY) is expected
+    assert publishing(ports).publishes(port, protocol, ANY) is expected
 
 
 @pytest.mark.parametrize(
@@ -91,8 +102,7 @@ def test_published_ports_are_read_from_dockers_own_notation(
 def test_a_port_is_only_in_the_way_on_an_address_both_use(
     published: str, addresses: tuple[str, ...], expected: bool
 ) -> None:
-    listing = Listing(name="x", owner=Owner.of(None), ports=f"{published}:443->443/tcp")
-    assert listing.publishes(443, "tcp", addresses) is expected
+    assert publishing(f"{published}:443->443/tcp").publishes(443, "tcp", addresses) is expected
 
 
 def test_a_port_of_another_container_is_named_with_its_holder(docker: Docker, free_ports: tuple[int, int]) -> None:
@@ -200,7 +210,8 @@ def test_a_stack_of_this_name_that_this_state_does_not_know_is_somebody_elses(
     assert str(problem) == (
         "STACK: a stack of this name is on unix:///var/run/docker.sock already, and this state knows nothing of it: "
         "reflector-test-caddy; allowed: a stack this checkout or backend has deployed itself, or a name nobody else "
-        "uses. Go on where it was deployed, or use another stack name; if its state is lost: docs/deploy.md"
+        "uses. Go on where it was deployed, or use another stack name; if its state is lost, take it over: "
+        f"pulumi config set --path hosts.main.adopt {theirs or '0000000000000000'} (docs/deploy.md)"
     )
 
 
@@ -244,33 +255,34 @@ def test_a_folder_that_cannot_be_looked_into_is_no_problem(docker: Docker, free_
 def test_the_daemon_is_asked_everything_at_once(docker: Docker, monkeypatch: pytest.MonkeyPatch) -> None:
     docker()
     answer = Daemon.run
-    # Nobody gets past it before all three are there.
-    together = threading.Barrier(3)
+    # Nobody gets past it before all four are there.
+    together = threading.Barrier(4)
 
     def run(daemon: Daemon, *arguments: str) -> str:
         together.wait(timeout=30)
         return answer(daemon, *arguments)
 
     monkeypatch.setattr(Daemon, "run", run)
-    assert found_on_host(settings_of(free_port(), free_port())) == []
+    assert found_on_host(settings_of(free_port(), free_port()), "") == []
 
 
-@pytest.mark.parametrize("question", ["info", "version", "ps"])
+@pytest.mark.parametrize("question", ["info", "version", "ps", "volume ls"])
 def test_a_question_the_daemon_does_not_answer_is_the_only_problem_of_the_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, question: str
 ) -> None:
-    answers: dict[str, Any] = {"info": json.dumps(dict(INFO)), "version": json.dumps(dict(VERSION)), "ps": ""}
+    answers: dict[str, Any] = {"info": json.dumps(dict(INFO)), "version": json.dumps(dict(VERSION))}
+    answers |= {"ps": "", "volume ls": ""}
     answers[question] = {"status": 1, "stderr": "Cannot connect to the Docker daemon"}
     log = fake_command(tmp_path, "docker", answers)
     monkeypatch.setenv("PATH", path_with(tmp_path))
-    problems, hints = checks.look_at_host(settings_of(443, 80), deployment="")
-    assert [str(problem) for problem in problems] == [
+    found = checks.look_at_host(settings_of(443, 80), ())
+    assert [str(problem) for problem in found.problems] == [
         "hosts.main.address: unix:///var/run/docker.sock: Cannot connect to the Docker daemon; "
         "allowed: a Docker daemon that answers. Start it, allow this user to reach it, or set another: "
         "pulumi config set --path hosts.main.address <address>"
     ]
-    assert hints == []
-    assert len(asked(log)) == 3, "none of them is left behind"
+    assert found.hints == []
+    assert len(asked(log)) == 4, "none of them is left behind"
 
 
 def test_without_the_docker_command_there_is_one_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,32 +293,32 @@ def test_without_the_docker_command_there_is_one_problem(tmp_path: Path, monkeyp
 
 def test_a_daemon_that_knows_it_is_proposed_to_look_at_starting_services_more_often(docker: Docker) -> None:
     docker()
-    problems, hints = checks.look_at_host(settings_of(free_port(), free_port()), deployment=None)
-    assert problems == []
-    (hint,) = hints
+    found = checks.look_at_host(settings_of(free_port(), free_port()), None)
+    assert found.problems == []
+    (hint,) = found.hints
     assert hint.endswith("pulumi config set --path health.start_interval_seconds 1")
 
 
 def test_nothing_is_proposed_to_who_has_set_it_already(docker: Docker) -> None:
     docker()
     settings = settings_of(free_port(), free_port(), health={"start_interval_seconds": 2})
-    assert checks.look_at_host(settings, deployment=None) == ([], [])
+    assert checks.look_at_host(settings, None) == Found(problems=[])
 
 
 def test_nothing_is_proposed_that_the_daemon_does_not_know(docker: Docker) -> None:
     docker(version=OLDER)
-    assert checks.look_at_host(settings_of(free_port(), free_port()), deployment=None) == ([], [])
+    assert checks.look_at_host(settings_of(free_port(), free_port()), None) == Found(problems=[])
 
 
 def test_what_the_daemon_does_not_know_is_a_problem(docker: Docker) -> None:
     docker(version=OLDER)
     settings = settings_of(free_port(), free_port(), health={"start_interval_seconds": 2})
-    problems, hints = checks.look_at_host(settings, deployment=None)
-    assert [str(problem) for problem in problems] == [
+    found = checks.look_at_host(settings, None)
+    assert [str(problem) for problem in found.problems] == [
         "health.start_interval_seconds: 2, while unix:///var/run/docker.sock speaks API 1.43; allowed: nothing on an "
         "engine older than Docker 25 (API 1.44). Remove it: pulumi config rm --path health.start_interval_seconds"
     ]
-    assert hints == []
+    assert found.hints == []
 
 
 # --- One list ---------------------------------------------------------------------------------------------------------

@@ -31,16 +31,24 @@ from tests.unit.operations.stand_ins import (
 )
 
 
-def test_a_stack_knows_its_own_by_what_its_state_says(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert stack.deployment == ""
+def test_the_resources_of_a_state_in_files_are_known_without_the_engine(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stack.resources() == ()
     with_state(stack)
-    assert stack.deployment == "", "made, and never brought up"
-    with_state(
-        stack, resources=[{"urn": "urn:pulumi:test::reflector::x$y::host-deployment", "outputs": {"hex": "12ab"}}]
-    )
-    assert stack.deployment == "12ab"
+    assert stack.resources() == (), "made, and never brought up"
+    with_state(stack, resources=[{"urn": "urn::web"}])
+    assert stack.resources() == [{"urn": "urn::web"}]
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://somebodys-state")
-    assert stack.deployment is None, "only the engine could tell"
+    assert stack.resources() is None, "only the engine could tell"
+
+
+@pytest.mark.parametrize(
+    ("deployment", "expected"), [({"resources": [{"urn": "urn::web"}]}, [{"urn": "urn::web"}]), (None, ())]
+)
+def test_the_engine_tells_of_the_resources_of_any_state(stack: Stack, deployment: object, expected: object) -> None:
+    with_engine(stack, stack_export=json.dumps({"version": 3, "deployment": deployment}))
+    assert stack.exported_resources() == expected
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -60,12 +68,12 @@ def test_the_state_is_found_where_the_engine_keeps_it(
     root = stack.layout.root
     monkeypatch.setenv("HOME", str(root / "home"))
     monkeypatch.setenv("PULUMI_BACKEND_URL", url.format(root=root))
-    with_state(stack, root / folder, resources=[{"urn": "urn::host-deployment", "outputs": {"hex": "12ab"}}])
+    with_state(stack, root / folder, resources=[{"urn": "urn::web"}])
     if compressed:
         (plain,) = (root / folder).rglob("test.json")
         plain.with_name("test.json.gz").write_bytes(gzip.compress(plain.read_bytes()))
         plain.unlink()
-    assert stack.deployment == "12ab"
+    assert stack.resources() == [{"urn": "urn::web"}]
 
 
 def test_the_lock_of_a_dead_run_is_removed(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
