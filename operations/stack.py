@@ -76,15 +76,9 @@ class Stack:
     def see_that_the_passphrase_is_right(self) -> None:
         """Raise StateError if it does not open this stack; the engine is asked, which takes a while."""
         environment = self.environment
-        asked = subprocess.run(
-            [str(self.layout.bin / "pulumi"), "config", "--json", "--show-secrets", "--stack", self.name],
-            cwd=self.layout.root,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if asked.returncode == 0 or _WRONG_PASSPHRASE not in asked.stderr:
+        # What is encrypted in the stack file, then in the state: each question is answered where there is nothing.
+        questions = (("config", "--json", "--show-secrets"), ("stack", "export", "--show-secrets"))
+        if not any(self._is_passphrase_wrong(question, environment) for question in questions):
             return
         source = "PULUMI_CONFIG_PASSPHRASE"
         if not environment.get(source):
@@ -93,6 +87,18 @@ class Stack:
             f"The passphrase in {source} is not the one the stack {self.name} was encrypted with. Nothing was changed."
             " Bring that one back from a copy; if it is lost, so is every secret of the stack."
         )
+
+    def _is_passphrase_wrong(self, question: Sequence[str], environment: Mapping[str, str]) -> bool:
+        asked = subprocess.run(
+            [str(self.layout.bin / "pulumi"), *question, "--stack", self.name],
+            cwd=self.layout.root,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        return asked.returncode != 0 and _WRONG_PASSPHRASE in asked.stderr
 
     def ask(self, *arguments: str, stdin: str | None = None) -> str:
         """Run the engine on this stack and return what it prints; its complaints are passed through.

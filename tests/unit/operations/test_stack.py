@@ -45,9 +45,17 @@ def test_a_wrong_passphrase_is_named_after_the_engines_own_words(
     assert asked(log) == ["up --stack test", "config --json --show-secrets --stack test"]
 
 
+def test_a_wrong_passphrase_is_noticed_by_the_state_as_well(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    with_engine(
+        stack, up={"status": 1}, config="", stack_export={"status": 1, "stderr": "incorrect passphrase, please"}
+    )
+    assert stack.pulumi("up") == 1
+    assert capsys.readouterr().err.startswith("error: The passphrase in ")
+
+
 @pytest.mark.parametrize("config", ["", {"status": 1, "stderr": "error: something else\n"}])
 def test_a_right_passphrase_is_not_blamed(stack: Stack, capsys: pytest.CaptureFixture[str], config: object) -> None:
-    with_engine(stack, up={"status": 1}, config=config)
+    with_engine(stack, up={"status": 1}, config=config, stack_export="")
     assert stack.pulumi("up") == 1
     assert capsys.readouterr().err == ""
 
