@@ -9,10 +9,12 @@ from operations import checks, healing
 from operations.checks import Checked
 from operations.convert import convert
 from operations.healing import IMAGE_TYPE, VOLUME_TYPE
+from operations.recovery import recover
 from operations.stack import Stack
+from operations.state import StateError
 from operations.upgrade import remedy, upgrade
 from settings import Settings, SettingsError, masked
-from toolchain import Layout
+from toolchain import Layout, ToolchainError
 
 
 def main() -> int:
@@ -24,6 +26,7 @@ def main() -> int:
         ("preview", "check, then show what would change"),
         ("check", "only check the settings and the Docker host"),
         ("down", "remove the stack's containers and networks; data, keys and passwords stay"),
+        ("recover", "bring a damaged state back from a copy the engine has kept"),
         ("convert", "take the stack file and the state of an earlier release to today's form"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -32,19 +35,42 @@ def main() -> int:
             command.add_argument(
                 "--refresh", action="store_true", help="first look at what is really there, and mend what is not right"
             )
+        if name == "recover":
+            command.add_argument(
+                "--accept-loss", action="store_true", help="also where the copy lacks something, which is named"
+            )
     arguments = parser.parse_args()
     stack = Stack(name=arguments.stack, layout=Layout())
+    try:
+        return run(stack, arguments)
+    except (StateError, ToolchainError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError as error:
+        return error.returncode  # the engine has said why
+
+
+def run(stack: Stack, arguments: argparse.Namespace) -> int:
+    """Run one command on a stack, alone if it changes anything, and return its exit status.
+
+    Raises: StateError or ToolchainError, whose text is all there is to say.
+    """
     match arguments.command:
-        case "up":
-            return up(stack, refresh=arguments.refresh)
         case "preview":
+            stack.mention_who_is_at_work()
             return preview(stack, refresh=arguments.refresh)
         case "check":
             return 0 if check(stack).settings else 1
         case "convert":
             return convert_all(stack)
-        case _:
-            return down(stack)
+    with stack.alone():
+        match arguments.command:
+            case "up":
+                return up(stack, refresh=arguments.refresh)
+            case "recover":
+                return recover(stack, accept_loss=arguments.accept_loss)
+            case _:
+                return down(stack)
 
 
 def check(stack: Stack) -> Checked:

@@ -4,6 +4,8 @@ Tokens were made by RandomBytes, whose id is its value with the official plugin 
 RandomPassword now (components/base/secret.py). No alias can carry a value from one type to the other, and a new value
 would lock the stack out of its own data, so the state is rewritten: the same name, parent, protection and value. Values
 stay encrypted all the way; a ciphertext does not say where in the state it belongs.
+
+All it made was protected, which would keep a mode from being switched off in the first run of this release.
 """
 
 import base64
@@ -19,6 +21,14 @@ from operations.stack import Stack
 
 FORMER_TYPE: Final = "random:index/randomBytes:RandomBytes"
 _TYPE: Final = "random:index/randomPassword:RandomPassword"
+_OPTIONAL: Final = frozenset(
+    {
+        "garage-admin-token", "garage-data", "garage-key-id", "garage-key-secret", "garage-meta", "garage-rpc-secret",
+        "ollama-models", "reflector-admin", "reflector-admin-salt", "reflector-models", "s3-bucket", "sign-in-admin",
+        "sign-in-admin-salt", "transcription-models",
+    }
+)  # fmt: skip
+"""Names of what that release protected, although it belongs to a mode that can be switched off."""
 _COMPONENTS: Final = "reflector:"
 """What the types of the program's own components start with: what is below another is somebody else's."""
 
@@ -42,11 +52,13 @@ def upgraded(deployment: Mapping[str, Any]) -> Upgraded:
     shown: list[str] = []
     resources: list[dict[str, Any]] = []
     for resource in deployment["deployment"].get("resources") or ():
+        name = resource["urn"].rpartition("::")[2]
+        if name in _OPTIONAL:
+            resource = {**resource, "protect": False}
         if not _is_former_token(resource):
             resources.append(resource)
             continue
         urns[resource["urn"]] = resource["urn"].replace(f"{FORMER_TYPE}::", f"{_TYPE}::")
-        name = resource["urn"].rpartition("::")[2]
         names.append(name)
         if _is_value(resource["id"], int(resource["inputs"]["length"])):
             shown.append(name)

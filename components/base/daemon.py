@@ -42,7 +42,8 @@ class Daemon:
 
         Raises: DaemonError with the command's own last words if it fails, hangs or is not installed.
         """
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("DOCKER_")}
+        # Where its logins are kept is the user's own; which daemon is asked never is.
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("DOCKER_") or k == "DOCKER_CONFIG"}
         command = ("docker", *arguments)
         try:
             done = subprocess.run(

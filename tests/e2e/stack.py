@@ -99,8 +99,11 @@ class Checkout:
         file = self.stack_file(name)
         file.write_text(self.layout.root.joinpath("Pulumi.dev.yaml").read_text(encoding="utf-8"), encoding="utf-8")
         self.configure(name, changes, without)
-        # Ignored like any stack file of a user's own, but a tracked one is what shows whether the engine dirties it.
-        self._git("add", "--force", file.name)
+        # Ignored like any stack file of a user's own, but one that is tracked as the shipped examples are shows whether
+        # the engine dirties it.
+        with self.layout.root.joinpath(".gitattributes").open("a", encoding="utf-8") as attributes:
+            attributes.write(f"/{file.name} filter=pulumi-salt\n")
+        self._git("add", "--force", file.name, ".gitattributes")
         self._commit(f"Configure {name}")
 
     def stack_file(self, name: str) -> Path:

@@ -194,6 +194,8 @@ MAY_LOOK: Final[Mapping[str, set[str]]] = {
     "components/base/daemon.py": {"os", "subprocess"},
     # No part of the program: it runs as a step of its own.
     "components/storage/garage_setup.py": {"os", "subprocess"},
+    # Its environment is the providers': what would lead them to another daemon is refused.
+    "settings/program.py": {"os"},
 }
 CONFIGURATION: Final = {"pulumi.Config", "pulumi.get_stack", "pulumi.get_project", "pulumi.get_organization"}
 

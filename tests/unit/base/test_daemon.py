@@ -30,10 +30,12 @@ def test_a_command_reaches_the_stacks_daemon_and_no_other(docker: Any, monkeypat
     log = docker(ps="")
     monkeypatch.setenv("DOCKER_HOST", "unix:///elsewhere.sock")
     monkeypatch.setenv("DOCKER_CONTEXT", "elsewhere")
+    monkeypatch.setenv("DOCKER_CONFIG", "/logins")
     Daemon(address="tcp://host:2376", certificates="/certs").run("ps")
     environment = calls(log)[0]["environment"]
     assert {key: value for key, value in environment.items() if key.startswith("DOCKER_")} == {
         "DOCKER_HOST": "tcp://host:2376", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/certs",
+        "DOCKER_CONFIG": "/logins",
     }  # fmt: skip
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from components.base.daemon import Daemon
 from operations import checks, postgres
+from operations.healing import IMAGE_TYPE
 from operations.postgres import ALPINE, DEBIAN, Kind
 from operations.stack import Stack
-from operations.state import IMAGE_TYPE
 from settings import Settings, parse
 from testing.commands import fake_command, path_with
 from tests.unit.operations.stand_ins import INFO, VERSION, asked, with_file, with_state
@@ -88,7 +88,8 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Daemons:
             "info": json.dumps(dict(INFO)),
             "version": json.dumps(dict(VERSION)),
             "ps": "",
-            "volume ls": "reflector-test-postgres\n" if files else "",
+            "volume ls --filter": "",
+            "volume ls --quiet": "reflector-test-postgres\n" if files else "",
             "run": files,
             "image inspect": {"status": 1, "stderr": "Error: No such image"} if image is None else json.dumps(image),
         }

@@ -56,10 +56,24 @@ def resources_of(state: Any) -> list[dict[str, Any]]:
     return found
 
 
+def test_what_belongs_to_a_mode_is_no_longer_protected() -> None:
+    volume = {
+        "urn": urn_of(OWNER, "docker:index/volume:Volume", "garage-data"),
+        "type": "docker:index/volume:Volume",
+        "id": "reflector-test-garage-data",
+        "protect": True,
+        "retainOnDelete": True,
+    }
+    always = {**volume, "urn": urn_of(OWNER, "docker:index/volume:Volume", "postgres-data")}
+    result = upgraded(exported(former("reflector-secret-key"), former("garage-key-id"), volume, always))
+    protected = [one["urn"].rpartition("::")[2] for one in resources_of(result.deployment) if one["protect"]]
+    assert protected == ["reflector-secret-key", "postgres-data"], "the engine would stop whoever switches its mode off"
+
+
 def test_a_token_keeps_its_value_name_parent_and_protection() -> None:
-    before = former("garage-key-secret")
+    before = former("reflector-secret-key")
     (after,) = resources_of(upgraded(exported(before)).deployment)
-    assert after["urn"] == urn_of(OWNER, building.PASSWORD, "garage-key-secret")
+    assert after["urn"] == urn_of(OWNER, building.PASSWORD, "reflector-secret-key")
     assert after["type"] == building.PASSWORD
     assert after["outputs"]["result"] == SECRET, "the ciphertext as it was: nothing is ever decrypted"
     assert after["id"] == after["outputs"]["id"] == "none"

@@ -420,6 +420,21 @@ def test_the_engine_shows_the_list_and_no_traceback(monkeypatch: pytest.MonkeyPa
         program.load()
 
 
+@pytest.mark.parametrize("name", program.REDIRECTING)
+def test_a_variable_that_leads_to_another_daemon_is_refused_by_the_program(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Plain `pulumi` in a shell that has not sourced env.sh: the provider would take it before the settings."""
+    monkeypatch.setattr(pulumi, "get_stack", lambda: STACK)
+    monkeypatch.setenv("PULUMI_CONFIG", json.dumps({f"{PROJECT}:edge": "{}"}))
+    monkeypatch.setenv(name, "elsewhere")
+    with pytest.raises(pulumi.RunError, match=rf"^{name} of this shell .* unset {name}$") as refused:
+        program.load()
+    assert "\n" not in str(refused.value)
+    monkeypatch.setenv(name, "")
+    program.load()
+
+
 def test_no_rule_speaks_of_what_is_wrong_itself() -> None:
     """The default that stands in for it is nobody's mistake."""
     assert only({"edge": {"https_port": "many", "http_port": 443}}).setting == "edge.https_port"
