@@ -33,7 +33,7 @@ def reflector(
     identity: IdentityProvider,
     object_store: ObjectStore,
     speech: SpeechServices,
-    language_model: LanguageModel | None,
+    language_model: LanguageModel,
     workflow: WorkflowEngine,
 ) -> Reflector:
     """Return Reflector, served at the names of `edge` with `certificate`."""

@@ -98,7 +98,7 @@ class ReflectorArgs:
     identity: IdentityProvider
     object_store: ObjectStore
     speech: SpeechServices
-    language_model: LanguageModel | None
+    language_model: LanguageModel
     workflow: WorkflowEngine
     service_prefix: str = ""
     """Before the names of its services and volumes; a second Reflector on a host needs one."""
@@ -188,7 +188,7 @@ class Reflector(pulumi.ComponentResource):
                 *args.identity.ready,
                 *args.object_store.ready,
                 *args.speech.ready,
-                *(args.language_model.ready if args.language_model else ()),
+                *args.language_model.ready,
                 args.workflow.ready,
             ],
         )
@@ -237,8 +237,8 @@ class Reflector(pulumi.ComponentResource):
 
 
 def _backend_environment(args: ReflectorArgs, secret_key: pulumi.Output[str]) -> Environment:
-    store, speech = args.object_store, args.speech
-    parts: list[Environment] = [
+    store, speech, model = args.object_store, args.speech, args.language_model
+    return environment.merged(
         environment.backend(
             url=args.url,
             database_url=args.database.url("postgresql+asyncpg"),
@@ -256,10 +256,7 @@ def _backend_environment(args: ReflectorArgs, secret_key: pulumi.Output[str]) ->
             secret_access_key=store.secret_access_key,
         ),
         environment.speech(speech.url, speech.api_key, speech.whisper_model, speech.hf_token),
+        environment.language_model(model.url, model.model, model.api_key, model.context_tokens),
         environment.workflow(args.workflow.server_url, args.workflow.host_port, args.workflow.token),
         PYTHON_ENVIRONMENT,
-    ]
-    if args.language_model is not None:
-        model = args.language_model
-        parts.append(environment.language_model(model.url, model.model, model.api_key, model.context_tokens))
-    return environment.merged(*parts)
+    )

@@ -94,6 +94,8 @@ class Hatchet(pulumi.ComponentResource):
                     "SERVER_ALLOW_SIGNUP": "false",
                     "SERVER_ALLOW_INVITES": "false",
                     "SERVER_ALLOW_CREATE_TENANT": "false",
+                    # On by default: each of its servers tells security.hatchet.run at each start that it is there.
+                    "SERVER_SECURITY_CHECK_ENABLED": "false",
                 },
                 volumes={"/config": volume(f"{name}-config", args.host, args.service, self)},
                 networks={"application": (), args.database.network: ()},

@@ -93,7 +93,6 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
     "selfhosted": {},
     "elsewhere": _ELSEWHERE,
     "s3": {"storage": {"mode": "s3", "region": "eu-central-1"}},
-    "no-llm": {"language_model": {"mode": "none"}},
     "public": {"sign_in": {"mode": "public"}},
     "remote": {"hosts": {"main": {"address": "tcp://docker.example.com:2376"}}},
     "speech-container": {
@@ -106,7 +105,7 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
     "encrypted": ENCRYPTED,
 }
 WITHOUT_GARAGE: Final = frozenset({"elsewhere", "s3"})
-WITHOUT_OLLAMA: Final = frozenset({"elsewhere", "no-llm"})
+WITHOUT_OLLAMA: Final = frozenset({"elsewhere"})
 WITH_TRANSCRIPTION: Final = frozenset({"dev", "speech-container"})
 
 

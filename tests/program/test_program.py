@@ -332,13 +332,20 @@ def test_without_a_login_there_is_no_administrator() -> None:
     assert environment_of(stack.containers["web"])["FEATURE_REQUIRE_LOGIN"] == "false"
 
 
-def test_without_a_language_model_nothing_of_one_is_left() -> None:
-    stack = shape("no-llm")
-    assert stack.engine.exports["llm"] is None
+def test_with_a_language_model_elsewhere_nothing_of_ollama_is_left() -> None:
+    stack = shape("elsewhere")
     assert not any("ollama" in name for name in stack.names)
-    text = _all_text(stack)
-    assert "ollama" not in text.lower()
-    assert "LLM_" not in text
+    assert "ollama" not in _all_text(stack).lower()
+
+
+@pytest.mark.parametrize("stack", SHAPES, indirect=True)
+def test_no_transcript_leaves_for_a_model_that_nobody_chose(stack: Shape) -> None:
+    """Without these Reflector's client asks api.openai.com."""
+    model = stack.engine.exports["llm"]
+    for role in BACKEND:
+        environment = environment_of(stack.containers[role])
+        assert (environment["LLM_URL"], environment["LLM_MODEL"]) == (model["url"], model["model"])
+        assert environment["LLM_API_KEY"]
 
 
 def test_with_a_store_elsewhere_nothing_of_garage_is_left() -> None:

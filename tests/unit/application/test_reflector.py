@@ -95,11 +95,6 @@ def test_the_start_script_listens_where_others_look() -> None:
     assert f"--port {SERVER_PORT}\n" in startup.runserver()
 
 
-def test_without_a_language_model_no_variable_names_one() -> None:
-    built = building.build(lambda near: Reflector("it", building.reflector_args(near, language_model=None)))
-    assert [name for name in environment_of(built.named("it-server")) if name.startswith("LLM_")] == []
-
-
 def test_models_inside_the_backend_are_kept_where_they_run() -> None:
     speech = SpeechServices(url="", whisper_model="small")
     built = building.build(lambda near: Reflector("it", building.reflector_args(near, speech=speech)))
@@ -177,7 +172,7 @@ def test_the_room_makes_a_reflector_at_the_names_and_with_the_limits_of_the_sett
             identity=near.identity(),
             object_store=near.object_store(),
             speech=near.speech(),
-            language_model=None,
+            language_model=near.language_model(),
             workflow=near.workflow(),
         )
 

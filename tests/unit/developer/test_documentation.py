@@ -81,7 +81,7 @@ def line_of(setting: str) -> list[str]:
         ("images.references.redis", "none", "`upstream`"),
         ("speech.url", "required", "`hosted`"),
         ("storage.region", "required", "`s3` or `external`"),
-        ("language_model.model", "`ollama`: `qwen2.5:14b`<br>`external`: required", "`ollama` or `external`"),
+        ("language_model.model", "`ollama`: `qwen2.5:14b`<br>`external`: required", ""),
         ("language_model.mode", "required (`ollama` if `language_model` is left out)", ""),
     ],
 )

@@ -35,6 +35,23 @@ def test_a_hugging_face_token_is_passed_on_only_if_there_is_one(url: str) -> Non
     assert "HF_TOKEN" not in environment.speech(url, None, "small", None)
 
 
+def test_a_time_out_stands_where_it_is_read() -> None:
+    """Only a client of a speech service reads it, and Hatchet ends its step after 1200 seconds."""
+    for key in (None, "key"):
+        made = environment.speech("http://speech", key, "", None)
+        assert made["TRANSCRIPT_FILE_TIMEOUT"] == made["DIARIZATION_FILE_TIMEOUT"] == "1150"
+    assert [name for name in environment.speech("", None, "small", None) if "TIMEOUT" in name] == []
+
+
+@pytest.mark.parametrize("url", ["", "http://speech"])
+def test_what_nothing_reads_is_not_set(url: str) -> None:
+    assert "DIARIZATION_ENABLED" not in environment.speech(url, None, "small", None)
+
+
+def test_who_fetches_models_does_not_report_it() -> None:
+    assert environment.speech("", None, "small", None)["HF_HUB_DISABLE_TELEMETRY"] == "1"
+
+
 def test_a_language_model_is_four_variables() -> None:
     assert environment.language_model("http://m/v1", "m", "k", 4096) == {
         "LLM_URL": "http://m/v1", "LLM_MODEL": "m", "LLM_API_KEY": "k", "LLM_CONTEXT_WINDOW": "4096",

@@ -123,14 +123,24 @@ def test_another_modes_setting_is_told_once_whatever_it_says(spot: Spot, member:
     assert "two modes at once" in only(put(spot.tree, (*spot.path, name), value)).given
 
 
+@pytest.mark.parametrize("more", [{}, {"gpus": "all"}, {"model": "m", "url": "https://a.test"}], ids=str)
+def test_a_stack_without_a_language_model_is_refused_for_what_it_would_do(more: dict[str, Any]) -> None:
+    assert str(only({"language_model": {"mode": "none", **more}})) == (
+        "language_model.mode: 'none'; allowed: ollama or external, as without a model Reflector sends every transcript "
+        "to api.openai.com and then fails it. Set it, and a model that calls tools, such as a small one: "
+        "pulumi config set --path language_model.mode ollama && "
+        "pulumi config set --path language_model.model qwen2.5:3b"
+    )
+
+
 def test_the_table_of_foreign_settings_has_the_old_ones_in_it() -> None:
     """Once written by hand; the models say the same."""
     names = {str(param.id) for param in FOREIGN}
     assert names >= {
         "speech-container-url", "speech-in-process-url", "speech-container-api_key", "speech-in-process-api_key",
         "speech-hosted-gpus", "speech-in-process-gpus", "speech-hosted-whisper_model", "speech-container-whisper_model",
-        "language_model-ollama-url", "language_model-none-url", "language_model-ollama-api_key",
-        "language_model-none-api_key", "language_model-external-gpus", "language_model-none-gpus",
+        "language_model-ollama-url", "language_model-ollama-api_key",
+        "language_model-external-gpus",
         "storage-s3-capacity_gib", "storage-external-capacity_gib", "storage-s3-domain", "storage-external-domain",
         "storage-garage-region", "storage-garage-endpoint", "storage-s3-endpoint", "storage-garage-access_key_id",
         "storage-s3-access_key_id", "storage-garage-secret_access_key", "storage-s3-secret_access_key",
@@ -317,7 +327,7 @@ def leaf_text(leaf: str, value: str) -> str:
         ("edge.domain", "a text"),
         ("data.redis.memory_mib", "a whole number"),
         ("hosts.main.address", "a text"),
-        ("language_model.mode", "ollama, external or none"),
+        ("language_model.mode", "ollama or external"),
     ],
 )
 def test_a_trap_of_yaml_is_told_once_for_what_it_is(word: str, path: str, allowed: str) -> None:

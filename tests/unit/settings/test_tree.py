@@ -23,7 +23,8 @@ SPEECH: Final[dict[str, Any]] = {
     "speech": {"mode": "container"},
     "images": {"mode": "upstream", "references": {"transcription": "speech:1.2.3"}},
 }
-LEAN: Final[dict[str, Any]] = {"language_model": {"mode": "none"}, "storage": {"mode": "s3", "region": "r"}}
+MODEL: Final[dict[str, Any]] = {"language_model": {"mode": "external", "url": "https://a", "model": "m"}}
+LEAN: Final[dict[str, Any]] = {**MODEL, "storage": {"mode": "s3", "region": "r"}}
 
 
 def test_without_any_setting_the_defaults_stand() -> None:
@@ -46,7 +47,7 @@ def test_without_any_setting_the_defaults_stand() -> None:
         (SPEECH, {"ollama", "garage", "transcription"}, {"storage"}),
         (LEAN, set(), set()),
         ({**LEAN, **SPEECH}, {"transcription"}, set()),
-        ({"language_model": {"mode": "external", "url": "https://a", "model": "m"}}, {"garage"}, {"storage"}),
+        (MODEL, {"garage"}, {"storage"}),
     ],
 )
 def test_a_stack_has_the_services_and_networks_of_its_modes(

@@ -136,7 +136,7 @@ BAD: Final[list[Row]] = [
         )
     ),
     ({"speech": {"mode": "cloud"}}, "speech.mode", "'cloud'", "container, in-process or hosted"),
-    ({"language_model": {"mode": "openai"}}, "language_model.mode", "'openai'", "ollama, external or none"),
+    ({"language_model": {"mode": "openai"}}, "language_model.mode", "'openai'", "ollama or external"),
     ({"storage": {"mode": "minio"}}, "storage.mode", "'minio'", "garage, s3 or external"),
     *(
         ({concern: {**content, name: text}}, f"{concern}.{name}", repr(text), MODEL)
