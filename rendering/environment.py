@@ -17,7 +17,7 @@ WORKER_HEALTH_PORT: Final = 8001  # the Hatchet SDK's default
 QUIET_MODELS: Final = {"HF_HUB_DISABLE_TELEMETRY": "1"}
 """For whoever fetches speech models from Hugging Face: its library reports nothing about who fetches them."""
 _FILE_TIMEOUT_SECONDS: Final = "1150"
-"""For one file at a speech service, whatever its length. Hatchet ends the step at 1200 s (upstream's TIMEOUT_HEAVY); what
+"""For one file at a speech service, whatever its length. Hatchet ends the step at 1200 s (TIMEOUT_HEAVY upstream); what
 takes too long should end before that, by this and with the service's name."""
 
 
