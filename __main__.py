@@ -32,7 +32,9 @@ certificate = pki.server_certificate(
 )
 
 # Data.
-stores = data.data_services(settings.data, host, parts, databases=("reflector", "hatchet"))
+stores = data.data_services(
+    settings.data, host, parts, databases=("reflector", "hatchet"), connections=sum(settings.connections.values())
+)
 objects = storage.object_store(
     settings.storage,
     host,

@@ -109,15 +109,12 @@ def workflow(server_url: str, host_port: str, token: T) -> dict[str, T | str]:
     }
 
 
-def backend(
-    *, url: str, database_url: T, redis_host: str, redis_port: int, broker_url: str, secret_key: T
-) -> dict[str, T | str]:
+def backend(*, url: str, redis_host: str, redis_port: int, broker_url: str, secret_key: T) -> dict[str, T | str]:
     """Return what every backend role reads.
 
     `url` is the public base URL: links in e-mails, webhooks and calendars are made from it, and browsers call it.
     """
     return {
-        "DATABASE_URL": database_url,
         "REDIS_HOST": redis_host,
         "REDIS_PORT": str(redis_port),
         "CELERY_BROKER_URL": broker_url,

@@ -6,14 +6,19 @@ export VIRTUAL_ENV=/app/.venv
 export PATH="$VIRTUAL_ENV/bin:$PATH"
 case "$ENTRYPOINT" in
 server)
-    alembic upgrade head
+    # Behind the question mark is what the server's own database library reads; the one for migrations refuses it.
+    DATABASE_URL="${DATABASE_URL%%\?*}" alembic upgrade head
     if [ -n "${ADMIN_EMAIL:-}" ] && [ -n "${ADMIN_PASSWORD_HASH:-}" ]; then
         python -m reflector.tools.provision_admin
     fi
     exec uvicorn reflector.app:app --host 0.0.0.0 --port 1250
     ;;
-worker | beat)
-    exec celery -A reflector.worker.app "$ENTRYPOINT" --loglevel=info
+worker)
+    # Left to itself it has a process for each processor of the host.
+    exec celery -A reflector.worker.app worker --loglevel=info --concurrency="$WORKER_PROCESSES"
+    ;;
+beat)
+    exec celery -A reflector.worker.app beat --loglevel=info
     ;;
 hatchet-worker-llm)
     exec python -m reflector.hatchet.run_workers_llm

@@ -50,6 +50,7 @@ def reflector(
                 hatchet_worker_llm=settings.hatchet_worker_llm.memory_mib,
                 web=settings.web.memory_mib,
             ),
+            worker_processes=settings.worker.processes,
             url=edge.url(edge.domain),
             names=[*edge.names, *edge.addresses],
             certificate=certificate,

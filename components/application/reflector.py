@@ -27,7 +27,7 @@ from components.base.secret import token
 from components.base.service import File, HealthCheck, ServiceArgs, service
 from components.base.trust import NODE_ENVIRONMENT, PYTHON_ENVIRONMENT, trust_file
 from components.base.volume import volume
-from rendering import environment, startup
+from rendering import connections, environment, startup
 from rendering.caddyfile import PAGES
 
 WEB_UID: Final = 1001
@@ -87,6 +87,8 @@ class ReflectorArgs:
     backend: Image
     frontend: Image
     memory_mib: MemoryMib
+    worker_processes: int
+    """Tasks that Celery's worker does at a time, each in a process of its own."""
     url: str
     """Public base URL, without a trailing slash."""
     names: Sequence[str]
@@ -110,6 +112,8 @@ class _Role:
 
     name: str
     health: HealthCheck
+    connections: int
+    """To the database, in each pool it makes."""
     stop_grace_seconds: int
     keeps_files: bool = True
     """Whether it works on the uploads and derived files the roles share."""
@@ -121,12 +125,18 @@ class _Role:
         return int(getattr(limits, self.name.replace("-", "_")))
 
 
-_SERVER: Final = _Role(name="server", health=_SERVER_HEALTH, stop_grace_seconds=30)
+_SERVER: Final = _Role(name="server", health=_SERVER_HEALTH, connections=connections.SERVER_POOL, stop_grace_seconds=30)
 _WORKERS: Final = (
     # Two minutes to finish what they are at. Hatchet gives what is left to the next worker; Celery forgets it.
-    _Role(name="worker", health=_WORKER_HEALTH, stop_grace_seconds=120),
-    _Role(name="hatchet-worker-llm", health=_HATCHET_WORKER_HEALTH, stop_grace_seconds=120),
-    _Role(name="beat", health=_BEAT_HEALTH, stop_grace_seconds=30, keeps_files=False, runs_models=False),
+    _Role(name="worker", health=_WORKER_HEALTH, connections=connections.WORKER_POOL, stop_grace_seconds=120),
+    _Role(
+        name="hatchet-worker-llm",
+        health=_HATCHET_WORKER_HEALTH,
+        connections=connections.HATCHET_WORKER_POOL,
+        stop_grace_seconds=120,
+    ),
+    # It hands out tasks, and asks the database nothing.
+    _Role(name="beat", health=_BEAT_HEALTH, connections=1, stop_grace_seconds=30, keeps_files=False, runs_models=False),
 )
 
 
@@ -154,6 +164,15 @@ class Reflector(pulumi.ComponentResource):
             # Upstream keeps none, and fetches the models again with every new container.
             models = {"/root/.cache": volume(f"{name}-models", args.host, f"{prefix}reflector-models", self)}
 
+        def role_environment(role: _Role) -> Environment:
+            # Read by its database library alone, whose default is to open ten at once and keep them.
+            pool = {"min_size": "1", "max_size": str(role.connections)}
+            return {
+                "ENTRYPOINT": role.name,
+                "DATABASE_URL": args.database.url("postgresql+asyncpg", **pool),
+                **({"WORKER_PROCESSES": str(args.worker_processes)} if role.name == "worker" else {}),
+            }
+
         def run(role: _Role, extra: Environment, after: Sequence[pulumi.Resource]) -> Service:
             return service(
                 f"{name}-{role.name}",
@@ -163,7 +182,7 @@ class Reflector(pulumi.ComponentResource):
                     image=args.backend.id,
                     memory_mib=role.memory_mib(args.memory_mib),
                     port=environment.SERVER_PORT if role is _SERVER else None,
-                    environment=environment.merged(backend, {"ENTRYPOINT": role.name}, extra),
+                    environment=environment.merged(backend, role_environment(role), extra),
                     files=[
                         trust_file(args.trust),
                         File(path=startup.RUNSERVER_FILE, content=startup.runserver(), mode="0555"),
@@ -241,7 +260,6 @@ def _backend_environment(args: ReflectorArgs, secret_key: pulumi.Output[str]) ->
     return environment.merged(
         environment.backend(
             url=args.url,
-            database_url=args.database.url("postgresql+asyncpg"),
             redis_host=args.cache.host,
             redis_port=args.cache.port,
             broker_url=args.cache.url(1),

@@ -79,11 +79,11 @@ ENCRYPTED: Final[Mapping[str, Any]] = {
         "bucket": Encrypted("hidden-bucket"),
         "domain": Encrypted("hidden-store.example.com"),
     },
-    "data": {"postgres": {"memory_mib": Encrypted(1777)}},
+    "data": {"postgres": {"memory_mib": Encrypted(2777)}},
 }
 HIDDEN: Final = (
     "hidden-user", "hidden-host", "hidden-domain", "hidden-name", "192.0.2.77", "192.0.2.88", "48443", "hidden-admin",
-    "hidden-model", "1048577", "hidden-bucket", "hidden-store", "1777",
+    "hidden-model", "1048577", "hidden-bucket", "hidden-store", "2777",
 )  # fmt: skip
 """What of ENCRYPTED may be seen nowhere."""
 

@@ -40,7 +40,7 @@ OURS: Final = {
 FLOORS: Final[Mapping[str, tuple[str, ...]]] = {
     # Floor → what of ours it may import, besides itself. Components are below.
     "rendering": (),
-    "settings": ("rendering.caddyfile", "rendering.reference"),
+    "settings": ("rendering.caddyfile", "rendering.connections", "rendering.reference"),
     "toolchain": (),
     "operations": ("settings", "toolchain", "components.base.daemon", "components.base.ownership"),
     "testing": ("components", "operations", "rendering", "settings", "toolchain"),

@@ -16,6 +16,7 @@ from settings.edge import Edge
 from testing import building
 from testing.building import Neighbours, bytes_of, environment_of
 
+POOLS = {"server": 10, "worker": 2, "hatchet-worker-llm": 2, "beat": 1}
 BACKEND = ["server", "worker", "hatchet-worker-llm", "beat"]
 BUILT = building.built("Reflector")
 
@@ -39,9 +40,11 @@ def test_every_backend_role_plays_its_own_part_with_the_same_secrets(role: str) 
 @pytest.mark.parametrize("role", BACKEND)
 def test_every_backend_role_reaches_what_it_was_handed(role: str) -> None:
     told = environment(role)
-    assert told["DATABASE_URL"] == (
-        f"postgresql+asyncpg://reflector-user:{building.DATABASE_PASSWORD}@sql:15432/reflector"
-    ), "the backend speaks to its database asynchronously"
+    url, _, pool = told["DATABASE_URL"].partition("?")
+    assert url == (f"postgresql+asyncpg://reflector-user:{building.DATABASE_PASSWORD}@sql:15432/reflector"), (
+        "the backend speaks to its database asynchronously"
+    )
+    assert pool == f"min_size=1&max_size={POOLS[role]}"
     assert (told["REDIS_HOST"], told["REDIS_PORT"]) == ("keys", "16379")
     assert told["CELERY_BROKER_URL"] == told["CELERY_RESULT_BACKEND"] == "redis://keys:16379/1"
     assert (told["HATCHET_CLIENT_SERVER_URL"], told["HATCHET_CLIENT_HOST_PORT"]) == ("http://flow:18888", "flow:17077")
@@ -178,6 +181,6 @@ def test_the_room_makes_a_reflector_at_the_names_and_with_the_limits_of_the_sett
 
     built = building.build(build)
     limits = [built.named(f"reflector-{role}").plain("memory") for role in ("server", "web", "beat")]
-    assert limits == [300, 200, 512]
+    assert limits == [300, 200, 1024]
     assert built.component.site.names == ["a.test", "localhost", "b.test", "127.0.0.1", "::1", "192.0.2.1"]
     assert environment_of(built.named("reflector-server"))["BASE_URL"] == "https://a.test:8443"

@@ -74,7 +74,7 @@ def test_hatchets_workers_answer_about_themselves_on_loopback() -> None:
 
 def test_a_port_is_text_and_a_broker_keeps_the_results_too() -> None:
     made = environment.backend(
-        url="https://a", database_url="d", redis_host="h", redis_port=6379, broker_url="redis://h:6379/1",
+        url="https://a", redis_host="h", redis_port=6379, broker_url="redis://h:6379/1",
         secret_key="s",
     )  # fmt: skip
     assert (made["REDIS_HOST"], made["REDIS_PORT"]) == ("h", "6379")

@@ -14,6 +14,7 @@ from rendering import startup
 # Says what it was called with and by which process it runs, then fails or goes on as told.
 STAND_IN = """#!/bin/sh
 echo "$(basename "$0") $*" >> "$CALLS"
+echo "$(basename "$0") ${DATABASE_URL:-}" >> "$CALLS.databases"
 case "$(basename "$0") $*" in "${FAILING:-nothing}"*) exit 3 ;; esac
 case "$(basename "$0") $*" in "${LASTING:-nothing}"*) echo $$ > "$CALLS.pid"; exec sleep 60 ;; esac
 """
@@ -34,7 +35,7 @@ class Container:
         self.script.write_text(script.replace("/app/", f"{root}/app/").replace("cd /\n", f"cd {root}\n"))
 
     def start(self, **environment: str) -> "subprocess.Popen[str]":
-        env = {"PATH": os.environ["PATH"], "CALLS": str(self.calls)} | environment
+        env = {"PATH": os.environ["PATH"], "CALLS": str(self.calls), "DATABASE_URL": "postgresql://db"} | environment
         return subprocess.Popen(["sh", str(self.script)], env=env, stderr=subprocess.PIPE, text=True)
 
     def run(self, **environment: str) -> tuple[int, list[str]]:
@@ -65,17 +66,25 @@ QUICKSTART = "hatchet-admin quickstart --skip certs --generated-config-dir ./con
     ("role", "calls"),
     [
         ("server", [MIGRATE, SERVER]),
-        ("worker", ["celery -A reflector.worker.app worker --loglevel=info"]),
+        ("worker", ["celery -A reflector.worker.app worker --loglevel=info --concurrency=3"]),
         ("beat", ["celery -A reflector.worker.app beat --loglevel=info"]),
         ("hatchet-worker-llm", ["python -m reflector.hatchet.run_workers_llm"]),
     ],
 )
 def test_each_role_is_started(backend: Container, role: str, calls: list[str]) -> None:
-    assert backend.run(ENTRYPOINT=role) == (0, calls)
+    assert backend.run(ENTRYPOINT=role, WORKER_PROCESSES="3") == (0, calls)
 
 
 def test_the_administrator_is_provisioned_between_migration_and_start(backend: Container) -> None:
     assert backend.run(ENTRYPOINT="server", **ADMIN) == (0, [MIGRATE, PROVISION, SERVER])
+
+
+def test_migrations_are_told_no_more_of_the_database_than_their_library_takes(backend: Container) -> None:
+    """It refuses the bounds of a pool, which only the server's own library reads."""
+    url = "postgresql+asyncpg://u:p@postgres:5432/reflector"
+    assert backend.run(ENTRYPOINT="server", DATABASE_URL=f"{url}?min_size=1&max_size=10")[0] == 0
+    told = Path(f"{backend.calls}.databases").read_text().splitlines()
+    assert told == [f"alembic {url}", f"uvicorn {url}?min_size=1&max_size=10"]
 
 
 @pytest.mark.parametrize(("failing", "calls"), [("alembic", [MIGRATE]), ("python", [MIGRATE, PROVISION])])
@@ -114,7 +123,7 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple["s
     else:
         container = request.getfixturevalue("backend")
         last = {"server": "uvicorn", "hatchet-worker-llm": "python"}.get(request.param, "celery")
-        process = container.start(ENTRYPOINT=request.param, LASTING=last)
+        process = container.start(ENTRYPOINT=request.param, LASTING=last, WORKER_PROCESSES="2")
     yield process, Path(f"{container.calls}.pid")
     process.kill()
     process.communicate()

@@ -117,7 +117,7 @@ config:
     garage: 512
     hatchet: 512
     server: 1024
-    worker: 1024
+    worker: 2048
     beat: 128
     hatchet-worker-llm: 1024
     web: 512
@@ -185,7 +185,8 @@ def test_every_setting_of_the_first_release_finds_its_place() -> None:
     )  # fmt: skip
     assert (stack.health.interval_seconds, stack.health.startup_limit_seconds) == (5, 120)
     assert (stack.data.postgres.memory_mib, stack.data.redis.memory_mib, stack.workflow.memory_mib) == (2048, 128, 512)
-    assert stack.application.hatchet_worker_llm.memory_mib == stack.application.worker.memory_mib == 1024
+    limits = (stack.application.hatchet_worker_llm.memory_mib, stack.application.worker.memory_mib)
+    assert limits == (1024, 2048)
     assert stack.edge.memory_mib == 128
     # Ciphertexts are moved as they are.
     config = yaml.safe_load(text)["config"]

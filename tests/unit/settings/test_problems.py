@@ -91,6 +91,47 @@ def test_a_name_nobody_can_type_is_on_one_line_too() -> None:
         assert problem.remedy == "Remove it from the stack file"
 
 
+# --- Memory -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_database_that_cannot_carry_its_connections_is_refused() -> None:
+    """At 1024 MiB it is killed in the middle of a dozen uploads."""
+    problem = only({"data": {"postgres": {"memory_mib": 1024}}})
+    assert str(problem) == (
+        "data.postgres.memory_mib: 1024; allowed: 2039 or more, for 92 connections of 18 MiB each "
+        "(hatchet 45, hatchet-worker-llm 20, server 10, worker 4, spare 13). "
+        "Set it: pulumi config set --path data.postgres.memory_mib <number>"
+    )
+    assert parsed({"data": {"postgres": {"memory_mib": 2039}}}).data.postgres.memory_mib == 2039
+
+
+def test_a_worker_that_cannot_carry_its_processes_is_refused() -> None:
+    problem = only({"application": {"worker": {"memory_mib": 2000, "processes": 3}}})
+    assert str(problem) == (
+        "application.worker.memory_mib: 2000; allowed: 2100 or more, 700 for each of application.worker.processes. "
+        "Set it, or have fewer: pulumi config set --path application.worker.memory_mib <number>"
+    )
+
+
+def test_more_processes_need_more_connections_too() -> None:
+    problems = refused_everywhere({"application": {"worker": {"processes": 30, "memory_mib": 21000}}})
+    assert [problem.setting for problem in problems] == ["data.postgres.memory_mib"]
+    assert "worker 60" in problems[0].allowed
+
+
+def test_where_the_probe_plays_the_parts_small_limits_do() -> None:
+    small = {"data": {"postgres": {"memory_mib": 512}}, "application": {"worker": {"memory_mib": 512}}}
+    assert len(refused(small)) == 2
+    assert parsed({"images": {"mode": "built"}, **small}).data.postgres.memory_mib == 512
+    assert [problem.setting for problem in refused({"images": {"mode": "qqqq"}, **small})] == ["images.mode"]
+
+
+def test_the_connections_are_those_of_all_consumers() -> None:
+    two, five = parsed({}).connections, parsed({"application": {"worker": {"processes": 5}}}).connections
+    assert {name for name in two if two[name] != five[name]} == {"worker"}
+    assert sum(two.values()) < 100, "the default of PostgreSQL itself"
+
+
 # --- Modes ------------------------------------------------------------------------------------------------------------
 
 FOREIGN: Final = [
