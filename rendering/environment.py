@@ -138,9 +138,9 @@ def password_web() -> dict[str, str]:
     return {"AUTH_PROVIDER": "credentials", "FEATURE_REQUIRE_LOGIN": "true"}
 
 
-def public_backend() -> dict[str, str]:
+def public_backend(retention_days: int) -> dict[str, str]:
     """Return what every backend role reads where nobody signs in."""
-    return {"AUTH_BACKEND": "none", "PUBLIC_MODE": "true"}
+    return {"AUTH_BACKEND": "none", "PUBLIC_MODE": "true", "PUBLIC_DATA_RETENTION_DAYS": str(retention_days)}
 
 
 def public_web() -> dict[str, str]:

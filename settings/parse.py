@@ -110,6 +110,8 @@ class _Opened:
             for step in path:
                 if not isinstance(known, tuple):  # of a list every item counts
                     known = known[step] if isinstance(known, Mapping) else getattr(known, str(step), None)
+            if isinstance(known, bool):  # nor is that anything to hide, in words that stand everywhere
+                continue
             for one in (value, *(known if isinstance(known, tuple) else (known,))):
                 if one is not None and str(one):
                     found |= {str(one), str(one).removeprefix("DNS:").removeprefix("IP:")}

@@ -28,7 +28,7 @@ def test_a_second_stack_lives_beside_the_first_and_recovers_from_a_killed_first_
             # As behind a router that leads from the usual port to ours.
             "edge.public_port": 443,
             "health.interval_seconds": 2,
-            "sign_in": {"mode": "public"},
+            "sign_in": {"mode": "public", "everybody_reads_everything": True},
         },
         without=["speech"],
     )

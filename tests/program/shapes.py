@@ -93,7 +93,7 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
     "selfhosted": {},
     "elsewhere": _ELSEWHERE,
     "s3": {"storage": {"mode": "s3", "region": "eu-central-1"}},
-    "public": {"sign_in": {"mode": "public"}},
+    "public": {"sign_in": {"mode": "public", "everybody_reads_everything": True}},
     "remote": {"hosts": {"main": {"address": "tcp://docker.example.com:2376"}}},
     "speech-container": {
         "speech": {"mode": "container"},

@@ -90,7 +90,9 @@ def test_the_web_frontend_is_told_where_people_and_where_it_finds_the_server() -
 
 def test_the_backend_is_public_exactly_where_nobody_logs_in() -> None:
     assert environment.password_backend() == {"AUTH_BACKEND": "password", "PUBLIC_MODE": "false"}
-    assert environment.public_backend() == {"AUTH_BACKEND": "none", "PUBLIC_MODE": "true"}
+    assert environment.public_backend(30) == {
+        "AUTH_BACKEND": "none", "PUBLIC_MODE": "true", "PUBLIC_DATA_RETENTION_DAYS": "30",
+    }  # fmt: skip
 
 
 def test_the_web_frontend_asks_for_a_login_exactly_where_there_is_one() -> None:

@@ -202,7 +202,8 @@ def test_every_setting_of_the_first_release_finds_its_place() -> None:
 @pytest.mark.parametrize(
     ("old", "concern", "expected"),
     [
-        ({"authentication": "none"}, "sign_in", Public()),
+        ({"authentication": "none", "sign_in": {"everybody_reads_everything": True}}, "sign_in",
+         Public(everybody_reads_everything=True)),
         ({"llm_model": "tiny"}, "language_model", Ollama(model="tiny")),
         ({"llm": "ollama", "ollama_gpus": "all"}, "language_model", Ollama(gpus="all")),
         ({"whisper_model": "large"}, "speech", InProcess(whisper_model="large")),

@@ -174,6 +174,16 @@ def test_a_stack_without_a_language_model_is_refused_for_what_it_would_do(more: 
     )
 
 
+@pytest.mark.parametrize("more", [{}, {"everybody_reads_everything": False}], ids=str)
+def test_a_stack_is_public_only_for_somebody_who_knows_what_that_means(more: dict[str, Any]) -> None:
+    assert str(only({"sign_in": {"mode": "public", **more}})) == (
+        "sign_in.everybody_reads_everything: false; allowed: true, as everybody who reaches it is shown every "
+        "transcript, private ones of before among them, and what is made here is deleted after 7 days "
+        "(sign_in.anonymous_retention_days). "
+        "If that is meant: pulumi config set --path sign_in.everybody_reads_everything true"
+    )
+
+
 def test_the_table_of_foreign_settings_has_the_old_ones_in_it() -> None:
     """Once written by hand; the models say the same."""
     names = {str(param.id) for param in FOREIGN}

@@ -188,6 +188,6 @@ def test_a_row_says_what_somebody_has_to_know() -> None:
     assert (found["language_model.url"].required, found["language_model.url"].type) == (True, "text")
     assert found["language_model.mode"].type == "ollama or external"
     assert found["hosts.<name>.address"].default == "unix:///var/run/docker.sock"
-    assert {row.type for row in found.values()} - {"text", "number", "list"} == {
+    assert {row.type for row in found.values()} - {"text", "number", "list", "true or false"} == {
         row.type for row in found.values() if row.path.endswith(".mode")
     }

@@ -63,7 +63,7 @@ def test_what_is_off_asks_for_no_image() -> None:
 
 
 def test_what_is_off_leaves_no_name_and_no_login() -> None:
-    stack = parsed({**LEAN, "sign_in": {"mode": "public"}})
+    stack = parsed({**LEAN, "sign_in": {"mode": "public", "everybody_reads_everything": True}})
     assert (stack.storage_domain, stack.admin_email) == (None, None)
     assert stack.dns_names == ("reflector.localhost", "localhost")
 
