@@ -164,6 +164,8 @@ class Reflector(pulumi.ComponentResource):
             # Upstream keeps none, and fetches the models again with every new container.
             models = {"/root/.cache": volume(f"{name}-models", args.host, f"{prefix}reflector-models", self)}
 
+        rename = (File(path=startup.RENAME_ADMINISTRATOR_FILE, content=startup.rename_administrator(), mode="0444"),)
+
         def role_environment(role: _Role) -> Environment:
             # Read by its database library alone, whose default is to open ten at once and keep them.
             pool = {"min_size": "1", "max_size": str(role.connections)}
@@ -186,6 +188,7 @@ class Reflector(pulumi.ComponentResource):
                     files=[
                         trust_file(args.trust),
                         File(path=startup.RUNSERVER_FILE, content=startup.runserver(), mode="0555"),
+                        *(rename if role is _SERVER else ()),
                     ],
                     volumes={**(volumes if role.keeps_files else {}), **(models if role.runs_models else {})},
                     networks={"application": (), args.cache.network: (), args.database.network: ()},

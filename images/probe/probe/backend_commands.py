@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import re
+import runpy
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
@@ -28,6 +29,9 @@ ROLES: Mapping[tuple[str, ...], str] = {
     ("python", "-m", "reflector.hatchet.run_workers_cpu"): "hatchet-worker-cpu",
 }
 """The last lines of upstream's start script (server/runserver.sh, v0.45.0)."""
+
+RENAME_ADMINISTRATOR = ("python", "/app/rename_administrator.py")
+"""A program of the deployment's own, which needs no more of the image than its database driver."""
 
 CONCURRENCY = re.compile(r"--concurrency=[1-9][0-9]*")
 
@@ -71,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     line = tuple("--concurrency=N" if CONCURRENCY.fullmatch(word) else word for word in given)
     if line in ROLES:
         return roles.run(ROLES[line], os.environ)
+    if line == RENAME_ADMINISTRATOR:
+        runpy.run_path(line[1], run_name="__main__")
+        return 0
     if line in TASKS:
         roles.log_to_stdout()
         try:
@@ -83,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from probe import celery_command
 
         return celery_command.main(line[1:])
-    known = "\n  ".join(" ".join(known) for known in (*ROLES, *TASKS))
+    known = "\n  ".join(" ".join(known) for known in (*ROLES, *TASKS, RENAME_ADMINISTRATOR))
     print(f"`{' '.join(line)}` starts nothing of Reflector's; known are\n  {known}", file=sys.stderr)
     return REFUSED
 
