@@ -40,10 +40,4 @@ class External(_LanguageModel):
     api_key: Secret | None = Field(default=None, description="API key of the endpoint, if it wants one")
 
 
-class Without(Model):
-    """No summaries and no topics."""
-
-    mode: Literal["none"] = "none"
-
-
-LanguageModel: TypeAlias = Annotated[Ollama | External | Without, Field(discriminator="mode")]
+LanguageModel: TypeAlias = Annotated[Ollama | External, Field(discriminator="mode")]

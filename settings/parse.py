@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from settings import images
 from settings.base import Ambiguous, Model, Path, Sealed, Unknown, dotted
-from settings.flat import MOVED, is_moved
+from settings.flat import MOVED, gone, is_moved
 from settings.problems import Problem, SettingsError
 from settings.tree import Settings, finished
 from settings.walk import Place, active, is_mapping, is_secret, kind_of, member_for, members, mode_of, place
@@ -110,6 +110,8 @@ class _Opened:
             for step in path:
                 if not isinstance(known, tuple):  # of a list every item counts
                     known = known[step] if isinstance(known, Mapping) else getattr(known, str(step), None)
+            if isinstance(known, bool):  # nor is that anything to hide, in words that stand everywhere
+                continue
             for one in (value, *(known if isinstance(known, tuple) else (known,))):
                 if one is not None and str(one):
                     found |= {str(one), str(one).removeprefix("DNS:").removeprefix("IP:")}
@@ -360,6 +362,8 @@ def _mode(where: Place, given: object, opened: _Opened) -> Problem:
             allowed=f"a mapping with a mode: {allowed}",
             remedy=f"Remove it, then set it: pulumi config rm {dotted(where.path)} && {set_it}",
         )
+    if path not in opened.sealed and (problem := gone(dotted(path), given.get("mode"))) is not None:
+        return problem
     return Problem(
         setting=dotted(path),
         given=_ENCRYPTED if path in opened.sealed else _shown(given.get("mode")),

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, PrivateAttr
 
-from settings.application import Application
+from rendering import connections
+from settings.application import WORKER_PROCESS_MIB, Application
 from settings.base import REMOVE, Conflict, Model
 from settings.data import Data
 from settings.edge import Edge
@@ -96,6 +97,18 @@ class Settings(Model):
             return None
         return self.sign_in.admin_email or f"admin@{self.edge.domain}"
 
+    @property
+    def connections(self) -> Mapping[str, int]:
+        """How many connections to PostgreSQL each of its consumers may hold at the most."""
+        pool, maintenance = connections.HATCHET_POOL, connections.HATCHET_MAINTENANCE_POOL
+        return {
+            "hatchet": connections.HATCHET_SERVERS * (pool + maintenance),
+            "hatchet-worker-llm": connections.HATCHET_WORKER_SLOTS * connections.HATCHET_WORKER_POOL,
+            "server": connections.SERVER_POOL,
+            "worker": self.application.worker.processes * connections.WORKER_POOL,
+            "spare": connections.SPARE,
+        }
+
     @cached_property
     def services(self) -> frozenset[str]:
         """The services these settings ask for."""
@@ -120,6 +133,9 @@ class Settings(Model):
                 allowed=f"one host, called {MAIN}",
                 remedy=REMOVE if MAIN in self.hosts else "Rename it in the stack file",
             )
+        if isinstance(self.images, Upstream):
+            # What is measured of the real software; what plays it in development needs a tenth.
+            yield from self._memory_conflicts()
         # Both are names of the edge inside the stack too, beside those of the services.
         if self.edge.domain in ALL_SERVICES:
             yield _taken(("edge", "domain"), self.edge.domain, ALL_SERVICES)
@@ -135,6 +151,30 @@ class Settings(Model):
                 given=f"{domain!r}",
                 allowed="a host name other than edge.domain: a signed URL fixes its whole path",
                 remedy="Set it: pulumi config set --path {path} <host name>",
+            )
+
+    def _memory_conflicts(self) -> Iterator[Conflict]:
+        # Where it is not known what is run, nothing can be said of what that needs.
+        others = (("application", "worker", "processes"), ("images", "mode"))
+        needed, given = self.application.worker.processes * WORKER_PROCESS_MIB, self.application.worker.memory_mib
+        if given < needed:
+            yield Conflict(
+                path=("application", "worker", "memory_mib"),
+                others=others,
+                given=str(given),
+                allowed=f"{needed} or more, {WORKER_PROCESS_MIB} for each of application.worker.processes",
+                remedy="Set it, or have fewer: pulumi config set --path {path} <number>",
+            )
+        total = sum(self.connections.values())
+        needed, given = connections.needed_memory_mib(total), self.data.postgres.memory_mib
+        if given < needed:
+            shares = ", ".join(f"{consumer} {share}" for consumer, share in self.connections.items())
+            yield Conflict(
+                path=("data", "postgres", "memory_mib"),
+                others=others,
+                given=str(given),
+                allowed=f"{needed} or more, for {total} connections of {connections.MIB_EACH} MiB each ({shares})",
+                remedy="Set it: pulumi config set --path {path} <number>",
             )
 
 

@@ -230,4 +230,6 @@ StartupLimit = Annotated[int, *_number(at_least(10, "seconds"), minimum=10)]
 ValidityHours = Annotated[
     int, *_number(between(24, LONGEST_VALIDITY_HOURS, "hours"), minimum=24, maximum=LONGEST_VALIDITY_HOURS)
 ]
+Processes = Annotated[int, *_number(between(1, 64, "processes"), minimum=1, maximum=64)]
+Days = Annotated[int, *_number(at_least(1, "day"), minimum=1)]
 RenewalHours = Annotated[int, *_number(at_least(1, "hour"), minimum=1)]

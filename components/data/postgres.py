@@ -11,6 +11,7 @@ from components.base.secret import password
 from components.base.service import HealthCheck, ServiceArgs, service
 from components.base.step import StepArgs, step
 from components.base.volume import volume
+from rendering import connections
 from rendering import postgres as rendering
 
 UID: Final = 70
@@ -27,6 +28,8 @@ class PostgresArgs:
     host: DockerHost
     image: Image
     memory_mib: int
+    connections: int
+    """How many it takes at a time, of all its consumers together."""
     databases: Sequence[str]
     """One database each, owned by a role of the same name that can reach no other."""
     service: str = "postgres"
@@ -61,7 +64,16 @@ class Postgres(pulumi.ComponentResource):
                 image=args.image.id,
                 memory_mib=args.memory_mib,
                 port=PORT,
-                command=rendering.guarded(["postgres", "-c", "max_connections=200"]),
+                command=rendering.guarded(
+                    [
+                        "postgres",
+                        *(
+                            word
+                            for name, value in connections.server_parameters(args.memory_mib, args.connections).items()
+                            for word in ("-c", f"{name}={value}")
+                        ),
+                    ]
+                ),
                 environment={
                     "PGDATA": DATA_DIRECTORY,
                     # The image insists on one; it is worth nothing once the databases are set up.

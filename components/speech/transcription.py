@@ -9,6 +9,7 @@ from components.base.handles import DockerHost, Environment, Image, SpeechServic
 from components.base.service import HealthCheck, ServiceArgs, service
 from components.base.trust import PYTHON_ENVIRONMENT, trust_file
 from components.base.volume import volume
+from rendering.environment import QUIET_MODELS
 
 PORT: Final = 8000
 
@@ -46,6 +47,7 @@ class Transcription(pulumi.ComponentResource):
         super().__init__("reflector:transcription:Transcription", name, {}, opts)
         environment: Environment = {
             **PYTHON_ENVIRONMENT,
+            **QUIET_MODELS,
             **({"HF_TOKEN": args.hf_token} if args.hf_token is not None else {}),
         }
         server = service(

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.docker
 ELSEWHERE = {
     "language_model": {"mode": "external", "url": "http://192.0.2.10:8000/v1", "model": "some-model"},
     "speech": {"mode": "hosted", "url": "http://192.0.2.10:8001"},
-    "sign_in": {"mode": "public"},
+    "sign_in": {"mode": "public", "everybody_reads_everything": True},
 }
 
 

@@ -137,3 +137,14 @@ def test_the_passphrase_is_nobody_elses(deployment: Stack) -> None:
     passphrase = layout.passphrase.read_text(encoding="ascii").strip()
     assert not [name for name, text in deployment.files() if passphrase in text]
     assert not [text for text in deployment.console if passphrase in text]
+
+
+def test_hatchet_keeps_its_keys_and_no_password(deployment: Stack) -> None:
+    """It writes down all it is told before it starts, and the start script takes that away again."""
+    told = dict(one.split("=", 1) for one in deployment.containers()["hatchet"]["Config"]["Env"])
+    kept = deployment.inside("hatchet", "find", "/config", "-type", "f").split()
+    assert "/config/server.yaml" in kept, "its keys"
+    text = deployment.inside("hatchet", "cat", *kept)
+    assert "privateJWTKeyset" in text, "the search works"
+    assert told["ADMIN_PASSWORD"] not in text
+    assert deployment.inside("hatchet", "find", "/config", "-type", "f", "-perm", "/077") == ""

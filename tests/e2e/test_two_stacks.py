@@ -33,8 +33,7 @@ def test_a_second_stack_lives_beside_the_first_and_recovers_from_a_killed_first_
             # As on a host whose kernel limits no swap: it would report the same.
             "hosts.main.memory_limits": "memory",
             "health.interval_seconds": 2,
-            "language_model": {"mode": "none"},
-            "sign_in": {"mode": "public"},
+            "sign_in": {"mode": "public", "everybody_reads_everything": True},
         },
         without=["speech"],
     )
@@ -138,7 +137,7 @@ def test_a_stack_that_another_checkout_deployed_is_not_taken_over(deployment: St
     ports = {"edge.https_port": free_port(), "edge.http_port": free_port()}
     other = Checkout(tmp_path / "other")
     same = Stack(checkout=other, name=deployment.name, host=deployment.host)
-    other.add_stack(same.name, {"edge.domain": DOMAIN, **ports, "language_model": {"mode": "none"}})
+    other.add_stack(same.name, {"edge.domain": DOMAIN, **ports})
 
     output = same.run("up").failed().output
     assert "a stack of this name is on" in output

@@ -79,11 +79,11 @@ ENCRYPTED: Final[Mapping[str, Any]] = {
         "bucket": Encrypted("hidden-bucket"),
         "domain": Encrypted("hidden-store.example.com"),
     },
-    "data": {"postgres": {"memory_mib": Encrypted(1777)}},
+    "data": {"postgres": {"memory_mib": Encrypted(2777)}},
 }
 HIDDEN: Final = (
     "hidden-user", "hidden-host", "hidden-domain", "hidden-name", "192.0.2.77", "192.0.2.88", "48443", "hidden-admin",
-    "hidden-model", "1048577", "hidden-bucket", "hidden-store", "1777",
+    "hidden-model", "1048577", "hidden-bucket", "hidden-store", "2777",
 )  # fmt: skip
 """What of ENCRYPTED may be seen nowhere."""
 
@@ -93,8 +93,7 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
     "selfhosted": {},
     "elsewhere": _ELSEWHERE,
     "s3": {"storage": {"mode": "s3", "region": "eu-central-1"}},
-    "no-llm": {"language_model": {"mode": "none"}},
-    "public": {"sign_in": {"mode": "public"}},
+    "public": {"sign_in": {"mode": "public", "everybody_reads_everything": True}},
     "remote": {"hosts": {"main": {"address": "tcp://docker.example.com:2376"}}},
     "speech-container": {
         "speech": {"mode": "container"},
@@ -106,7 +105,7 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
     "encrypted": ENCRYPTED,
 }
 WITHOUT_GARAGE: Final = frozenset({"elsewhere", "s3"})
-WITHOUT_OLLAMA: Final = frozenset({"elsewhere", "no-llm"})
+WITHOUT_OLLAMA: Final = frozenset({"elsewhere"})
 WITH_TRANSCRIPTION: Final = frozenset({"dev", "speech-container"})
 
 

@@ -346,13 +346,34 @@ def test_without_a_login_there_is_no_administrator() -> None:
     assert environment_of(stack.containers["web"])["FEATURE_REQUIRE_LOGIN"] == "false"
 
 
-def test_without_a_language_model_nothing_of_one_is_left() -> None:
-    stack = shape("no-llm")
-    assert stack.engine.exports["llm"] is None
+def test_with_a_language_model_elsewhere_nothing_of_ollama_is_left() -> None:
+    stack = shape("elsewhere")
     assert not any("ollama" in name for name in stack.names)
-    text = _all_text(stack)
-    assert "ollama" not in text.lower()
-    assert "LLM_" not in text
+    assert "ollama" not in _all_text(stack).lower()
+
+
+def test_all_connections_to_the_database_are_in_its_budget(stack: Shape) -> None:
+    """What each consumer is told it may hold, times how often it makes a pool of it, is what the server allows."""
+    told = {role: environment_of(stack.containers[role]) for role in (*BACKEND, "hatchet")}
+    pools = {role: int(told[role]["DATABASE_URL"].partition("max_size=")[2]) for role in BACKEND}
+    budget = stack.settings.connections
+    assert pools["server"] == budget["server"]
+    assert pools["worker"] * int(told["worker"]["WORKER_PROCESSES"]) == budget["worker"]
+    assert pools["hatchet-worker-llm"] * 10 == budget["hatchet-worker-llm"], "steps at a time"
+    each = int(told["hatchet"]["DATABASE_MAX_CONNS"]) + int(told["hatchet"]["DATABASE_DDL_POOL_MAX_CONNS"])
+    assert 3 * each == budget["hatchet"], "servers in its one process"
+    parameters = stack.containers["postgres"].plain("command")
+    assert f"max_connections={sum(budget.values())}" in parameters
+
+
+@pytest.mark.parametrize("stack", SHAPES, indirect=True)
+def test_no_transcript_leaves_for_a_model_that_nobody_chose(stack: Shape) -> None:
+    """Without these Reflector's client asks api.openai.com."""
+    model = stack.engine.exports["llm"]
+    for role in BACKEND:
+        environment = environment_of(stack.containers[role])
+        assert (environment["LLM_URL"], environment["LLM_MODEL"]) == (model["url"], model["model"])
+        assert environment["LLM_API_KEY"]
 
 
 def test_with_a_store_elsewhere_nothing_of_garage_is_left() -> None:

@@ -40,7 +40,7 @@ OURS: Final = {
 FLOORS: Final[Mapping[str, tuple[str, ...]]] = {
     # Floor → what of ours it may import, besides itself. Components are below.
     "rendering": (),
-    "settings": ("rendering.caddyfile", "rendering.reference"),
+    "settings": ("rendering.caddyfile", "rendering.connections", "rendering.reference"),
     "toolchain": (),
     "operations": ("settings", "toolchain", "components.base.daemon", "components.base.ownership"),
     "testing": ("components", "operations", "rendering", "settings", "toolchain"),
@@ -61,6 +61,8 @@ EXCEPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     # Front doors whose concern touches another one's settings.
     "components/application/__init__.py": ("settings.edge",),
     "components/hosts/__init__.py": ("settings.health",),
+    # Runs in Reflector's container, with its libraries.
+    "rendering/rename_administrator.py": ("asyncpg",),
     # A tool of its tests in Go, which hold what they make against the installed SDKs.
     "toolchain/go/bridged/sdk_shapes.py": ("pulumi",),
     # The type of a secret setting, which is unwrapped there and nowhere else.
@@ -196,6 +198,8 @@ MAY_LOOK: Final[Mapping[str, set[str]]] = {
     "components/storage/garage_setup.py": {"os", "subprocess"},
     # Its environment is the providers': what would lead them to another daemon is refused.
     "settings/program.py": {"os"},
+    # Nor this: it runs in a container, which tells it by variables.
+    "rendering/rename_administrator.py": {"os"},
 }
 CONFIGURATION: Final = {"pulumi.Config", "pulumi.get_stack", "pulumi.get_project", "pulumi.get_organization"}
 

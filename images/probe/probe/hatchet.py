@@ -394,7 +394,7 @@ class Engine:
         stored = Keys.load(self.folder)
         if stored.kid != self.keys.kid:
             raise WiringError(f"{self.folder / SERVER_FILE} holds other keys than this process uses; restart it")
-        loose = [name for name in (SERVER_FILE, DATABASE_FILE) if (self.folder / name).stat().st_mode & 0o077]
+        loose = [path.name for path in self.folder.iterdir() if path.is_file() and path.stat().st_mode & 0o077]
         if loose:
             raise WiringError(f"{', '.join(loose)} in {self.folder} are readable by others than their owner")
         token_id = uuid4()

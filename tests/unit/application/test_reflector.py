@@ -16,6 +16,7 @@ from settings.edge import Edge
 from testing import building
 from testing.building import Neighbours, environment_of, token_of
 
+POOLS = {"server": 10, "worker": 2, "hatchet-worker-llm": 2, "beat": 1}
 BACKEND = ["server", "worker", "hatchet-worker-llm", "beat"]
 BUILT = building.built("Reflector")
 
@@ -39,9 +40,11 @@ def test_every_backend_role_plays_its_own_part_with_the_same_secrets(role: str) 
 @pytest.mark.parametrize("role", BACKEND)
 def test_every_backend_role_reaches_what_it_was_handed(role: str) -> None:
     told = environment(role)
-    assert told["DATABASE_URL"] == (
-        f"postgresql+asyncpg://reflector-user:{building.DATABASE_PASSWORD}@sql:15432/reflector"
-    ), "the backend speaks to its database asynchronously"
+    url, _, pool = told["DATABASE_URL"].partition("?")
+    assert url == (f"postgresql+asyncpg://reflector-user:{building.DATABASE_PASSWORD}@sql:15432/reflector"), (
+        "the backend speaks to its database asynchronously"
+    )
+    assert pool == f"min_size=1&max_size={POOLS[role]}"
     assert (told["REDIS_HOST"], told["REDIS_PORT"]) == ("keys", "16379")
     assert told["CELERY_BROKER_URL"] == told["CELERY_RESULT_BACKEND"] == "redis://keys:16379/1"
     assert (told["HATCHET_CLIENT_SERVER_URL"], told["HATCHET_CLIENT_HOST_PORT"]) == ("http://flow:18888", "flow:17077")
@@ -105,11 +108,6 @@ def test_every_backend_container_has_the_start_script(role: str) -> None:
 
 def test_the_start_script_listens_where_others_look() -> None:
     assert f"--port {SERVER_PORT}\n" in startup.runserver()
-
-
-def test_without_a_language_model_no_variable_names_one() -> None:
-    built = building.build(lambda near: Reflector("it", building.reflector_args(near, language_model=None)))
-    assert [name for name in environment_of(built.named("it-server")) if name.startswith("LLM_")] == []
 
 
 def test_models_inside_the_backend_are_kept_where_they_run() -> None:
@@ -189,13 +187,13 @@ def test_the_room_makes_a_reflector_at_the_names_and_with_the_limits_of_the_sett
             identity=near.identity(),
             object_store=near.object_store(),
             speech=near.speech(),
-            language_model=None,
+            language_model=near.language_model(),
             workflow=near.workflow(),
         )
 
     built = building.build(build)
     limits = [built.named(f"reflector-{role}").plain("memory") for role in ("server", "web", "beat")]
-    assert limits == [300, 200, 512]
+    assert limits == [300, 200, 1024]
     assert built.component.site.names == ["a.test", "localhost", "b.test", "127.0.0.1", "::1", "192.0.2.1"]
     assert environment_of(built.named("reflector-server"))["BASE_URL"] == "https://a.test:8443"
 

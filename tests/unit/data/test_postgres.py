@@ -13,7 +13,9 @@ BUILT = building.built("Postgres")
 def test_a_database_name_sql_would_have_to_quote_is_refused() -> None:
     with pytest.raises(ValueError, match="'Bad-Name'"):
         building.build(
-            lambda near: PostgresArgs(host=near.host, image=near.image(), memory_mib=64, databases=["Bad-Name"])
+            lambda near: PostgresArgs(
+                host=near.host, image=near.image(), memory_mib=64, connections=9, databases=["Bad-Name"]
+            )
         )
 
 

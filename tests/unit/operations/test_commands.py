@@ -103,7 +103,7 @@ def test_the_url_is_the_one_people_see(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_nobody_is_told_of_a_password_where_nobody_logs_in(capsys: pytest.CaptureFixture[str]) -> None:
-    commands.summarize(settings_with(sign_in={"mode": "public"}))
+    commands.summarize(settings_with(sign_in={"mode": "public", "everybody_reads_everything": True}))
     assert "password" not in capsys.readouterr().out
 
 

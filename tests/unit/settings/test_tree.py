@@ -23,7 +23,8 @@ SPEECH: Final[dict[str, Any]] = {
     "speech": {"mode": "container"},
     "images": {"mode": "upstream", "references": {"transcription": "speech:1.2.3"}},
 }
-LEAN: Final[dict[str, Any]] = {"language_model": {"mode": "none"}, "storage": {"mode": "s3", "region": "r"}}
+MODEL: Final[dict[str, Any]] = {"language_model": {"mode": "external", "url": "https://a", "model": "m"}}
+LEAN: Final[dict[str, Any]] = {**MODEL, "storage": {"mode": "s3", "region": "r"}}
 
 
 def test_without_any_setting_the_defaults_stand() -> None:
@@ -46,7 +47,7 @@ def test_without_any_setting_the_defaults_stand() -> None:
         (SPEECH, {"ollama", "garage", "transcription"}, {"storage"}),
         (LEAN, set(), set()),
         ({**LEAN, **SPEECH}, {"transcription"}, set()),
-        ({"language_model": {"mode": "external", "url": "https://a", "model": "m"}}, {"garage"}, {"storage"}),
+        (MODEL, {"garage"}, {"storage"}),
     ],
 )
 def test_a_stack_has_the_services_and_networks_of_its_modes(
@@ -62,7 +63,7 @@ def test_what_is_off_asks_for_no_image() -> None:
 
 
 def test_what_is_off_leaves_no_name_and_no_login() -> None:
-    stack = parsed({**LEAN, "sign_in": {"mode": "public"}})
+    stack = parsed({**LEAN, "sign_in": {"mode": "public", "everybody_reads_everything": True}})
     assert (stack.storage_domain, stack.admin_email) == (None, None)
     assert stack.dns_names == ("reflector.localhost", "localhost")
 

@@ -126,6 +126,18 @@ BAD: Final[list[Row]] = [
          f"{hours}, while certificate_validity_hours is 24", "less than certificate_validity_hours")
         for hours in (24, 25)
     ),
+    *(
+        ({"application": {"worker": {"processes": count}}}, "application.worker.processes", str(count),
+         "1 to 64 processes")
+        for count in (0, -1, 65)
+    ),
+    *(
+        ({"sign_in": {"mode": "public", "everybody_reads_everything": True, "anonymous_retention_days": days}},
+         "sign_in.anonymous_retention_days", str(days), "1 day or more")
+        for days in (0, -7)
+    ),
+    ({"sign_in": {"mode": "public", "everybody_reads_everything": "yes, all of it"}},
+     "sign_in.everybody_reads_everything", "'yes, all of it'", "true or false"),
     ({"sign_in": {"mode": "oidc"}}, "sign_in.mode", "'oidc'", "password or public"),
     *(
         ({"sign_in": {"mode": "password", "admin_email": text}}, "sign_in.admin_email", repr(text), EMAIL)
@@ -136,7 +148,7 @@ BAD: Final[list[Row]] = [
         )
     ),
     ({"speech": {"mode": "cloud"}}, "speech.mode", "'cloud'", "container, in-process or hosted"),
-    ({"language_model": {"mode": "openai"}}, "language_model.mode", "'openai'", "ollama, external or none"),
+    ({"language_model": {"mode": "openai"}}, "language_model.mode", "'openai'", "ollama or external"),
     ({"storage": {"mode": "minio"}}, "storage.mode", "'minio'", "garage, s3 or external"),
     *(
         ({concern: {**content, name: text}}, f"{concern}.{name}", repr(text), MODEL)
