@@ -26,7 +26,7 @@ class Beat(Model):
     """Celery's scheduler."""
 
     SERVICES: ClassVar = ("beat",)
-    memory_mib: MemoryMib = Field(default=512, description="Memory limit of the scheduler in MiB")
+    memory_mib: MemoryMib = Field(default=1024, description="Memory limit of the scheduler in MiB")
 
 
 class HatchetWorkerLlm(Model):

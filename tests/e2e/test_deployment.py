@@ -15,6 +15,24 @@ from tests.e2e.stack import DOMAIN, WIRED, Stack
 
 pytestmark = pytest.mark.docker
 
+PROCESS = """
+import asyncio, os, sys, time
+from probe import language_model, pipeline
+from probe.environment import Environment
+
+env = Environment(os.environ)
+deadline = time.monotonic() + 30
+while True:
+    try:
+        asyncio.run(language_model.ask(env, "Are you there?", language_model.TITLE, seconds=5))
+        break
+    except Exception:
+        if time.monotonic() > deadline:
+            raise
+        time.sleep(0.2)
+sys.exit(not asyncio.run(pipeline.run(env, sys.argv[1])))
+"""
+"""What processes the recording of a transcript again; it first waits for the model."""
 READ_ONLY = {"postgres", "redis", "ollama", "caddy"}
 """Services that need no file put in, and so get no root file system to write to."""
 DATA = {"postgres": "database", "redis": "cache", "garage": "storage"}
@@ -237,6 +255,25 @@ def test_a_recording_goes_through_everything_and_ends_as_the_model_lets_it(deplo
     assert status == "error"
     log = deployment.host.logs(f"{deployment.prefix}-hatchet-worker-llm")
     assert "NoToolCallError: Failed to parse TopicResponse after 4 attempts" in log
+
+    # Beside the worker, with all that it has but the model: one that does call tools.
+    network = f"{deployment.prefix}-application"
+    image = deployment.containers()["hatchet-worker-llm"]["Image"]
+    model = deployment.host.docker(
+        "run", "--detach", "--network", network, image, "probe", "run", "language-model"
+    ).strip()
+    try:
+        (facts,) = json.loads(deployment.host.docker("inspect", model))
+        url = f"http://{facts['NetworkSettings']['Networks'][network]['IPAddress']}:11434/v1"
+        worker = f"{deployment.prefix}-hatchet-worker-llm"
+        deployment.host.docker(
+            "exec", "--env", f"LLM_URL={url}", worker, "python3", "-c", PROCESS, path.rpartition("/")[2]
+        )
+    finally:
+        deployment.host.docker("rm", "--force", model)
+    ended = deployment.edge.ask("GET", path, headers=user).json()
+    assert ended["status"] == "ended"
+    assert ended["title"] and ended["long_summary"]
 
 
 def test_an_object_is_not_served_without_a_signature(deployment: Stack) -> None:

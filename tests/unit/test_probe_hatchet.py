@@ -364,14 +364,15 @@ def test_the_files_hold_every_setting_and_the_password_in_clear(tmp_path: Path, 
 
 
 def test_a_variable_once_set_stays_after_it_is_taken_away(tmp_path: Path, rows: type[Rows]) -> None:
-    given = BASE | {"DATABASE_MAX_CONNS": "10", "SERVER_ALLOW_SIGNUP": "false"}
+    given = BASE | {"DATABASE_MAX_CONNS": "10", "DATABASE_DDL_POOL_MAX_CONNS": "3", "SERVER_ALLOW_SIGNUP": "false"}
     before = datetime.now(UTC).timestamp()
     for env in (given, BASE):
         assert hatchet_commands.admin([*LINE, str(tmp_path)], env) == 0
     assert (tmp_path / "server.yaml").stat().st_mtime >= before - 1
     left = {name: BASE[name] for name in ("DATABASE_URL",)}
     found = Settings.from_environment(Environment(left), tmp_path)
-    assert (found.max_connections, found.server_url, found.grpc_port) == (10, BASE["SERVER_URL"], 7077)
+    assert (found.max_connections, found.max_ddl_connections) == (10, 3)
+    assert (found.server_url, found.grpc_port) == (BASE["SERVER_URL"], 7077)
     assert (found.admin_email, found.admin_password) == (BASE["ADMIN_EMAIL"], BASE["ADMIN_PASSWORD"])
     # Go leaves false out of what it writes, so this one goes back to its default.
     assert found.allow_signup is True
@@ -515,13 +516,15 @@ def test_connections_are_as_many_as_measured_in_the_real_size_only() -> None:
     assert pools.wanted == 69
     pools.use()
     assert pools.wanted == 165
-    bounded = Pools(connect, 4, real_size=True)
-    assert bounded.wanted == 12
+    bounded = Pools(connect, 10, 3, real_size=True)
+    assert bounded.wanted == 15
+    bounded.use()
+    assert bounded.wanted == 39
 
     async def run() -> None:
         keeping = asyncio.ensure_future(bounded.keep())
         await asyncio.sleep(0.05)
-        assert len(bounded._held) == 12
+        assert len(bounded._held) == 39
         keeping.cancel()
 
     asyncio.run(run())

@@ -132,7 +132,8 @@ class Settings:
     """Whom the security check asks; nobody where it is off."""
     enforce_utc: bool
     max_connections: int
-    """Most connections of each of its pools."""
+    max_ddl_connections: int
+    """Most connections of each of its pools, and of those for changes of tables."""
     allow_signup: bool
     allow_invites: bool
     allow_create_tenant: bool
@@ -170,6 +171,7 @@ class Settings:
             enforce_utc=bool(database["enforceUtcTimezone"]),
             # To Go zero is no value, and its Postgres library then opens four.
             max_connections=int(database["maxConns"]) or 4,
+            max_ddl_connections=int(database["ddlPoolMaxConns"]),
             allow_signup=bool(server["runtime.allowSignup"]),
             allow_invites=bool(server["runtime.allowInvites"]),
             allow_create_tenant=bool(server["runtime.allowCreateTenant"]),
@@ -253,7 +255,9 @@ class Engine:
         self.folder = folder
         self.workers: set[object] = set()
         self.waiting: deque[Run] = deque()
-        self.pools = Pools(self.connect, settings.max_connections, real_size=settings.real_size)
+        self.pools = Pools(
+            self.connect, settings.max_connections, settings.max_ddl_connections, real_size=settings.real_size
+        )
         self._keys: Keys | None = None
         self._doors: asyncio.Server | None = None
         self._leased_until = 0.0

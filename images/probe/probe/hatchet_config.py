@@ -66,6 +66,8 @@ SERVER_FIELDS: Final[Mapping[str, tuple[str, Value]]] = {
     "securityCheck.endpoint": ("SERVER_SECURITY_CHECK_ENDPOINT", "https://security.hatchet.run"),
 }
 DATABASE_FIELDS: Final[Mapping[str, tuple[str, Value]]] = {
+    "ddlPoolMaxConns": ("DATABASE_DDL_POOL_MAX_CONNS", 5),
+    "ddlPoolMinConns": ("DATABASE_DDL_POOL_MIN_CONNS", 1),
     "dbName": ("DATABASE_POSTGRES_DB_NAME", "hatchet"),
     "enforceUtcTimezone": ("DATABASE_ENFORCE_UTC_TIMEZONE", True),
     "host": ("DATABASE_POSTGRES_HOST", "127.0.0.1"),

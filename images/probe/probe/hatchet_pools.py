@@ -1,8 +1,9 @@
 """Hatchet's connections to Postgres: how many there are, and how much memory they take there.
 
-Each of the three servers hatchet-lite makes has a pool of DATABASE_MAX_CONNS (default 50), and five for changes of
-tables. The probe makes connections as it needs them, never more at once than one pool has; in its real size it holds as
-many as were measured, and lets each take as much of Postgres' memory.
+Each of the three servers hatchet-lite makes has a pool of DATABASE_MAX_CONNS (default 50), and one of
+DATABASE_DDL_POOL_MAX_CONNS (default 5) for changes of tables. The probe makes connections as it needs them, never more
+at once than one pool has; in its real size it holds as many as were measured, and lets each take as much of Postgres'
+memory.
 """
 
 import asyncio
@@ -16,10 +17,8 @@ from probe.wiring import WiringError, describe
 
 POOLS: Final = 3
 AT_REST: Final = 23
-"""Connections of each pool that were open with nothing to do: 71 in all (v0.86.12 with the default of 50)."""
-
-DDL_CONNECTIONS: Final = 5
-"""DATABASE_DDL_POOL_MAX_CONNS' default (pkg/config/database/config.go)."""
+"""Connections of each pool that were open with nothing to do: 71 in all with the default of 50. With a bound of ten, no
+more than half of it was seen."""
 
 IDLE_SECONDS: Final = 60.0
 """DATABASE_MAX_CONN_IDLE_TIME's default: so long after the last run connections stay open."""
@@ -37,10 +36,18 @@ log = logging.getLogger("probe.hatchet")
 class Pools:
     """The connections of all pools together."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Any]], max_connections: int, *, real_size: bool) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Any]],
+        max_connections: int,
+        max_ddl_connections: int = 5,
+        *,
+        real_size: bool,
+    ) -> None:
         """Nothing is open yet; ``connect`` opens one connection."""
         self._connect = connect
         self._max = max_connections
+        self._max_ddl = max_ddl_connections
         self._real_size = real_size
         self._slots = asyncio.Semaphore(max_connections)
         self._used = float("-inf")
@@ -62,8 +69,8 @@ class Pools:
         if not self._real_size:
             return 0
         if time.monotonic() - self._used < IDLE_SECONDS:
-            return POOLS * (self._max + DDL_CONNECTIONS)
-        return POOLS * min(self._max, AT_REST)
+            return POOLS * (self._max + self._max_ddl)
+        return POOLS * min(self._max // 2, AT_REST)
 
     async def keep(self) -> None:
         """Hold as many connections as wanted, for ever; without the real size that is none."""

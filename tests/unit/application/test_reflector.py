@@ -183,6 +183,6 @@ def test_the_room_makes_a_reflector_at_the_names_and_with_the_limits_of_the_sett
 
     built = building.build(build)
     limits = [built.named(f"reflector-{role}").plain("memory") for role in ("server", "web", "beat")]
-    assert limits == [300, 200, 512]
+    assert limits == [300, 200, 1024]
     assert built.component.site.names == ["a.test", "localhost", "b.test", "127.0.0.1", "::1", "192.0.2.1"]
     assert environment_of(built.named("reflector-server"))["BASE_URL"] == "https://a.test:8443"
