@@ -7,7 +7,7 @@ Everything the Docker provider gets wrong or leaves open is settled here, so tha
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 import pulumi
 import pulumi_docker as docker
@@ -209,7 +209,7 @@ def service(name: str, args: ServiceArgs, parent: pulumi.Resource) -> Service:
         memory=args.memory_mib,
         # Equal means no swap; given alone, memory would get twice as much swap and a difference on every run.
         memory_swap=args.memory_mib,
-        gpus=args.gpus or None,
+        **_gpus(args.gpus),
         # Explicit, or a daemon-wide default shows as drift. Bounded, or one loud service fills the disk.
         log_driver="json-file",
         log_opts={"max-file": "3", "max-size": "10m"},
@@ -258,6 +258,21 @@ def service(name: str, args: ServiceArgs, parent: pulumi.Resource) -> Service:
         health_test=" ".join(args.health.test[1:]),
         port=args.port,
     )
+
+
+def _gpus(gpus: str) -> dict[str, Any]:
+    """Return what asks for these GPUs: `all`, or `device=<index or UUID>[,…]`.
+
+    Of several devices the provider would read all but the first as a count, and Docker refuses a count with devices.
+    Written so that it reads them all, they come back in another form and would be a change on every refresh.
+    """
+    kind, _, devices = gpus.partition("=")
+    if kind != "device" or "," not in devices:
+        return {"gpus": gpus or None}
+    request = docker.ContainerDeviceRequestArgs(
+        driver="nvidia", capabilities=["gpu"], device_ids=sorted(devices.split(","))
+    )
+    return {"device_requests": [request]}
 
 
 def _environment(environment: Environment) -> list[pulumi.Input[str]]:
