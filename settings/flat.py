@@ -8,6 +8,7 @@ from typing import Any, Final
 import yaml
 
 from settings.stack_file import PROJECT
+from settings.storage import DEFAULT_BUCKET
 from settings.tree import Settings
 from settings.walk import member_for
 
@@ -110,6 +111,8 @@ def converted(config: Mapping[Any, Any]) -> tuple[dict[Any, Any], list[str]]:
             tree[concern] = {"mode": mode, **group}
     if _group(tree, "language_model").get("mode") == "external":
         tree["language_model"].setdefault("model", _EARLIER_MODEL)
+    if _group(tree, "storage").get("mode") == "s3" and "storage" in old:
+        tree["storage"].setdefault("bucket", DEFAULT_BUCKET)
     limits = _decoded(old.get("memory_mib"))
     for service, value in limits.items() if isinstance(limits, dict) else ():
         place, mode = _MEMORY.get(service, ("", ""))

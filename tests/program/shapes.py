@@ -92,7 +92,7 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
     "dev": {},
     "selfhosted": {},
     "elsewhere": _ELSEWHERE,
-    "s3": {"storage": {"mode": "s3", "region": "eu-central-1"}},
+    "s3": {"storage": {"mode": "s3", "region": "eu-central-1", "bucket": "reflector-example"}},
     "no-llm": {"language_model": {"mode": "none"}},
     "public": {"sign_in": {"mode": "public"}},
     "remote": {"hosts": {"main": {"address": "tcp://docker.example.com:2376"}}},

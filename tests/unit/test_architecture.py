@@ -49,7 +49,7 @@ FLOORS: Final[Mapping[str, tuple[str, ...]]] = {
 LIBRARIES: Final[Mapping[str, tuple[str, ...]]] = {
     # Floor → what besides the standard library it may import.
     "rendering": (),
-    "settings": ("pydantic", "pydantic_core", "yaml"),
+    "settings": ("idna", "pydantic", "pydantic_core", "yaml"),
     "toolchain": (),
     "components": ("pulumi", *PROVIDERS),
 }
