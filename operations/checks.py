@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,8 @@ from toolchain import Pins, engine_problems
 
 _START_INTERVAL_API: Final = (1, 44)
 """The Docker API that knows a health check's start interval (Docker 25)."""
+_WAY: Final = frozenset({"hosts", "hosts.main", "hosts.main.address", "hosts.main.certificates"})
+"""The settings by which the host is reached."""
 _EVERY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})
 
 
@@ -83,16 +86,19 @@ def check(stack: Stack) -> Checked:
         return Checked(settings=None, problems=list(error.problems), hints=[])
     problems: list[Problem] = []
     hints: list[str] = []
-    settings: Settings | None = None
     try:
         settings = parse(tree, stack.name, PROJECT)
     except SettingsError as error:
         problems += error.problems
         # Without what is wrong, so that the host is checked in the same run.
         settings = usable_part(tree, stack.name, PROJECT)
-    if settings is not None:
-        found, hints = look_at_host(settings, deployment=stack.deployment)
-        problems += [problem.without(settings.encrypted) for problem in found]
+    hints += settings.hints()
+    found = list(_certificate_problems(settings, datetime.now(UTC)))
+    # Where the way there is wrong, the default that stands in for it leads to another host.
+    if _WAY.isdisjoint(problem.setting for problem in [*problems, *found]):
+        found, seen = look_at_host(settings, deployment=stack.deployment)
+        hints += seen
+    problems += [problem.without(settings.encrypted) for problem in found]
     return Checked(settings=None if problems else settings, problems=problems, hints=hints)
 
 
@@ -182,6 +188,18 @@ def look_at_host(settings: Settings, *, deployment: str | None) -> tuple[list[Pr
         *_address_problems(settings),
         *_port_problems(settings, listings),
     ], list(_hints(settings, server))
+
+
+def _certificate_problems(settings: Settings, now: datetime) -> Iterator[Problem]:
+    """Yield certificates for the Docker host that are out of date, before it is asked anything."""
+    setting = "hosts.main.certificates"
+    for conflict in settings.host.out_of_date(now):
+        yield Problem(
+            setting=setting,
+            given=conflict.given,
+            allowed=conflict.allowed,
+            remedy=conflict.remedy.replace("{path}", setting),
+        )
 
 
 def lacks_images(settings: Settings, ids: Iterable[str]) -> bool:

@@ -8,6 +8,7 @@ import botocore.session  # type: ignore[import-untyped]
 import pytest
 
 from settings.base import Sealed, dotted
+from testing.certificates import SERVER, certificate, docker_client
 from tests.unit.settings.examples import (
     LEAVES,
     ORDINARY,
@@ -450,21 +451,57 @@ def test_certificates_without_tcp_are_refused() -> None:
     )
 
 
+FIT: Final = (
+    "a folder with ca.pem, cert.pem, key.pem in PEM form, a certificate of a client's and its key, in their time"
+)
+
+
 def test_each_missing_certificate_is_named(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_text("CA")
+    docker_client(tmp_path)
+    for name in ("cert", "key"):
+        (tmp_path / f"{name}.pem").unlink()
     found = refused_everywhere(with_certificates("tcp://host:2376", str(tmp_path)))
-    assert [problem.given.partition(":")[0] for problem in found] == [
-        str(tmp_path / "cert.pem"),
-        str(tmp_path / "key.pem"),
+    assert [(problem.given, problem.allowed) for problem in found] == [
+        (f"{tmp_path}/{name}.pem: No such file or directory", FIT) for name in ("cert", "key")
     ]
 
 
-def test_certificates_are_read_and_the_key_never_shows(tmp_path: Path) -> None:
-    for name in ("ca", "cert", "key"):
-        (tmp_path / f"{name}.pem").write_text(f"Handed {name}")
+@pytest.mark.parametrize(
+    ("names", "file", "reason"),
+    [
+        # of whom the three files are → the one that is named, and why
+        (("ca", "cert", "other"), "key.pem", "the key of another certificate"),
+        (("ca", "key", "cert"), "cert.pem", "no certificate in it, but: private key"),
+        (("nothing", "cert", "key"), "ca.pem", "no certificate in it"),
+        (("ca", "server", "server-key"), "cert.pem",
+         "a certificate for servers only (its extended key usage has no clientAuth)"),
+    ],
+    ids=["another-pair", "swapped", "empty", "of-a-server"],
+)  # fmt: skip
+def test_certificates_that_do_not_fit_are_told_in_one_line(
+    tmp_path: Path, names: tuple[str, str, str], file: str, reason: str
+) -> None:
+    texts = dict(zip(("ca", "cert", "key"), docker_client(tmp_path), strict=True)) | {"nothing": ""}
+    texts |= zip(("server", "server-key"), certificate("server", usages=[SERVER]), strict=True)
+    texts["other"] = certificate("other")[1]
+    for target, name in zip(("ca", "cert", "key"), names, strict=True):
+        (tmp_path / f"{target}.pem").write_text(texts[name])
+    assert str(only(with_certificates("tcp://host:2376", str(tmp_path)))) == (
+        f"hosts.main.certificates: {tmp_path}/{file}: {reason}; allowed: {FIT}. Put the right file there, or set "
+        "another folder: pulumi config set --path hosts.main.certificates <folder>"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_certificates_are_read_written_anew_and_the_key_never_shows(tmp_path: Path, encoding: str) -> None:
+    texts = docker_client(tmp_path)
+    for name, text in zip(("ca", "cert", "key"), texts, strict=True):
+        attributes = "Bag Attributes\n    friendlyName: Réunion CA\n"
+        (tmp_path / f"{name}.pem").write_text(attributes + text, encoding=encoding)
     host = parsed(with_certificates("tcp://host:2376", str(tmp_path))).host
-    assert host.tls == ("Handed ca", "Handed cert", "Handed key")
-    assert "Handed key" not in repr(host)
+    assert host.tls == texts
+    assert texts[2].splitlines()[1] not in repr(host)
+    assert "PRIVATE" not in f"{host!r} {host.model_dump()}"
 
 
 @pytest.mark.parametrize("leaf", [leaf for leaf in LEAVES if leaf.name != "certificates"], ids=str)
