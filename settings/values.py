@@ -37,8 +37,8 @@ _PATH: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")  # RFC 3986 §3.3
 _CALLS: Final = re.compile(r"/(chat/completions|completions|responses|embeddings|models)$")
 """What a client of OpenAI's protocol adds to the base URL by itself."""
 _THIS_MACHINE: Final = frozenset(
-    {"localhost", "ip6-localhost", "ip6-loopback", "host.docker.internal", "gateway.docker.internal",
-     "host.containers.internal"}
+    {"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "host.docker.internal",
+     "gateway.docker.internal", "host.containers.internal"}
 )  # fmt: skip
 """Names that mean a container itself, or that nobody but Docker Desktop and Podman knows."""
 _DAEMON: Final = re.compile(
@@ -122,10 +122,11 @@ def subject_alternative_name(text: str) -> str:
         if kind == "DNS":
             return f"DNS:{host_name(value)}"
         if kind == "IP":
-            address = ip_address(value)
-            if ipaddress.ip_address(address).is_unspecified:
+            address = ipaddress.ip_address(ip_address(value))
+            if address.is_unspecified:
                 raise ValueError("an address people connect to")
-            return f"IP:{address}"
+            # Clients look for the IPv4 address in the certificate, however they got to it.
+            return f"IP:{getattr(address, 'ipv4_mapped', None) or address}"
     except ValueError as error:
         raise ValueError(f"{kind}:<value> with {error}") from None
     raise ValueError("DNS:<host name> or IP:<address>")
@@ -222,13 +223,12 @@ def http_url(text: str) -> str:
         raise ValueError(f"{allowed}, without a query and a fragment")
     authority = _AUTHORITY.fullmatch(parts["authority"])
     try:
-        if authority is None or not _PATH.fullmatch(parts["path"]):
-            raise ValueError
-        if not _is_port(authority["port"]) or not _is_host(authority["host"]):
-            raise ValueError
+        valid = authority is not None and _is_port(authority["port"]) and _is_host(authority["host"])
     except ValueError:
-        raise ValueError(allowed) from None
-    host = _in_ascii(authority["host"].lower())
+        valid = False
+    host = _in_ascii(authority["host"].lower()) if authority is not None and valid else ""
+    if authority is None or not host or not _PATH.fullmatch(parts["path"]):
+        raise ValueError(allowed)
     if _is_this_machine(host):
         raise ValueError(
             f"{allowed}, with a host containers reach: to them this one is the container itself or nobody; "
@@ -245,7 +245,7 @@ def host_of(url: str) -> str:
 
 def _is_this_machine(host: str) -> bool:
     """Return whether a container that calls `host` gets to itself, or nowhere."""
-    if host in _THIS_MACHINE or host.endswith((".localhost", ".localdomain")):
+    if host in _THIS_MACHINE or host.endswith(".localhost"):
         return True
     try:
         address = ipaddress.ip_address(host.strip("[]"))

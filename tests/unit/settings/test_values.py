@@ -319,7 +319,7 @@ def test_an_addresss_domain_is_taken_as_the_login_page_sends_it() -> None:
                 "http://llm:8000/v1", "http://my_llm:8000/v1", "http://192.0.2.7:11434/v1", "https://[2001:db8::7]/v1",
                 "https://a.openai.azure.com/openai/v1", "https://generativelanguage.googleapis.com/v1beta/openai",
                 "https://yourself.test/v1", "https://fsn1.your-objectstorage.test/v1", "https://a.test/v1/@team",
-                "http://docker.internal.test/v1", "https://localhost.example.com/v1",
+                "http://docker.internal.test/v1", "http://llm.localdomain/v1", "https://localhost.example.com/v1",
             )
         ),
         ("HTTPS://A.Test/V1/", "https://a.test/V1"), ("https://a.test//", "https://a.test"),
@@ -388,6 +388,10 @@ def test_extra_names_enter_the_edge_in_normal_form_and_once() -> None:
     assert found.dns_names[-1] == "other.example"
     assert found.dns_names.count("localhost") == 1
     assert found.edge.addresses == ("127.0.0.1", "::1", "2001:db8::1")
+
+
+def test_an_ipv4_address_in_ipv6_is_the_ipv4_address() -> None:
+    assert parsed({"edge": {"extra_names": ["IP:::ffff:192.0.2.1"]}}).edge.addresses[-1] == "192.0.2.1"
 
 
 def test_an_extra_name_is_no_name_inside_the_stack_and_may_be_a_services() -> None:

@@ -160,7 +160,7 @@ def _urls() -> Iterator[Row]:
         ("https://1.2.3.0x4", URL), ("https://2130706433", URL), ("https://300.1.1.1", URL),
         ("https://[fe80::1%25x]", URL), ("https://2001:db8::1", URL), ("https://a.test\\v1", URL),
         ("https://a.test/ä", URL), ("https://:443", URL),
-        ("https://a.test,https://b.test", URL),
+        ("https://a.test,https://b.test", URL), ("https://bad_ä.test", URL), ("https://ſ3.test", URL),
         ("http://localhost", REACHED), ("http://LocalHost:11434", REACHED), ("http://127.0.0.1", REACHED),
         ("http://127.1.2.3:8000", REACHED), ("http://[::1]:8000", REACHED), ("http://0.0.0.0", REACHED),
         ("http://[::]", REACHED), ("http://host.docker.internal", REACHED), ("http://models.localhost", REACHED),
