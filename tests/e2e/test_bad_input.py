@@ -9,15 +9,16 @@ import pytest
 
 from testing.certificates import CLIENT, certificate, docker_client
 from testing.docker import free_port
+from tests.e2e.docker_host import DockerHost
 from tests.e2e.stack import Checkout, Stack
 
 pytestmark = pytest.mark.docker
 
 
 @pytest.fixture
-def misconfigured(checkout: Checkout, deployment: Stack) -> Iterator[Stack]:
+def misconfigured(checkout: Checkout, host: DockerHost) -> Iterator[Stack]:
     """A stack that has never been up."""
-    stack = Stack(checkout=checkout, name="e2e-bad", host=deployment.host)
+    stack = Stack(checkout=checkout, name="e2e-bad", host=host)
     stack.host.erase(stack.prefix)
     if not checkout.stack_file(stack.name).exists():
         checkout.add_stack(stack.name, {"edge.https_port": free_port(), "edge.http_port": free_port()})
@@ -178,8 +179,8 @@ def test_the_ports_of_another_stack_are_named_by_their_holder(misconfigured: Sta
     assert made_nothing(misconfigured)
 
 
-def test_a_stack_without_a_file_is_a_clear_error(checkout: Checkout, deployment: Stack) -> None:
-    output = Stack(checkout=checkout, name="nowhere", host=deployment.host).run("up").failed().output
+def test_a_stack_without_a_file_is_a_clear_error(checkout: Checkout, host: DockerHost) -> None:
+    output = Stack(checkout=checkout, name="nowhere", host=host).run("up").failed().output
     assert "'nowhere', but there is no Pulumi.nowhere.yaml" in output
     assert "Traceback" not in output
 
