@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +41,8 @@ from toolchain import Pins, engine_problems
 
 _START_INTERVAL_API: Final = (1, 44)
 """The Docker API that knows a health check's start interval (Docker 25)."""
+_WAY: Final = frozenset({"hosts", "hosts.main", "hosts.main.address", "hosts.main.certificates"})
+"""The settings by which the host is reached."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +80,17 @@ def check(stack: Stack) -> Checked:
         settings = usable_part(tree, stack.name, PROJECT)
     if settings is None:
         return Checked(settings=None, problems=problems)
-    resources = stack.resources()
-    found = look_at_host(settings, resources, ask=stack.exported_resources)
-    versions = postgres.problems(settings, _daemon(settings), postgres.image_in_use(resources or ()))
-    problems += [problem.without(settings.encrypted) for problem in (*found.problems, *versions)]
+    found = Found(problems=list(_certificate_problems(settings, datetime.now(UTC))))
+    # Where the way there is wrong, the default that stands in for it leads to another host.
+    if _WAY.isdisjoint(problem.setting for problem in [*problems, *found.problems]):
+        resources = stack.resources()
+        found = look_at_host(settings, resources, ask=stack.exported_resources)
+        found.problems.extend(postgres.problems(settings, _daemon(settings), postgres.image_in_use(resources or ())))
+    problems += [problem.without(settings.encrypted) for problem in found.problems]
     return Checked(
         settings=None if problems else settings,
         problems=problems,
-        hints=[masked(hint, settings.encrypted) for hint in found.hints],
+        hints=[masked(hint, settings.encrypted) for hint in (*settings.hints(), *found.hints)],
         damage=found.damage,
     )
 
@@ -188,6 +194,18 @@ def look_at_host(
         ],
         damage=_damage(settings, daemon, resources, listings, there, ask),
     )
+
+
+def _certificate_problems(settings: Settings, now: datetime) -> Iterator[Problem]:
+    """Yield certificates for the Docker host that are out of date, before it is asked anything."""
+    setting = "hosts.main.certificates"
+    for conflict in settings.host.out_of_date(now):
+        yield Problem(
+            setting=setting,
+            given=conflict.given,
+            allowed=conflict.allowed,
+            remedy=conflict.remedy.replace("{path}", setting),
+        )
 
 
 def _deployment(resources: Iterable[Resource]) -> str:

@@ -9,6 +9,7 @@ import yaml
 
 from settings.problems import Problem
 from settings.stack_file import PROJECT
+from settings.storage import DEFAULT_BUCKET
 from settings.tree import Settings
 from settings.walk import member_for
 
@@ -120,6 +121,8 @@ def converted(config: Mapping[Any, Any]) -> tuple[dict[Any, Any], list[str]]:
             tree[concern] = {"mode": mode, **group}
     if _group(tree, "language_model").get("mode") == "external":
         tree["language_model"].setdefault("model", _EARLIER_MODEL)
+    if _group(tree, "storage").get("mode") == "s3" and "storage" in old:
+        tree["storage"].setdefault("bucket", DEFAULT_BUCKET)
     limits = _decoded(old.get("memory_mib"))
     for service, value in limits.items() if isinstance(limits, dict) else ():
         place, mode = _MEMORY.get(service, ("", ""))

@@ -19,6 +19,7 @@ from settings.pki import Pki
 from settings.sign_in import Password, SignIn
 from settings.speech import InProcess, Speech
 from settings.storage import Garage, Storage
+from settings.values import HOST_NAME_MAX_LENGTH, host_of
 from settings.walk import active, classes
 from settings.workflow import Workflow
 
@@ -136,14 +137,7 @@ class Settings(Model):
         if isinstance(self.images, Upstream):
             # What is measured of the real software; what plays it in development needs a tenth.
             yield from self._memory_conflicts()
-        # Both are names of the edge inside the stack too, beside those of the services.
-        if self.edge.domain in ALL_SERVICES:
-            yield _taken(("edge", "domain"), self.edge.domain, ALL_SERVICES)
         domain = self.storage_domain
-        # To a container localhost is itself. As the domain that does no harm: Reflector never calls itself by it.
-        taken = ("localhost", *ALL_SERVICES)
-        if domain in taken:
-            yield _taken(("storage", "domain"), domain, taken)
         if domain == self.edge.domain:
             yield Conflict(
                 path=("storage", "domain"),
@@ -152,6 +146,15 @@ class Settings(Model):
                 allowed="a host name other than edge.domain: a signed URL fixes its whole path",
                 remedy="Set it: pulumi config set --path {path} <host name>",
             )
+        if domain is not None and len(domain) > HOST_NAME_MAX_LENGTH:
+            yield Conflict(
+                path=("storage", "domain"),
+                others=(("edge", "domain"),),
+                given=f"nothing, and s3.<domain> has {len(domain)} characters",
+                allowed=f"a host name of its own, of {HOST_NAME_MAX_LENGTH} characters or fewer",
+                remedy="Set it: pulumi config set --path {path} <host name>",
+            )
+        yield from self._calls_to_itself()
 
     def _memory_conflicts(self) -> Iterator[Conflict]:
         # Where it is not known what is run, nothing can be said of what that needs.
@@ -177,14 +180,30 @@ class Settings(Model):
                 remedy="Set it: pulumi config set --path {path} <number>",
             )
 
+    def _calls_to_itself(self) -> Iterator[Conflict]:
+        """Yield every URL of something elsewhere by whose host name containers get to this stack's own services."""
+        own = {*ALL_SERVICES, self.edge.domain, *((self.storage_domain,) if self.storage_domain else ())}
+        for place, model in active(self):
+            for name in type(model).model_fields:
+                value = getattr(model, name)
+                if isinstance(value, str) and value.startswith(("http://", "https://")) and host_of(value) in own:
+                    yield Conflict(
+                        path=(*place, name),
+                        others=() if host_of(value) in ALL_SERVICES else (("edge", "domain"), ("storage", "domain")),
+                        given=repr(value),
+                        allowed="the URL of something elsewhere: inside the stack its host is one of the stack's own "
+                        "services; what runs on the Docker host is reached by its address, or by another name of it",
+                        remedy="Set it: pulumi config set --path {path} <URL>",
+                    )
 
-def _taken(path: tuple[str, str], name: str, taken: tuple[str, ...]) -> Conflict:
-    return Conflict(
-        path=path,
-        given=f"{name!r}",
-        allowed=f"a host name other than {', '.join(taken)}: inside the stack those have a meaning of their own",
-        remedy="Set it: pulumi config set --path {path} <host name>",
-    )
+    def hints(self) -> Iterator[str]:
+        """Yield what is not wrong in these settings, and may not do what is expected of it."""
+        for name in self.dns_names:
+            if name.endswith(".local") and name.count(".") > 1:
+                yield (
+                    f"{name} has a dot before .local, and names of multicast DNS have none: give it to the clients "
+                    "by other means (DNS, hosts file), or set names that have none"
+                )
 
 
 ALL_SERVICES: Final[tuple[str, ...]] = tuple(

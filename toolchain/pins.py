@@ -27,7 +27,7 @@ _REQUIRED_PULUMI = re.compile(r"^(requiredPulumiVersion: )\S+", re.MULTILINE)
 _DEBIAN_IMAGE = "recipes.debian_image"
 # What the program (besides Pulumi's own packages) and the tests and checks ask for themselves. All other packages are
 # there for the sake of these, and leave with them.
-_DIRECT_RUNTIME = ("pydantic", "pyyaml")
+_DIRECT_RUNTIME = ("cryptography", "idna", "pydantic", "pyyaml")
 _DIRECT_DEV = ("jsonschema", "mypy", "pytest", "ruff", "types-jsonschema", "types-pyyaml")
 _GO_MODULES = ("github.com/pulumi/pulumi/pkg/v3", "github.com/pulumi/pulumi/sdk/v3")
 

@@ -7,7 +7,7 @@ Everything the Docker provider gets wrong or leaves open is settled here, so tha
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
 import pulumi
 import pulumi_docker as docker
@@ -208,7 +208,7 @@ def service(name: str, args: ServiceArgs, parent: pulumi.Resource) -> Service:
         security_opts=["no-new-privileges:true"],
         memory=None if host.memory_limits is MemoryLimits.NONE else args.memory_mib,
         memory_swap=_memory_swap(args),
-        gpus=args.gpus or None,
+        **_gpus(args.gpus),
         # Explicit, or a daemon-wide default shows as drift. Bounded, or one loud service fills the disk.
         log_driver="json-file",
         log_opts={"max-file": "3", "max-size": "10m"},
@@ -275,6 +275,21 @@ def _memory_swap(args: ServiceArgs) -> int | None:
             return None
         case _:
             assert_never(args.host.memory_limits)
+
+
+def _gpus(gpus: str) -> dict[str, Any]:
+    """Return what asks for these GPUs: `all`, or `device=<index or UUID>[,…]`.
+
+    Of several devices the provider would read all but the first as a count, and Docker refuses a count with devices.
+    Written so that it reads them all, they come back in another form and would be a change on every refresh.
+    """
+    kind, _, devices = gpus.partition("=")
+    if kind != "device" or "," not in devices:
+        return {"gpus": gpus or None}
+    request = docker.ContainerDeviceRequestArgs(
+        driver="nvidia", capabilities=["gpu"], device_ids=sorted(devices.split(","))
+    )
+    return {"device_requests": [request]}
 
 
 def _environment(environment: Environment) -> list[pulumi.Input[str]]:

@@ -332,7 +332,7 @@ REMEDIES: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "a number for a concern": ("storage: 3", {}),
     "a list for a concern": ("edge: [1]", {}),
     "no concern": ("storage:", {}),
-    "a missing value": ("storage: {mode: s3}", {"value": "eu-central-1"}),
+    "a missing value": ("storage: {mode: s3, bucket: own}", {"value": "eu-central-1"}),
     "a missing secret": ("storage: {mode: external, region: r, access_key_id: k}", {}),
     "a secret in the clear": ("speech: {mode: in-process, hf_token: x}", {}),
     "no hosts": ("hosts: {}", {}),

@@ -21,6 +21,7 @@ from settings import program as program_settings
 from settings.schema import config_block
 from testing import engine as recording
 from testing.building import CONTAINER
+from testing.certificates import CLIENT, certificate
 from testing.engine import Engine, Registered
 from testing.sources import ROOT
 
@@ -39,7 +40,8 @@ CONFIGURED_SECRETS: Final[Mapping[str, str]] = {
     "model key": "ConfiguredModelKey",
     "store secret": "ConfiguredStoreSecret",
 }
-DOCKER_KEY: Final = "ConfiguredDockerKey"
+DOCKER_AUTHORITY, _ = certificate("authority of a Docker host")
+DOCKER_CERTIFICATE, DOCKER_KEY = certificate("client of a Docker host", usages=[CLIENT])
 
 _ELSEWHERE: Final[Mapping[str, Any]] = {
     "speech": {
@@ -92,7 +94,7 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
     "dev": {},
     "selfhosted": {},
     "elsewhere": _ELSEWHERE,
-    "s3": {"storage": {"mode": "s3", "region": "eu-central-1"}},
+    "s3": {"storage": {"mode": "s3", "region": "eu-central-1", "bucket": "reflector-example"}},
     "public": {"sign_in": {"mode": "public", "everybody_reads_everything": True}},
     "remote": {"hosts": {"main": {"address": "tcp://docker.example.com:2376"}}},
     "speech-container": {
@@ -161,7 +163,7 @@ def _staged() -> Path:
 
 def _certificates() -> str:
     folder = Path(mkdtemp())
-    for name, content in (("ca.pem", "ConfiguredCa"), ("cert.pem", "ConfiguredCert"), ("key.pem", DOCKER_KEY)):
+    for name, content in (("ca.pem", DOCKER_AUTHORITY), ("cert.pem", DOCKER_CERTIFICATE), ("key.pem", DOCKER_KEY)):
         (folder / name).write_text(content, encoding="ascii")
     return str(folder)
 

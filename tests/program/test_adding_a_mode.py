@@ -32,7 +32,7 @@ FILES: Final = [
 ]
 COPIED: Final = (
     "__main__.py", "conftest.py", "pyproject.toml", "Pulumi.yaml", "Pulumi.dev.yaml", "Pulumi.selfhosted.yaml",
-    "components", "developer", "images", "operations", "rendering", "settings", "testing", "tests", "toolchain",
+    "components", "developer", "images", "operations", "pki", "rendering", "settings", "testing", "tests", "toolchain",
 )  # fmt: skip
 
 LOOK: Final = """

@@ -29,6 +29,8 @@ from testing.engine import Registered
 from testing.rules import assert_rules
 from tests.program.shapes import (
     CONFIGURED_SECRETS,
+    DOCKER_AUTHORITY,
+    DOCKER_CERTIFICATE,
     DOCKER_KEY,
     HIDDEN,
     SHAPES,
@@ -143,7 +145,7 @@ def assert_one_provider(stack: Shape, package: str) -> Registered:
 
 def _secrets(stack: Shape) -> list[str]:
     """Return every secret there is, of the settings' and of the stack's own."""
-    return [*stack.engine.secrets.values(), *CONFIGURED_SECRETS.values(), DOCKER_KEY]
+    return [*stack.engine.secrets.values(), *CONFIGURED_SECRETS.values(), DOCKER_KEY.splitlines()[1]]
 
 
 def test_no_secret_travels_in_the_open(stack: Shape) -> None:
@@ -426,7 +428,7 @@ def test_a_remote_host_is_reached_with_its_certificates() -> None:
     stack = shape("remote")
     (provider,) = stack.of_type("pulumi:providers:docker")
     assert provider.plain("host") == "tcp://docker.example.com:2376"
-    assert (provider.plain("caMaterial"), provider.plain("certMaterial")) == ("ConfiguredCa", "ConfiguredCert")
+    assert (provider.plain("caMaterial"), provider.plain("certMaterial")) == (DOCKER_AUTHORITY, DOCKER_CERTIFICATE)
     assert provider.is_secret("keyMaterial")
     assert provider.plain("keyMaterial") == DOCKER_KEY
     assert all(c.plain("environment")["DOCKER_TLS_VERIFY"] == "1" for c in stack.of_type(COMMAND))

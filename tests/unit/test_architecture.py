@@ -17,7 +17,7 @@ from settings.walk import classes
 from testing.sources import ROOT, Source, dotted, source, sources
 
 PROVIDERS: Final = ("pulumi_aws", "pulumi_command", "pulumi_docker", "pulumi_random", "pulumi_tls")
-PROGRAM: Final = [source("__main__.py"), *sources("components", "rendering", "settings")]
+PROGRAM: Final = [source("__main__.py"), *sources("components", "pki", "rendering", "settings")]
 """What runs while the engine plans."""
 COMPONENTS: Final = sources("components")
 MAIN: Final = source("__main__.py")
@@ -34,13 +34,14 @@ def broken(rule: Rule, files: Sequence[Source]) -> dict[str, Sequence[str]]:
 # --- Floors -----------------------------------------------------------------------------------------------------------
 
 OURS: Final = {
-    "components", "conftest", "developer", "images", "operations", "rendering", "settings", "testing", "tests",
+    "components", "conftest", "developer", "images", "operations", "pki", "rendering", "settings", "testing", "tests",
     "toolchain",
 }  # fmt: skip
 FLOORS: Final[Mapping[str, tuple[str, ...]]] = {
     # Floor → what of ours it may import, besides itself. Components are below.
     "rendering": (),
-    "settings": ("rendering.caddyfile", "rendering.connections", "rendering.reference"),
+    "pki": (),
+    "settings": ("pki", "rendering.caddyfile", "rendering.connections", "rendering.reference"),
     "toolchain": (),
     "operations": ("settings", "toolchain", "components.base.daemon", "components.base.ownership"),
     "testing": ("components", "operations", "rendering", "settings", "toolchain"),
@@ -49,7 +50,8 @@ FLOORS: Final[Mapping[str, tuple[str, ...]]] = {
 LIBRARIES: Final[Mapping[str, tuple[str, ...]]] = {
     # Floor → what besides the standard library it may import.
     "rendering": (),
-    "settings": ("pydantic", "pydantic_core", "yaml"),
+    "pki": ("cryptography",),
+    "settings": ("idna", "pydantic", "pydantic_core", "yaml"),
     "toolchain": (),
     "components": ("pulumi", *PROVIDERS),
 }
@@ -194,6 +196,9 @@ OUTSIDE: Final = {
 MAY_LOOK: Final[Mapping[str, set[str]]] = {
     # Hands the caller's PATH and HOME on to the docker command, from hooks and from the checks before the program.
     "components/base/daemon.py": {"os", "subprocess"},
+    # For its type: whoever asks for what is out of date brings the time.
+    "pki/client.py": {"datetime"},
+    "settings/hosts.py": {"datetime"},
     # No part of the program: it runs as a step of its own.
     "components/storage/garage_setup.py": {"os", "subprocess"},
     # Its environment is the providers': what would lead them to another daemon is refused.

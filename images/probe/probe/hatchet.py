@@ -35,7 +35,7 @@ from starlette.routing import Route
 from probe import hatchet_config, size
 from probe.engine import LINE_BYTES
 from probe.environment import Environment, check_of, parse_url
-from probe.hatchet_config import CONFIG, DATABASE_FILE, DEFAULT_ADMIN_PASSWORD, SERVER_FILE, Configuration
+from probe.hatchet_config import CONFIG, DEFAULT_ADMIN_PASSWORD, SERVER_FILE, Configuration
 from probe.hatchet_pools import Pools
 from probe.http import bearer_token, json_object
 from probe.outside import call_out

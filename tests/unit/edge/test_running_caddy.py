@@ -24,7 +24,7 @@ from components.edge import caddy as component
 from rendering import caddyfile
 from rendering.caddyfile import PAGES, RouteText, SiteText
 from testing import building
-from testing.certificates import self_signed
+from testing.certificates import certificate
 
 BUILT: Final = building.built("Caddy")
 RUN: Final[str] = BUILT.named("it-container").plain("command")[2]
@@ -152,7 +152,7 @@ class Container:
         """Do what the step does."""
         done = subprocess.run(
             ["sh", "-c", self.here(DELIVER)],
-            input=component._delivery(release, {FILE: self_signed("shown")}),
+            input=component._delivery(release, {FILE: certificate("shown")}),
             env=self.environment,
             capture_output=True,
             text=True,

@@ -18,6 +18,7 @@ from settings.health import Health
 from settings.hosts import Host as HostSettings
 from testing import building
 from testing.building import PREFIX
+from testing.certificates import docker_client
 from testing.commands import calls
 from testing.engine import Engine
 
@@ -325,12 +326,11 @@ def test_a_local_host_is_reached_by_its_address_alone(engine: Engine) -> None:
 
 
 def test_a_host_with_certificates_is_reached_with_them_and_the_key_stays_secret(engine: Engine, tmp_path: Path) -> None:
-    for name in ("ca", "cert", "key"):
-        (tmp_path / f"{name}.pem").write_text(f"Handed {name}", encoding="ascii")
+    authority, certificate, key = docker_client(tmp_path)
     handle = host_of(engine, HostSettings(address="tcp://docker.test:2376", certificates=str(tmp_path)))
     (made,) = engine.of_type("pulumi:providers:docker")
-    assert (made.plain("caMaterial"), made.plain("certMaterial")) == ("Handed ca", "Handed cert")
-    assert made.plain("keyMaterial") == "Handed key"
+    assert (made.plain("caMaterial"), made.plain("certMaterial")) == (authority, certificate)
+    assert made.plain("keyMaterial") == key
     assert made.is_secret("keyMaterial")
     assert handle.daemon.environment["DOCKER_CERT_PATH"] == str(tmp_path), "hooks and steps need them too"
 

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from operations.listing import Listing, containers
 from operations.stack import Stack
 from settings import Settings
 from settings.problems import Problem
+from testing.certificates import CLIENT, certificate, docker_client
 from testing.commands import fake_command, path_with
 from testing.docker import free_port
 from tests.unit.operations.stand_ins import (
@@ -173,7 +175,7 @@ def test_a_busy_port_of_another_machine_cannot_be_tried(docker: Docker, tmp_path
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         port = busy.getsockname()[1]
-        assert found_on_host(settings_of(port, 1, hosts=ELSEWHERE)) == []
+        assert found_on_host(settings_of(port, 2, hosts=ELSEWHERE)) == []
 
 
 def test_the_stacks_own_ports_are_not_in_its_way(docker: Docker) -> None:
@@ -355,6 +357,55 @@ def test_without_settings_to_go_by_no_host_is_asked(stack: Stack, docker: Docker
     checked = checks.check(stack)
     assert [problem.setting for problem in checked.problems] == ["Pulumi.test.yaml"]
     assert asked(log) == []
+
+
+@pytest.mark.parametrize(
+    ("main", "setting"),
+    [
+        ({"address": "ssh://-oProxyCommand=x@h"}, "hosts.main.address"),
+        ({"address": "tcp://h:2376"}, "hosts.main.certificates"),
+        ({"address": "TCP://10.0.0.5:2375"}, "hosts.main.certificates"),
+        ({"address": "tcp://h:2376", "certificates": "/nowhere"}, "hosts.main.certificates"),
+        (3, "hosts.main"),
+    ],
+)
+def test_where_the_way_to_the_host_is_wrong_no_other_host_is_asked(
+    stack: Stack, docker: Docker, main: object, setting: str
+) -> None:
+    log = docker(listed("reflector-test-redis"))
+    with_file(stack, {"hosts": {"main": main}})
+    assert {problem.setting for problem in checks.check(stack).problems} == {setting}
+    assert asked(log) == []
+
+
+@pytest.mark.parametrize("name", ["ca", "cert"])
+def test_certificates_that_are_out_of_date_are_told_before_the_host_is_asked(
+    stack: Stack, docker: Docker, tmp_path: Path, name: str
+) -> None:
+    log = docker()
+    docker_client(tmp_path)
+    late, key = certificate("late", usages=[CLIENT], from_days=-60, to_days=-30)
+    (tmp_path / f"{name}.pem").write_text(late)
+    if name == "cert":
+        (tmp_path / "key.pem").write_text(key)
+    with_file(stack, {"hosts": {"main": {"address": "tcp://h:2376", "certificates": str(tmp_path)}}})
+    (problem,) = checks.check(stack).problems
+    day = (datetime.now(UTC) - timedelta(days=30)).strftime("%Y-%m-%d")
+    assert str(problem) == (
+        f"hosts.main.certificates: {tmp_path}/{name}.pem: expired on {day}; allowed: a folder with ca.pem, cert.pem, "
+        "key.pem in PEM form, a certificate of a client's and its key, in their time. Put the right file there, or set "
+        "another folder: pulumi config set --path hosts.main.certificates <folder>"
+    )
+    assert asked(log) == []
+
+
+def test_what_settings_hint_at_is_passed_on(stack: Stack, docker: Docker, free_ports: tuple[int, int]) -> None:
+    docker()
+    https, http = free_ports
+    with_file(stack, {"edge": {"domain": "reflector.local", "https_port": https, "http_port": http}})
+    checked = checks.check(stack)
+    assert checked.problems == []
+    assert [hint for hint in checked.hints if hint.startswith("s3.reflector.local has a dot before .local")]
 
 
 def test_a_stack_without_problems_gives_its_settings(stack: Stack, docker: Docker, free_ports: tuple[int, int]) -> None:

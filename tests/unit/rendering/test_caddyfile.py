@@ -17,7 +17,7 @@ from cryptography import x509
 
 from rendering import caddyfile
 from rendering.caddyfile import NOTHING, PAGES, Policy, RouteText, SiteText
-from testing.certificates import self_signed
+from testing.certificates import certificate
 
 CERTIFICATE: Final = "-----BEGIN CERTIFICATE-----\nLeaf\n-----END CERTIFICATE-----\n"
 KEY: Final = "-----BEGIN EC PRIVATE KEY-----\nKey\n-----END EC PRIVATE KEY-----\n"
@@ -357,7 +357,7 @@ def running(caddy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
     certificates = placed.folder / "config" / caddyfile.CERTIFICATES_DIRECTORY
     certificates.mkdir()
     for name in ("a", "s3"):
-        (certificates / f"{name}.pem").write_text(caddyfile.certificate(*self_signed(f"the one of {name}")))
+        (certificates / f"{name}.pem").write_text(caddyfile.certificate(*certificate(f"the one of {name}")))
     log = placed.folder / "log"
     with (
         log.open("wb") as sink,
@@ -412,7 +412,7 @@ def test_caddy_itself_shows_a_new_certificate_as_soon_as_its_file_is_replaced(ru
     file = running.certificates / "s3.pem"
     before = file.read_text()
     renewed = file.with_suffix(".new")
-    renewed.write_text(caddyfile.certificate(*self_signed("the renewed one")))
+    renewed.write_text(caddyfile.certificate(*certificate("the renewed one")))
     renewed.replace(file)
     try:
         assert running.shown("s3.a.test") == "the renewed one"

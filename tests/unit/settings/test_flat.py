@@ -211,6 +211,8 @@ def test_every_setting_of_the_first_release_finds_its_place() -> None:
         ({"transcription": "container", "transcription_gpus": "all", "image_references": {"transcription": "a:1.2.3"}},
          "speech", Container(gpus="all")),
         ({"storage": "s3", "s3_region": "r", "storage_bucket": "bucket"}, "storage", S3(region="r", bucket="bucket")),
+        # The default of then, which is nobody's own today.
+        ({"storage": "s3", "s3_region": "r"}, "storage", S3(region="r", bucket="reflector-media")),
         ({"garage_capacity_gib": "5"}, "storage", Garage(capacity_gib=5)),
         ({"memory_mib": {"garage": 512}}, "storage", Garage(memory_mib=512)),
         ({"memory_mib": '{"ollama": 2048}'}, "language_model", Ollama(memory_mib=2048)),

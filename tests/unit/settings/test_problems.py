@@ -526,7 +526,7 @@ def test_what_is_right_can_be_used_all_the_same() -> None:
     trees: list[dict[str, Any]] = [
         MANY,
         {**MANY, "hosts": {"main": 3}, "health": 3, "qqqq": 1},
-        {"storage": {"mode": "s3", "region": "r", "qqqq": 1}},
+        {"storage": {"mode": "s3", "region": "r", "bucket": "own", "qqqq": 1}},
         {"edge": {"http_port": 443}},
         {"speech": {"mode": "container"}},
         {"hosts": {"main": {"address": "ssh://a@b"}, "other": {}}},
