@@ -36,7 +36,7 @@ down: ## remove the stack; volumes keep their data
 	@$(TOOLCHAIN) setup
 	@$(OPERATIONS) down --stack $(STACK) $(ARGS)
 
-convert: setup ## take the stack file of an earlier release to today's form
+convert: setup ## take the stack file and the state of an earlier release to today's form
 	@$(OPERATIONS) convert --stack $(STACK)
 
 test: ## run every test, the real deployment among them

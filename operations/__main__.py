@@ -1,6 +1,7 @@
 """`python -m operations <command>`: the stack's life, with checks before and a summary after."""
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ from operations.checks import IMAGE_TYPE, Checked
 from operations.convert import convert
 from operations.healing import VOLUME_TYPE
 from operations.stack import Stack
+from operations.upgrade import remedy, upgrade
 from settings import Settings, SettingsError, masked
 from toolchain import Layout
 
@@ -22,7 +24,7 @@ def main() -> int:
         ("preview", "check, then show what would change"),
         ("check", "only check the settings and the Docker host"),
         ("down", "remove the stack's containers and networks; data, keys and passwords stay"),
-        ("convert", "take the stack file of an earlier release to today's form"),
+        ("convert", "take the stack file and the state of an earlier release to today's form"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--stack", default="dev", help="name of the stack (default: dev)")
@@ -40,7 +42,7 @@ def main() -> int:
         case "check":
             return 0 if check(stack).settings else 1
         case "convert":
-            return convert(stack)
+            return convert_all(stack)
         case _:
             return down(stack)
 
@@ -71,13 +73,36 @@ def up(stack: Stack, *, refresh: bool) -> int:
         return 1
     stack.ensure()
     stack.recover()
+    upgrade(stack)
     # `down` leaves images to the next `up`; if somebody cleared them away meanwhile, the engine has to look.
     refresh = refresh or checks.lacks_images(settings, stack.resources() or ())
     # Nobody reads a preview that is followed by the update at once; it would only run the program twice.
     status = stack.pulumi("up", "--yes", "--skip-preview", *mending(checked, refresh=refresh))
     if status == 0:
         summarize(settings, checks.forgotten_volumes(settings))
+    else:
+        say_remedy(stack)
     return status
+
+
+def say_remedy(stack: Stack) -> None:
+    """Print what to do about a run that failed, where the engine's own words would mislead."""
+    text = remedy(stack)
+    if text is not None:
+        print(text, file=sys.stderr)
+
+
+def convert_all(stack: Stack) -> int:
+    """Take what an earlier release left to today's form: the file first, without which the engine cannot be asked."""
+    status = convert(stack)
+    if status != 0:
+        return status
+    try:
+        upgrade(stack, ask=True)
+    except subprocess.CalledProcessError as error:
+        print("The state was left as it is. A stack that was never deployed has none to take over.", file=sys.stderr)
+        return error.returncode
+    return 0
 
 
 def summarize(settings: Settings, forgotten: Sequence[str] = ()) -> None:
@@ -109,7 +134,11 @@ def preview(stack: Stack, *, refresh: bool) -> int:
     if checked.settings is None:
         return 1
     stack.ensure()
-    return stack.pulumi("preview", "--diff", *mending(checked, refresh=refresh))
+    upgrade(stack)
+    status = stack.pulumi("preview", "--diff", *mending(checked, refresh=refresh))
+    if status != 0:
+        say_remedy(stack)
+    return status
 
 
 def down(stack: Stack) -> int:

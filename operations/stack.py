@@ -83,6 +83,12 @@ class Stack:
         resources: Sequence[Mapping[str, Any]] = deployment.get("resources") or ()
         return resources
 
+    @property
+    def copies_of_the_state(self) -> list[str]:
+        """Where earlier states of it are kept; empty where the state is not in files."""
+        files = self._files()
+        return [] if files is None else files.copies()
+
     def ensure(self) -> None:
         """Make sure the stack exists and can be read, and that git sees nothing of its salt whoever made it."""
         files = self._files()

@@ -63,6 +63,13 @@ class StateFiles:
         """Return the resources in the state, as the engine writes them."""
         return self._latest().get("resources") or ()
 
+    def copies(self) -> list[str]:
+        """Return where the engine keeps earlier states of this stack: folders, and the files beside the checkpoint."""
+        root = self.checkpoints.parent.parent
+        folders = [root / kind / self.checkpoints.name / self.stack for kind in ("backups", "history")]
+        beside = sorted(self.checkpoints.glob(f"{self.stack}.json*.bak*"))
+        return [str(path) for path in (*folders, *beside) if path.exists()]
+
     def _latest(self) -> Mapping[str, Any]:
         if self.checkpoint is None:
             return {}

@@ -395,7 +395,8 @@ MADE_IN: Final[Mapping[str, str]] = {
     "docker.Provider": "components/hosts/__init__.py",
     "command.local.Command": "components/base/step.py",
     "random.RandomPassword": "components/base/secret.py",
-    "random.RandomBytes": "components/base/secret.py",
+    # Its id is its value: a label of what is this deployment's own, and no secret.
+    "random.RandomId": "components/hosts/host.py",
     "aws.Provider": "components/storage/__init__.py",
 }
 
@@ -408,6 +409,11 @@ def calls(file: Source) -> set[str]:
 @pytest.mark.parametrize("what", MADE_IN)
 def test_each_kind_of_thing_is_made_in_one_place(what: str) -> None:
     assert [file.path for file in [MAIN, *COMPONENTS] if what in calls(file)] == [MADE_IN[what]]
+
+
+@pytest.mark.parametrize("what", ["random.RandomBytes", "random.RandomString", "random.RandomUuid"])
+def test_nothing_is_made_whose_id_would_tell_a_secret(what: str) -> None:
+    assert [file.path for file in [MAIN, *COMPONENTS] if what in calls(file)] == []
 
 
 def providers_by_options(file: Source) -> list[str]:

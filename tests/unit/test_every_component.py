@@ -21,7 +21,7 @@ from testing.sources import ROOT, sources
 ALL: Final = sorted(COMPONENTS)
 WITH_CONTAINERS: Final = ["Caddy", "Garage", "Hatchet", "Ollama", "Postgres", "Redis", "Reflector", "Transcription"]
 
-PRECIOUS_TYPES: Final = {building.VOLUME, building.PASSWORD, building.BYTES, "aws:s3/bucket:Bucket"}
+PRECIOUS_TYPES: Final = {building.VOLUME, building.PASSWORD, "aws:s3/bucket:Bucket"}
 """What cannot be made again, whatever it is for."""
 OPTIONAL: Final = {
     "Garage": {"it-key-id", "it-key-secret", "it-rpc-secret", "it-admin-token", "it-meta", "it-data"},
@@ -118,6 +118,20 @@ def test_a_secret_that_travels_in_the_open_is_found(engine: Engine) -> None:
     engine.run(careless)
     found = building.in_the_open(engine.resources, [*engine.secrets.values(), "HandedSecret"])
     assert sorted(found) == ["encoded", "plain", "unwrapped"], "the rule itself would let anything pass"
+
+
+@pytest.mark.parametrize("component", ALL)
+def test_no_id_tells_a_secret(component: str) -> None:
+    assert building.told_by_ids(building.built(component).engine) == [], "ids are never encrypted"
+
+
+def test_an_id_that_tells_a_secret_is_found(engine: Engine) -> None:
+    def careless() -> None:
+        random.RandomBytes("bytes", random.RandomBytesArgs(length=32))
+        random.RandomPassword("password", random.RandomPasswordArgs(length=40))
+
+    engine.run(careless)
+    assert building.told_by_ids(engine) == ["bytes"], "the rule itself would let anything pass"
 
 
 @pytest.mark.parametrize("component", ALL)

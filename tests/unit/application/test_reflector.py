@@ -14,7 +14,7 @@ from rendering.environment import SERVER_PORT
 from settings.application import Application, Server, Web
 from settings.edge import Edge
 from testing import building
-from testing.building import Neighbours, bytes_of, environment_of
+from testing.building import Neighbours, environment_of, token_of
 
 BACKEND = ["server", "worker", "hatchet-worker-llm", "beat"]
 BUILT = building.built("Reflector")
@@ -28,7 +28,7 @@ def environment(role: str) -> Mapping[str, str]:
 def test_every_backend_role_plays_its_own_part_with_the_same_secrets(role: str) -> None:
     told = environment(role)
     assert told["ENTRYPOINT"] == role
-    assert told["SECRET_KEY"] == bytes_of("it-secret-key")
+    assert told["SECRET_KEY"] == token_of("it-secret-key")
     assert told["HATCHET_CLIENT_TOKEN"] == building.HATCHET_TOKEN
     assert told["TRANSCRIPT_STORAGE_AWS_SECRET_ACCESS_KEY"] == building.STORE_SECRET
     assert told["LLM_API_KEY"] == building.MODEL_KEY
@@ -125,7 +125,7 @@ def test_the_roles_that_work_on_files_share_them() -> None:
 
 def test_the_web_frontend_has_a_secret_of_its_own_and_runs_as_nobody_special() -> None:
     web = BUILT.named("it-web")
-    assert environment("web")["NEXTAUTH_SECRET"] == bytes_of("it-nextauth-secret")
+    assert environment("web")["NEXTAUTH_SECRET"] == token_of("it-nextauth-secret")
     assert web.plain("user") == "1001:1001"
     assert web.plain("command") == ["serve", "pages"]
 
