@@ -84,6 +84,8 @@ def with_random_bytes(state: Mapping[str, Any], values: Mapping[str, str]) -> di
                 },
                 "propertyDependencies": {"length": []},
                 "additionalSecretOutputs": ["base64", "hex"],
+                # All were, before modes could be switched off.
+                "protect": True,
             }
         )
     text = json.dumps({**state, "deployment": {**state["deployment"], "resources": former}})
@@ -148,7 +150,12 @@ def test_an_upgrade_keeps_the_authority_the_password_the_rows_and_the_objects(de
     assert deployment.outputs() == outputs
     assert tokens_of(deployment) == tokens
     protected = {name_of(resource) for resource in deployment.resources() if resource.get("protect")}
-    assert {"authority-1-key", "authority-1-certificate", "sign-in-admin", *tokens} <= protected
+    assert {
+        "authority-1-key",
+        "authority-1-certificate",
+        "reflector-secret-key",
+        "reflector-nextauth-secret",
+    } <= protected
     assert traces.are_found_in(deployment)
     assert deployment.planned(refresh=True) == {}
 
