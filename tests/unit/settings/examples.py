@@ -37,7 +37,8 @@ _LINE: Final = re.compile(r"(?P<setting>\S.*?): (?P<given>.+); allowed: (?P<allo
 _CANDIDATES: Final = (
     # The first that a setting takes is its example.
     "reflector.test", "https://a.test/v1", "https://a.test", "192.0.2.1", "DNS:a.test", "unix:///run/docker.sock",
-    "all", "me@a.test", "redis:7.2.1", 2100, 3, ["192.0.2.1"], ["DNS:a.test"], True, False, "memory", "0123456789abcdef",
+    "all", "me@a.test", "redis:7.2.1", 2100, 3, ["192.0.2.1"], ["DNS:a.test"], True, False, "memory",
+    "0123456789abcdef",
 )  # fmt: skip
 
 
