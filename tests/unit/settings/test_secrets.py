@@ -130,8 +130,8 @@ def encrypted(leaf: Leaf, value: str | None = None) -> Any:
 
 def example_text(leaf: Leaf) -> str:
     value = example(leaf.field)
-    # The engine decrypts a number to a text.
-    return str(value[0] if isinstance(value, list) else value).replace("True", "true")
+    # The engine decrypts a number or a truth to a text.
+    return str(value).lower() if isinstance(value, bool) else str(value[0] if isinstance(value, list) else value)
 
 
 @pytest.mark.parametrize("leaf", ALONE, ids=str)
