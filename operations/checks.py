@@ -71,15 +71,12 @@ def check(stack: Stack) -> Checked:
     except SettingsError as error:
         return Checked(settings=None, problems=list(error.problems))
     problems: list[Problem] = []
-    settings: Settings | None = None
     try:
         settings = parse(tree, stack.name, PROJECT)
     except SettingsError as error:
         problems += error.problems
         # Without what is wrong, so that the host is checked in the same run.
         settings = usable_part(tree, stack.name, PROJECT)
-    if settings is None:
-        return Checked(settings=None, problems=problems)
     found = Found(problems=list(_certificate_problems(settings, datetime.now(UTC))))
     # Where the way there is wrong, the default that stands in for it leads to another host.
     if _WAY.isdisjoint(problem.setting for problem in [*problems, *found.problems]):
