@@ -168,7 +168,8 @@ def look_at_host(settings: Settings, *, deployment: str | None) -> tuple[list[Pr
                 setting="hosts.main.address",
                 given=f"{settings.host.address}: {error}",
                 allowed="a Docker daemon that answers",
-                remedy="Start it, allow this user to reach it, or set another: "
+                remedy=error.remedy
+                or "Start it, allow this user to reach it, or set another: "
                 "pulumi config set --path hosts.main.address <address>",
             )
         ], []

@@ -460,3 +460,17 @@ def test_the_engine_is_asked_for_what_is_imported_where_it_can_tell(
     assert checked.settings is not None
     assert checked.settings.edge.domain == "imported.example.com"
     assert asked(log) == ["stack select --create --stack test", "config --json --show-secrets --stack test"]
+
+
+def test_a_docker_command_that_is_missing_over_ssh_has_a_remedy_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", path_with(tmp_path / "path"))
+    missing = {"status": 1, "stderr": "command [ssh -- host docker system dial-stdio] has exited with exit status 127"}
+    fake_command(tmp_path / "path", "docker", {"": missing})
+    (problem,) = found_on_host(settings_of(1, 2, hosts=ELSEWHERE))
+    assert str(problem) == (
+        "hosts.main.address: ssh://host: the docker command is not on the PATH of a non-interactive ssh session there; "
+        "allowed: a Docker daemon that answers. Install it there, or link it to where such sessions look (ssh <host> "
+        "'echo $PATH'), often /usr/bin or /usr/local/bin"
+    )
