@@ -3,12 +3,13 @@
 import ipaddress
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 
-from rendering.reference import is_model_name, is_pinned
+from rendering.reference import DOCKER_HUB, is_model_name, is_pinned
 from settings.base import Unknown
 
 HOST_NAME_MAX_LENGTH: Final = 253  # RFC 1035 §2.3.4, without the trailing dot
@@ -18,6 +19,11 @@ LONGEST_VALIDITY_HOURS: Final = (
 )  # what Apple's systems accept of a private authority (support.apple.com/103769)
 # RFC 1123 §2.1; no underscore (RFC 9525). Without ASCII, Python takes the letter ſ for an s.
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.IGNORECASE | re.ASCII)
+_DOCKER_HUB_ALIASES: Final = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
+# RFC 1918, and what RFC 6598 gives to carriers: the way out where a company uses all of the others itself.
+_PRIVATE: Final = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
+POOL_LONGEST_PREFIX: Final = 23
+"""Of its sixteenths, each a /27, the largest network of a stack still has 29 addresses for containers."""
 _GPUS: Final = re.compile(r"all|device=[\w-]+(?:,[\w-]+)*")
 _BUCKET: Final = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # S3's general purpose bucket names
 _EMAIL: Final = re.compile(r"([\w.!#$%&'*+/=?^`{|}~-]+)@(.+)", re.ASCII)
@@ -116,6 +122,88 @@ def http_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def proxy_url(text: str) -> str:
+    """Return `text` without a trailing slash if it is where a proxy listens."""
+    try:
+        parts = urlsplit(text)
+        valid = (
+            parts.scheme in {"http", "https"}
+            and not (parts.path.strip("/") or parts.query or parts.fragment or parts.netloc.count("@"))
+            and (parts.port is None or parts.port > 0)
+            and text.split() == [text]
+            and (_is_address(parts.hostname or "") or bool(host_name(parts.hostname or "")))
+        )
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError("http:// or https://, a host and a port, and no more: name and password are set beside it")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def reached_directly(text: str) -> str:
+    """Return `text` in normal form if NO_PROXY can hold it."""
+    with suppress(ValueError):
+        return str(ipaddress.ip_network(text)) if "/" in text else ip_address(text)
+    try:
+        # A dot before it stands for what is below a name.
+        return f".{host_name(text[1:])}" if text.startswith(".") else host_name(text)
+    except ValueError:
+        raise ValueError("a host name, .<domain>, an address, or a network such as 10.0.0.0/8") from None
+
+
+def registry_address(text: str) -> str:
+    """Return `text` if an image reference can begin with it, or if it stands for Docker Hub."""
+    if text in _DOCKER_HUB_ALIASES:
+        raise ValueError(f"{DOCKER_HUB} for Docker Hub")
+    host, colon, number = text.partition(":")
+    usable = "." in host or bool(colon) or host == "localhost"
+    try:
+        known = _is_address(host) or bool(host_name(host))
+        numbered = not colon or (number.isascii() and number.isdigit() and bool(port(int(number))))
+    except ValueError:
+        known = numbered = False
+    if not (usable and known and numbered and text == text.lower()):
+        raise ValueError(
+            f"<host>[:<port>] in lower case as images begin with it, without https:// and path; {DOCKER_HUB} for "
+            f"Docker Hub"
+        )
+    return text
+
+
+def absolute_file(text: str) -> str:
+    """Return `text` if it is the path of a file whatever folder it is used in."""
+    if not text.startswith(("/", "~/")) or text.endswith("/"):
+        raise ValueError("the path of a file, beginning with / or ~/")
+    return text
+
+
+def private_pool(text: str) -> str:
+    """Return `text` if it is a network of private IPv4 addresses with room for those of a stack."""
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError:
+        network = None
+    if (
+        network is None
+        or "/" not in text
+        or not any(network.subnet_of(private) for private in _PRIVATE)
+        or network.prefixlen > POOL_LONGEST_PREFIX
+    ):
+        raise ValueError(
+            f"a network of private IPv4 addresses, /{POOL_LONGEST_PREFIX} or larger, such as 10.213.0.0/20 (within "
+            f"{', '.join(map(str, _PRIVATE))})"
+        )
+    return str(network)
+
+
 def image_reference(text: str) -> str:
     """Return `text` if it is pinned: by digest, or by a tag that is a version or a content hash."""
     if not is_pinned(text):
@@ -191,6 +279,11 @@ SubjectAlternativeName = Annotated[
     str, *_text(subject_alternative_name, pattern=r"^(DNS:[A-Za-z0-9.-]+|IP:[0-9A-Fa-f.:]+)$")
 ]
 DockerAddress = Annotated[str, *_text(docker_address, pattern=r"^(unix|ssh|tcp)://.+$")]
+ProxyUrl = Annotated[str, *_text(proxy_url, pattern=r"^https?://[^/@?#\s]+/?$")]
+ReachedDirectly = Annotated[str, *_text(reached_directly, pattern=r"^[A-Za-z0-9.:/-]+$")]
+RegistryAddress = Annotated[str, *_text(registry_address, pattern=r"^[a-z0-9.-]+(:[0-9]+)?$")]
+PrivatePool = Annotated[str, *_text(private_pool, pattern=r"^[0-9.]+/[0-9]+$")]
+AbsoluteFile = Annotated[str, *_text(absolute_file, pattern=r"^(/|~/).*[^/]$")]
 Folder = Annotated[str, *_text(folder, minLength=1)]
 HttpUrl = Annotated[str, *_text(http_url, pattern=r"^https?://.+$")]
 ImageReference = Annotated[str, *_text(image_reference, pattern=r"[:@]")]
