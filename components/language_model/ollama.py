@@ -74,6 +74,7 @@ class Ollama(pulumi.ComponentResource):
                     "OLLAMA_KEEP_ALIVE": "24h",
                     "OLLAMA_CONTEXT_LENGTH": str(args.context_tokens),
                 },
+                fetches=True,
                 volumes={MODELS_DIRECTORY: volume(f"{name}-models", args.host, args.service, self)},
                 tmpfs={"/tmp": "rw,exec,nosuid,size=1g"},
                 # As in the official image: root owns the volume there, and keeps no capability.

@@ -60,7 +60,7 @@ EXCEPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "settings/program.py": ("pulumi",),
     # Front doors whose concern touches another one's settings.
     "components/application/__init__.py": ("settings.edge",),
-    "components/hosts/__init__.py": ("settings.health",),
+    "components/hosts/__init__.py": ("settings.health", "settings.images", "settings.proxy"),
     # A tool of its tests in Go, which hold what they make against the installed SDKs.
     "toolchain/go/bridged/sdk_shapes.py": ("pulumi",),
     # The type of a secret setting, which is unwrapped there and nowhere else.
