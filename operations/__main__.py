@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from operations import checks
+from operations import checks, image_lock
 from operations.convert import convert
 from operations.stack import Stack
 from operations.state import IMAGE_TYPE
@@ -20,6 +20,7 @@ def main() -> int:
         ("preview", "check, then show what would change"),
         ("check", "only check the settings and the Docker host"),
         ("down", "remove the stack's containers and networks; data, keys and passwords stay"),
+        ("images-accept", "take what was pulled last for what each image tag means"),
         ("convert", "take the stack file of an earlier release to today's form"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -37,6 +38,8 @@ def main() -> int:
             return preview(stack, refresh=arguments.refresh)
         case "check":
             return 0 if check(stack) else 1
+        case "images-accept":
+            return image_lock.accept(stack)
         case "convert":
             return convert(stack)
         case _:
@@ -65,6 +68,7 @@ def up(stack: Stack, *, refresh: bool) -> int:
     # Nobody reads a preview that is followed by the update at once; it would only run the program twice.
     status = stack.pulumi("up", "--yes", "--skip-preview", *(["--refresh"] if refresh else []))
     if status == 0:
+        image_lock.record(stack, settings)
         summarize(settings)
     return status
 

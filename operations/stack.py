@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
-from operations.state import StateFiles
+from operations.state import StateFiles, pulled_images
 from settings import PROJECT, EngineConfig
 from toolchain import Layout, pulumi_environment
 
@@ -144,6 +144,13 @@ class Stack:
         """The images `down` has left to the next `up`; none where the stack is up, or its state is not in files."""
         files = self._files()
         return [] if files is None else files.kept_images()
+
+    def pulled(self) -> dict[str, str]:
+        """Return the images of the state that were pulled by a tag, see `pulled_images`."""
+        files = self._files()
+        if files is not None:
+            return files.pulled()
+        return pulled_images(json.loads(self.ask("stack", "export"))["deployment"])
 
     def configuration(self) -> EngineConfig:
         """Return the stack's configuration as the engine has it: decrypted, with imported environments.

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from settings import digest_of
+
 IMAGE_TYPE: Final = "docker:index/remoteImage:RemoteImage"
 _CONTAINER_TYPE: Final = "docker:index/container:Container"
 
@@ -79,6 +81,10 @@ class StateFiles:
             return []
         return [str(resource["outputs"]["imageId"]) for resource in resources if resource.get("type") == IMAGE_TYPE]
 
+    def pulled(self) -> dict[str, str]:
+        """Return the images that were pulled by a tag, see `pulled_images`."""
+        return pulled_images(self._latest())
+
     def _latest(self) -> Mapping[str, Any]:
         if self.checkpoint is None:
             return {}
@@ -86,6 +92,22 @@ class StateFiles:
         content = json.loads(gzip.decompress(data) if self.checkpoint.suffix == ".gz" else data)
         latest: Mapping[str, Any] = content["checkpoint"].get("latest") or {}
         return latest
+
+
+def pulled_images(deployment: Mapping[str, Any]) -> dict[str, str]:
+    """Return the images of a state that were pulled by a tag, each with its digest; empty where the daemon knows none.
+
+    One whose name is secret is left out: it is a ciphertext there.
+    """
+    found: dict[str, str] = {}
+    for resource in deployment.get("resources") or ():
+        inputs, outputs = resource.get("inputs") or {}, resource.get("outputs") or {}
+        name, digest = inputs.get("name"), outputs.get("repoDigest")
+        if resource.get("type") != IMAGE_TYPE or "build" in inputs or resource.get("delete"):
+            continue
+        if isinstance(name, str) and isinstance(digest, str) and digest_of(name) is None:
+            found[name] = digest_of(digest) or ""
+    return found
 
 
 def _is_stale(lock: Mapping[str, Any]) -> bool:

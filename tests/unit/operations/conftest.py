@@ -1,7 +1,7 @@
 """A checkout with nothing in it yet, and a Docker host that tells what it is told to."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,19 @@ from toolchain import Layout
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
     """Puts a `docker` on PATH that tells of this host, and returns the log of its calls."""
 
-    def install(containers: str = "", info: Mapping[str, Any] = INFO, version: Mapping[str, Any] = VERSION) -> Path:
+    def install(
+        containers: str = "",
+        info: Mapping[str, Any] = INFO,
+        version: Mapping[str, Any] = VERSION,
+        networks: Sequence[Mapping[str, Any]] = (),
+    ) -> Path:
         monkeypatch.setenv("PATH", path_with(tmp_path / "path"))
         answers = {"info": json.dumps(dict(info)), "version": json.dumps(dict(version)), "ps": containers}
+        if networks:
+            answers |= {
+                "network ls": "".join(f"id-of-{network['Name']}\n" for network in networks),
+                "network inspect": json.dumps(list(networks)),
+            }
         return fake_command(tmp_path / "path", "docker", answers)
 
     return install
