@@ -5,15 +5,17 @@ PYTHON ?= python3
 ARGS ?=
 
 TOOLCHAIN = $(PYTHON) -m toolchain
-# Runs a command in the environment that ./env.sh sets up as well.
+# Runs a command in the environment of the engine: of the caller's own only what is on a list (toolchain/environment.py).
 RUN = $(TOOLCHAIN) run --
+# The same with the rest of the caller's own, for what obtains and compiles things by itself.
+RUN_WHOLE = $(TOOLCHAIN) run --whole --
 OPERATIONS = $(RUN) .toolchain/venv/bin/python -m operations
 DEV = .toolchain/venv-dev/bin
-PYTEST = $(RUN) $(DEV)/python -m pytest
+PYTEST = $(RUN_WHOLE) $(DEV)/python -m pytest
 PYTHON_SOURCES = $(wildcard __main__.py conftest.py components developer operations pki policy rendering settings testing tests toolchain images/probe)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up preview down convert images-accept test check check-python check-go check-shell check-caddy unit program e2e images doctor pin pin-check clean docs docs-check benchmark
+.PHONY: help setup setup-dev up preview down recover images-accept convert test check check-python check-go check-shell check-caddy unit program e2e campaign images doctor pin pin-check clean docs docs-check benchmark
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -39,7 +41,10 @@ down: ## remove the stack; volumes keep their data
 images-accept: setup ## take moved image tags for what they are now
 	@$(OPERATIONS) images-accept --stack $(STACK)
 
-convert: setup ## take the stack file of an earlier release to today's form
+recover: setup ## bring a damaged state back from a copy the engine has kept
+	@$(OPERATIONS) recover --stack $(STACK) $(ARGS)
+
+convert: setup ## take the stack file and the state of an earlier release to today's form
 	@$(OPERATIONS) convert --stack $(STACK)
 
 test: ## run every test, the real deployment among them
@@ -72,7 +77,11 @@ check-shell:
 
 # As in CI, where the test obtains the Caddy it asks and is never skipped.
 check-caddy: setup-dev
-	@CI=1 $(PYTEST) -s tests/unit/rendering/test_caddyfile.py -k caddy_itself
+	@CI=1 $(PYTEST) -s tests/unit/rendering/test_caddyfile.py tests/unit/edge -k caddy_itself
+
+campaign: ## ill-treat stacks for more than an hour: killed runs, daemons and containers, broken states
+	@$(TOOLCHAIN) setup --dev --stack dev
+	@$(PYTEST) tests/campaign -x $(ARGS)
 
 images: ## stage the build contexts of the development images
 	@$(TOOLCHAIN) images
@@ -96,4 +105,4 @@ docs-check: setup-dev
 	@$(DEV)/python -m developer.documentation --check
 
 benchmark: ## measure what our own part costs, on a deployed stack: make benchmark [ARGS=--cold|--compose]
-	@$(RUN) .toolchain/venv/bin/python -m developer.benchmark --stack $(STACK) $(ARGS)
+	@$(RUN_WHOLE) .toolchain/venv/bin/python -m developer.benchmark --stack $(STACK) $(ARGS)

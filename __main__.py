@@ -41,14 +41,16 @@ certificate = pki.server_certificate(
 )
 
 # Data.
-stores = data.data_services(settings.data, host, parts, databases=("reflector", "hatchet"))
+stores = data.data_services(
+    settings.data, host, parts, databases=("reflector", "hatchet"), connections=sum(settings.connections.values())
+)
 objects = storage.object_store(
     settings.storage,
     host,
     parts,
     domain=settings.storage_domain,
     url=settings.edge.url(settings.storage_domain or ""),
-    origins=[settings.url],
+    origins=settings.edge.origins,
     certificate=certificate,
 )
 
@@ -83,7 +85,7 @@ services = [
     *stores.services,
     *objects.services,
     *speech_services.services,
-    *(model.services if model else ()),
+    *model.services,
     *engine.services,
     *identity.services,
     *reflector.services,
@@ -99,7 +101,7 @@ outputs = {
     "admin_email": identity.admin_email,
     "admin_password": identity.admin_password,
     "storage": {"endpoint": objects.public_endpoint, "region": objects.region, "bucket": objects.bucket},
-    "llm": {"url": model.url, "model": model.model, "context_tokens": model.context_tokens} if model else None,
+    "llm": {"url": model.url, "model": model.model, "context_tokens": model.context_tokens},
 }
 for name, value in outputs.items():
     pulumi.export(name, sealed(value, settings.encrypted))

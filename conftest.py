@@ -4,7 +4,13 @@ from collections import Counter
 
 import pytest
 
-TIERS = {"toolchain": "toolchain/tests", "unit": "tests/unit", "program": "tests/program", "e2e": "tests/e2e"}
+TIERS = {
+    "toolchain": "toolchain/tests",
+    "unit": "tests/unit",
+    "program": "tests/program",
+    "e2e": "tests/e2e",
+    "campaign": "tests/campaign",
+}
 """Tier → folder of its tests."""
 
 

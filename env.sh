@@ -9,5 +9,9 @@ else
 fi
 if _reflector_settings="$(cd -- "$_reflector_root" && "${PYTHON:-python3}" -m toolchain env)"; then
     eval "$_reflector_settings"
+    unset _reflector_root _reflector_settings
+else
+    # What is wrong is said above; a shell that goes on with half of it would deploy something else.
+    unset _reflector_root _reflector_settings
+    false
 fi
-unset _reflector_root _reflector_settings

@@ -22,7 +22,7 @@ from developer import picture
 from settings import Settings
 from settings.schema import SCHEMA_FILE, Row, config_block, rows, stack_schema
 from settings.walk import is_mapping, members, mode_of
-from toolchain import ROOT
+from toolchain import PASSED, ROOT
 
 MOST_USED: Final[Mapping[str, str]] = {
     # Setting → an example of a value. In this order they make one valid stack, which a test proves: each mode comes
@@ -177,6 +177,13 @@ def memory_limits() -> str:
     )
 
 
+def variables() -> str:
+    """Return the table of what is passed on of the caller's environment."""
+    return _table(
+        ("What for", "Variables"), ((what, ", ".join(f"`{name}`" for name in names)) for what, names in PASSED)
+    )
+
+
 class _Short(dict[str, Any]):
     """A mapping that is written on one line."""
 
@@ -219,6 +226,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "settings-in-short": settings_in_short,
     "settings-in-full": settings_in_full,
     "memory-limits": memory_limits,
+    "variables": variables,
     "containers": lambda: _table(picture.CONTAINER_HEADS, picture.container_rows()),
 }
 """What can stand between two comments, by name."""

@@ -16,10 +16,13 @@ from testing.engine import Registered, engines
 from toolchain import ROOT
 
 # The picture's shape is that of `make up`. Where its images come from says nothing about it, and the build contexts of
-# that stack may not be staged where the documentation is checked.
+# that stack may not be staged where the documentation is checked. Its limits, which would not do for upstream's images,
+# say nothing about it either.
 _SHAPE: Final = "dev"
-_SHAPE_IMAGES: Final[dict[str, Any]] = {
+_SHAPE_SETTINGS: Final[dict[str, Any]] = {
     f"{PROJECT}:images": {"mode": "upstream", "references": {"transcription": "transcription:1.0.0"}},
+    f"{PROJECT}:application": {},
+    f"{PROJECT}:data": {},
 }
 
 _CONTAINER: Final = "docker:index/container:Container"
@@ -56,7 +59,7 @@ class Graph:
 def _recorded() -> list[Registered]:
     file = yaml.safe_load((ROOT / f"Pulumi.{_SHAPE}.yaml").read_text(encoding="utf-8"))
     concerns = {key: value for key, value in file["config"].items() if key.startswith(f"{PROJECT}:")}
-    values = {key: json.dumps(value) for key, value in (concerns | _SHAPE_IMAGES).items()}
+    values = {key: json.dumps(value) for key, value in (concerns | _SHAPE_SETTINGS).items()}
     pulumi.runtime.set_all_config(values, [])
     resources: list[Registered] = []
     for engine in engines():

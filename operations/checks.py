@@ -9,15 +9,19 @@ import json
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final
 
 from components.base.daemon import Daemon, DaemonError
 from components.base.ownership import Owner
+from operations import capacity, healing, listing, ownership, postgres
+from operations.healing import IMAGE_TYPE, Damage, Resource
+from operations.listing import Listing
 from operations.stack import Stack
 from settings import (
     PROJECT,
@@ -26,6 +30,7 @@ from settings import (
     SettingsError,
     StackFile,
     is_whole,
+    masked,
     parse,
     path_of,
     read,
@@ -37,43 +42,27 @@ from toolchain import Pins, engine_problems
 
 _START_INTERVAL_API: Final = (1, 44)
 """The Docker API that knows a health check's start interval (Docker 25)."""
-_EVERY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})
+_WAY: Final = frozenset({"hosts", "hosts.main", "hosts.main.address", "hosts.main.certificates"})
+"""The settings by which the host is reached."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listing:
-    """One container of the host, as far as it can be in the way."""
+class Found:
+    """What a look at the Docker host found."""
 
-    name: str
-    owner: Owner
-    ports: str
-    """Docker's own notation, e.g. `127.0.0.1:8443->8443/tcp`."""
-
-    def publishes(self, port: int, protocol: str, addresses: Iterable[str]) -> bool:
-        """Return whether it holds `port` on one of `addresses` of the host."""
-        wanted = set(addresses)
-        for published in self.ports.split(", "):
-            outside, _, inside = published.partition("->")
-            if not inside.endswith(f"/{protocol}"):
-                continue
-            address, _, numbers = outside.rpartition(":")
-            # Docker writes neighbouring ports as one range, 8442-8444.
-            first, _, last = numbers.partition("-")
-            shared = address.strip("[]") in wanted | _EVERY_ADDRESS or bool(wanted & _EVERY_ADDRESS)
-            if shared and int(first) <= port <= int(last or first):
-                return True
-        return False
+    problems: list[Problem]
+    hints: list[str] = field(default_factory=list)
+    """What is not wrong and could be better."""
+    damage: list[Damage] = field(default_factory=list)
+    """What of the stack is not as the state has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
-    """What was found."""
+class Checked(Found):
+    """What was found in all."""
 
     settings: Settings | None
     """None while there are problems."""
-    problems: list[Problem]
-    hints: list[str]
-    """What is not wrong and could be better."""
 
 
 def check(stack: Stack) -> Checked:
@@ -81,9 +70,8 @@ def check(stack: Stack) -> Checked:
     try:
         tree = _tree(stack)
     except SettingsError as error:
-        return Checked(settings=None, problems=list(error.problems), hints=[])
+        return Checked(settings=None, problems=list(error.problems))
     problems: list[Problem] = []
-    hints: list[str] = []
     settings: Settings | None = None
     try:
         settings = parse(tree, stack.name, PROJECT)
@@ -91,10 +79,21 @@ def check(stack: Stack) -> Checked:
         problems += error.problems
         # Without what is wrong, so that the host is checked in the same run.
         settings = usable_part(tree, stack.name, PROJECT)
-    if settings is not None:
-        found, hints = look_at_host(settings, deployment=stack.deployment)
-        problems += [problem.without(settings.encrypted) for problem in found]
-    return Checked(settings=None if problems else settings, problems=problems, hints=hints)
+    if settings is None:
+        return Checked(settings=None, problems=problems)
+    found = Found(problems=list(_certificate_problems(settings, datetime.now(UTC))))
+    # Where the way there is wrong, the default that stands in for it leads to another host.
+    if _WAY.isdisjoint(problem.setting for problem in [*problems, *found.problems]):
+        resources = stack.resources()
+        found = look_at_host(settings, resources, ask=stack.exported_resources)
+        found.problems.extend(postgres.problems(settings, _daemon(settings), postgres.image_in_use(resources or ())))
+    problems += [problem.without(settings.encrypted) for problem in found.problems]
+    return Checked(
+        settings=None if problems else settings,
+        problems=problems,
+        hints=[masked(hint, settings.encrypted) for hint in (*settings.hints(), *found.hints)],
+        damage=found.damage,
+    )
 
 
 def _tree(stack: Stack) -> dict[str, object]:
@@ -148,51 +147,118 @@ def _asked(stack: Stack, file: StackFile) -> dict[str, object]:
         ) from None
 
 
-def look_at_host(settings: Settings, *, deployment: str | None) -> tuple[list[Problem], list[str]]:
-    """Return what is wrong with the Docker host for this stack, and what could be better.
+def look_at_host(
+    settings: Settings, resources: Sequence[Resource] | None, *, ask: Callable[[], Sequence[Resource]] = tuple
+) -> Found:
+    """Return what is wrong with the Docker host for this stack, what could be better, and what of it is damaged.
 
-    `deployment` marks what is the stack's own there; empty before the first `up`, None if it cannot be told.
+    `resources` are those of the state, None if they cannot be had at once; then they are asked for, if need be.
     """
     daemon = _daemon(settings)
-    questions = (
-        ("info", "--format", "{{json .}}"),
-        ("version", "--format", "{{json .Server}}"),
-        ("ps", "--all", "--no-trunc", "--format", "{{json .}}"),
-    )
+    questions = [("info", "--format", "{{json .}}"), ("version", "--format", "{{json .Server}}"), listing.CONTAINERS]
+    # Nobody can take a volume from a container, so while there are any it is they that are looked at.
+    if resources is not None and not healing.is_up(resources):
+        questions.append(listing.volumes_of(settings.prefix))
     try:
         # At once: each is a process of its own, and over ssh a connection of its own.
         with ThreadPoolExecutor(len(questions)) as pool:
-            info, version, containers = pool.map(lambda question: daemon.run(*question), questions)
+            info, version, containers, *volumes = pool.map(lambda question: daemon.run(*question), questions)
     except DaemonError as error:
-        return [
-            Problem(
-                setting="hosts.main.address",
-                given=f"{settings.host.address}: {error}",
-                allowed="a Docker daemon that answers",
-                remedy=error.remedy
-                or "Start it, allow this user to reach it, or set another: "
-                "pulumi config set --path hosts.main.address <address>",
-            )
-        ], []
-    listings = list(_listings(containers))
-    server = json.loads(version)
-    return [
-        *_engine_problems(settings, json.loads(info), server),
-        *_start_interval_problems(settings, server),
-        *(_state_problems(settings, listings, deployment) if deployment is not None else ()),
-        *_name_problems(settings, listings),
-        *_address_problems(settings),
-        *_port_problems(settings, listings),
-        *_subnet_problems(settings, daemon),
-    ], list(_hints(settings, server))
-
-
-def lacks_images(settings: Settings, ids: Iterable[str]) -> bool:
-    """Return whether one of the images `ids` is not on the Docker host."""
-    wanted = set(ids)
-    return bool(wanted) and not wanted.issubset(
-        _daemon(settings).run("image", "ls", "--all", "--no-trunc", "--quiet").split()
+        return Found(
+            problems=[
+                Problem(
+                    setting="hosts.main.address",
+                    given=f"{settings.host.address}: {error}",
+                    allowed="a Docker daemon that answers",
+                    remedy=error.remedy
+                    or "Start it, allow this user to reach it, or set another: "
+                    "pulumi config set --path hosts.main.address <address>",
+                )
+            ]
+        )
+    listings = list(listing.containers(containers))
+    there = listing.volumes(volumes[0]) if volumes else {}
+    server, engine = json.loads(version), json.loads(info)
+    free_gib = _free_gib(settings, engine)
+    return Found(
+        problems=[
+            *_engine_problems(settings, engine, server, free_gib),
+            *_start_interval_problems(settings, server),
+            *capacity.problems(settings, engine),
+            *(() if resources is None else ownership.problems(settings, listings, there, _deployment(resources))),
+            *ownership.name_problems(settings, listings),
+            *_address_problems(settings),
+            *_port_problems(settings, listings),
+            *_subnet_problems(settings, daemon),
+        ],
+        hints=[
+            *_hints(settings, server),
+            *capacity.hints(settings, engine, free_gib=free_gib, resources=resources or ()),
+        ],
+        damage=_damage(settings, daemon, resources, listings, there, ask),
     )
+
+
+def _certificate_problems(settings: Settings, now: datetime) -> Iterator[Problem]:
+    """Yield certificates for the Docker host that are out of date, before it is asked anything."""
+    setting = "hosts.main.certificates"
+    for conflict in settings.host.out_of_date(now):
+        yield Problem(
+            setting=setting,
+            given=conflict.given,
+            allowed=conflict.allowed,
+            remedy=conflict.remedy.replace("{path}", setting),
+        )
+
+
+def _deployment(resources: Iterable[Resource]) -> str:
+    """Return what marks what is this state's own on the host (components/base/ownership.py); empty if nothing does."""
+    return next((str(one["outputs"]["hex"]) for one in resources if one["urn"].endswith("::host-deployment")), "")
+
+
+def _damage(
+    settings: Settings,
+    daemon: Daemon,
+    resources: Sequence[Resource] | None,
+    listings: Sequence[Listing],
+    volumes: Mapping[str, Owner],
+    ask: Callable[[], Sequence[Resource]],
+) -> list[Damage]:
+    if resources is None:
+        ours = [one for one in listings if one.owner.stack == settings.prefix]
+        if not ours or (len(ours) >= len(settings.services) and all(one.works for one in ours)):
+            return []
+        resources = ask()
+    if not healing.is_up(resources):
+        return list(healing.missing_volumes(resources, volumes))
+    damaged = list(healing.damaged_containers(resources, listings))
+    if not damaged:
+        return []
+    networks = daemon.run("network", "ls", "--no-trunc", "--quiet").split()
+    volumes = listing.volumes(daemon.run(*listing.volumes_of(settings.prefix)))
+    return [
+        *damaged,
+        *healing.missing_networks(resources, networks),
+        *healing.missing_volumes(resources, volumes),
+    ]
+
+
+def lacks_images(settings: Settings, resources: Sequence[Resource]) -> bool:
+    """Return whether an image is not on the host that a stack was taken down with; never of one that is up.
+
+    Docker removes no image that has a container, so while there are any nobody has to look.
+    """
+    images = healing.of_type(resources, IMAGE_TYPE)
+    if not images or healing.is_up(resources):
+        return False
+    there = _daemon(settings).run("image", "ls", "--all", "--no-trunc", "--quiet").split()
+    return not {image["outputs"]["imageId"] for image in images}.issubset(there)
+
+
+def forgotten_volumes(settings: Settings) -> list[str]:
+    """Return the volumes of the stack that no container has: those of modes that are switched off."""
+    command = (*listing.volumes_of(settings.prefix), "--filter", "dangling=true")
+    return sorted(listing.volumes(_daemon(settings).run(*command)))
 
 
 def _daemon(settings: Settings) -> Daemon:
@@ -222,15 +288,20 @@ def _hints(settings: Settings, version: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _engine_problems(settings: Settings, info: dict[str, Any], version: dict[str, Any]) -> Iterator[Problem]:
-    free_gib: float | None = None
-    if settings.host.is_local:
-        # Only a local host's disk can be looked at; a missing folder is one another user keeps private.
-        root = Path(info["DockerRootDir"])
-        try:
-            free_gib = shutil.disk_usage(root).free / 1024**3
-        except OSError:
-            free_gib = None
+def _free_gib(settings: Settings, info: dict[str, Any]) -> float | None:
+    """Return the free space where Docker keeps all it has, in GiB, if that can be told."""
+    if not settings.host.is_local:
+        return None
+    # Only a local host's disk can be looked at; a missing folder is one another user keeps private.
+    try:
+        return shutil.disk_usage(Path(info["DockerRootDir"])).free / 1024**3
+    except OSError:
+        return None
+
+
+def _engine_problems(
+    settings: Settings, info: dict[str, Any], version: dict[str, Any], free_gib: float | None
+) -> Iterator[Problem]:
     facts = Facts(
         version=version["Version"],
         api=version["ApiVersion"],
@@ -247,46 +318,6 @@ def _engine_problems(settings: Settings, info: dict[str, Any], version: dict[str
             allowed="an engine with what the stack needs",
             remedy="See docs/deploy.md",
         )
-
-
-def _listings(lines: str) -> Iterator[Listing]:
-    for line in lines.splitlines():
-        container = json.loads(line)
-        labels = dict(label.partition("=")[::2] for label in container["Labels"].split(","))
-        yield Listing(
-            name=container["Names"],
-            owner=Owner.of(labels),
-            ports=container["Ports"],
-        )
-
-
-def _state_problems(settings: Settings, listings: Iterable[Listing], deployment: str) -> Iterator[Problem]:
-    theirs = sorted(
-        listing.name
-        for listing in listings
-        # Without a number of its own, nothing on the host is this state's.
-        if listing.owner.stack == settings.prefix and (listing.owner.deployment != deployment or not deployment)
-    )
-    if theirs:
-        yield Problem(
-            setting="STACK",
-            given=f"a stack of this name is on {settings.host.address} already, and this state knows nothing of it: "
-            + ", ".join(theirs),
-            allowed="a stack this checkout or backend has deployed itself, or a name nobody else uses",
-            remedy="Go on where it was deployed, or use another stack name; if its state is lost: docs/deploy.md",
-        )
-
-
-def _name_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[Problem]:
-    names = {f"{settings.prefix}-{service}" for service in settings.services}
-    for listing in listings:
-        if listing.name in names and listing.owner.stack != settings.prefix:
-            yield Problem(
-                setting="STACK",
-                given=f"the container {listing.name} on {settings.host.address} is not this stack's",
-                allowed="names nobody else uses",
-                remedy=f"Remove it (docker rm {listing.name}), or use another stack name",
-            )
 
 
 def _address_problems(settings: Settings) -> Iterator[Problem]:

@@ -21,7 +21,7 @@ def convert(stack: Stack) -> int:
     if not isinstance(config, dict) or not flat.is_flat(config):
         print(f"{path.name} has no settings of an earlier release")
         return 0
-    new, left = flat.stack_file(text)
+    new, left, problems = flat.stack_file(text)
     kept = stack.layout.home / "converted" / path.name
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(text, encoding="utf-8")
@@ -32,4 +32,6 @@ def convert(stack: Stack) -> int:
     print(f"{path.name} is converted; as it was: {kept.relative_to(stack.layout.root)}")
     for name in left:
         print(f"left out, because it had no effect: {name}")
+    for problem in problems:
+        print(f"to decide before the next run: {problem}")
     return 0

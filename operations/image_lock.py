@@ -3,8 +3,26 @@
 import sys
 from collections.abc import Mapping
 
+from operations.healing import IMAGE_TYPE, of_type
 from operations.stack import Stack
-from settings import Settings, lock_of, lock_path, lock_text
+from settings import Settings, digest_of, lock_of, lock_path, lock_text
+
+
+def pulled(stack: Stack) -> dict[str, str]:
+    """Return the images of the state that were pulled by a tag, each with its digest, empty where it has none.
+
+    One whose name is secret is left out: it is a ciphertext there.
+    """
+    resources = stack.resources()
+    if resources is None:
+        resources = stack.exported_resources()
+    found: dict[str, str] = {}
+    for resource in of_type(resources, IMAGE_TYPE):
+        inputs, outputs = resource.get("inputs") or {}, resource.get("outputs") or {}
+        name, digest = inputs.get("name"), outputs.get("repoDigest")
+        if "build" not in inputs and isinstance(name, str) and isinstance(digest, str) and digest_of(name) is None:
+            found[name] = digest_of(digest) or ""
+    return found
 
 
 def record(stack: Stack, settings: Settings) -> None:
@@ -21,7 +39,7 @@ def record(stack: Stack, settings: Settings) -> None:
     }
     if not new:
         return
-    found = {reference: digest for reference, digest in stack.pulled().items() if digest and reference in new}
+    found = {reference: digest for reference, digest in pulled(stack).items() if digest and reference in new}
     if found:
         _write(stack, {**known, **found})
         print(
@@ -37,7 +55,7 @@ def accept(stack: Stack) -> int:
         print("\n".join(map(str, problems)), file=sys.stderr)
         return 1
     accepted = dict(known)
-    for reference, digest in stack.pulled().items():
+    for reference, digest in pulled(stack).items():
         if reference not in known or known[reference] == digest:
             continue
         print(f"{reference}: {known[reference]} → {digest or 'any, as it was not pulled'}")

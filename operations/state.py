@@ -1,44 +1,105 @@
 """The engine's file backend, read without the engine: asking it takes as long as all other checks together.
 
 Formats known here: version 3 of a checkpoint (`.pulumi/stacks/<project>/<stack>.json`, or `.json.gz` with
-PULUMI_SELF_MANAGED_STATE_GZIP), the attributes beside each file, and locks (`.pulumi/locks/organization/…`), all of the
-project-scoped layout that engine 3.61 and later make. Nothing is written but what removes a dead run's leavings.
+PULUMI_SELF_MANAGED_STATE_GZIP), its copies (`.bak` beside it, `.pulumi/backups`, `.pulumi/history`), the attributes
+beside each file, and locks (`.pulumi/locks/organization/…`), all of the project-scoped layout of engine 3.61 and later.
+Nothing is written but what removes a dead run's leavings, and a lock of our own.
 """
 
+import contextlib
+import fcntl
+import getpass
 import gzip
 import json
+import os
+import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from settings import digest_of
+FORMATS: Final = (".json", ".json.gz", ".json.zst")
+"""How the name of a checkpoint ends."""
 
-IMAGE_TYPE: Final = "docker:index/remoteImage:RemoteImage"
-_CONTAINER_TYPE: Final = "docker:index/container:Container"
+_FOUND_AGAIN: Final = frozenset({"docker", "command", "random", "tls", "pulumi", "reflector"})
+"""Packages of which an interrupted creation leaves nothing behind that is not found by name and label, or nothing at
+all: what random and tls make is only ever in the state."""
+_NAMING: Final = ("bucket", "name", "user", "role")
+"""Inputs by which somebody finds a thing that was being made."""
+
+_WRITES: Final = 6
+"""How many files as large as the state one step may need at once: a draft, the backup's draft, copies of the end."""
+_LEAST_FREE_BYTES: Final = 1 << 20
+
+
+class StateError(Exception):
+    """What is wrong with a stack's state and what to do about it; its text is the whole message."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lock:
+    """Who is at work on a stack, by the engine's lock or by ours."""
+
+    user: str = "somebody"
+    host: str = ""
+    pid: int = 0
+    since: str = ""
+    """In ISO 8601."""
+    command: str = ""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is of this machine."""
+        return self.host == socket.gethostname()
+
+    def __str__(self) -> str:
+        if not self.pid:
+            return self.host
+        command = f", `{self.command}`" if self.command else ""
+        return f"{self.user}@{self.host} (process {self.pid}{command}) since {self.since[:19].replace('T', ' ')}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StateFiles:
     """The files of one stack in the engine's file backend."""
 
-    checkpoints: Path
-    """Folder with one file for each stack of the project, and their backups."""
-    locks: Path
-    """Folder with one file for each run of this stack that is under way."""
+    folder: Path
+    """The backend's own."""
+    project: str
     stack: str
+    root: Path
+    """Where engines on this stack are run."""
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder with one file for each stack of the project, and the copy each had before it was last written."""
+        return self.folder / ".pulumi" / "stacks" / self.project
+
+    @property
+    def locks(self) -> Path:
+        """Folder with one file for each run of this stack that is under way."""
+        return self.folder / ".pulumi" / "locks" / "organization" / self.project / self.stack
+
+    @property
+    def backups(self) -> Path:
+        """Folder with a copy of the state as each run has left it."""
+        return self.folder / ".pulumi" / "backups" / self.project / self.stack
+
+    @property
+    def history(self) -> Path:
+        """Folder with the same once more, and what each run did; `pulumi stack rm` empties it."""
+        return self.folder / ".pulumi" / "history" / self.project / self.stack
 
     @property
     def checkpoint(self) -> Path | None:
-        """The file with the state; None before there is any."""
-        # The second is what PULUMI_SELF_MANAGED_STATE_GZIP makes of it.
-        for name in (f"{self.stack}.json", f"{self.stack}.json.gz"):
-            if (self.checkpoints / name).exists():
-                return self.checkpoints / name
-        return None
+        """The file with the state; None before there is any. Of several the newest counts, as for the engine."""
+        found = [path for ending in FORMATS if (path := self.checkpoints / f"{self.stack}{ending}").exists()]
+        return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
 
     def remove_torn_attributes(self) -> None:
         """Remove what makes the whole state count as unreadable ("EOF").
@@ -53,71 +114,252 @@ class StateFiles:
             except ValueError:
                 attributes.unlink()
 
+    # --- Who is at work -----------------------------------------------------------------------------------------------
+
+    def live_locks(self) -> list[Lock]:
+        """Return the engine's locks, but for those of runs that are no more."""
+        return [lock for _, lock in self._locks() if lock is not None]
+
     def remove_stale_locks(self) -> int:
         """Remove the locks of runs that are no more, and return how many there were."""
-        stale = [lock for lock in sorted(self.locks.glob("*.json")) if _is_stale(json.loads(lock.read_text("utf-8")))]
-        for lock in stale:
-            lock.unlink()
+        stale = [path for path, lock in self._locks() if lock is None]
+        for path in stale:
+            path.unlink()
         return len(stale)
 
-    def has_pending_operations(self) -> bool:
-        """Return whether the last run ended in the middle of an operation."""
-        return bool(self._latest().get("pending_operations"))
+    def _locks(self) -> Iterator[tuple[Path, Lock | None]]:
+        """Yield each of the engine's locks, with None where nobody holds it any more."""
+        for path in sorted(self.locks.glob("*.json")):
+            try:
+                content = json.loads(path.read_text(encoding="utf-8"))
+                lock = Lock(
+                    user=content["username"],
+                    host=content["hostname"],
+                    pid=int(content["pid"]),
+                    since=content["timestamp"],
+                    command=_command(int(content["pid"])),
+                )
+            except FileNotFoundError:  # its run has just ended
+                continue
+            except (ValueError, KeyError, TypeError):
+                # The engine writes a lock whole; one that is not has been through a power cut or a full disk.
+                yield path, Lock(host=f"an unreadable lock, {path}") if self._engines() else None
+                continue
+            yield path, None if lock.is_local and _is_gone(lock.pid) else lock
 
-    def deployment(self) -> str:
-        """Return the number in the state that marks what is its own; empty if there is none yet."""
-        for resource in self._latest().get("resources") or ():
-            if resource["urn"].endswith("::host-deployment"):
-                return str(resource["outputs"]["hex"])
-        return ""
+    def _engines(self) -> list[int]:
+        """Return the processes of this machine that may be engines at work in this checkout."""
+        if sys.platform != "linux":
+            listed = subprocess.run(["ps", "-axo", "pid=,comm="], capture_output=True, text=True, check=False).stdout
+            lines = [line.split(None, 1) for line in listed.splitlines() if line.strip()]
+            return [int(pid) for pid, name in lines if Path(name).name == "pulumi"]
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and _process(int(entry.name))[1] == "pulumi" and not _is_gone(int(entry.name)):
+                try:
+                    elsewhere = (entry / "cwd").resolve(strict=True) != self.root.resolve()
+                except OSError:  # another user's
+                    elsewhere = False
+                if not elsewhere:
+                    found.append(int(entry.name))
+        return found
 
-    def kept_images(self) -> list[str]:
-        """Return the ids of the images that are to be found again where a stack was taken down; none of one that is up.
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every other command of ours off this stack, and be kept off by it.
 
-        Docker removes no image that has a container, so while there are any nobody has to look.
+        The engine's own lock comes only with its run, and of two that begin at once both may give way; what is repaired
+        before must not be repaired by two, or under a run.
+        Raises: StateError, which says who is at work.
         """
-        resources = self._latest().get("resources") or ()
-        if any(resource.get("type") == _CONTAINER_TYPE for resource in resources):
-            return []
-        return [str(resource["outputs"]["imageId"]) for resource in resources if resource.get("type") == IMAGE_TYPE]
+        if not self.folder.is_dir():  # the engine says so in its own words, and must not find one made by us
+            yield
+            return
+        with contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context((self.folder / f"{self.project}.{self.stack}.lock").open("a+"))
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    file.seek(0)
+                    raise self._in_use(_noted(file.read())) from None
+                live = self.live_locks()
+                if live:
+                    raise self._in_use(live[0])
+                file.truncate(0)
+                file.write(json.dumps(_myself()))
+                file.flush()
+            except OSError as error:
+                raise StateError(
+                    f"{self.folder}, which holds the state of the stack {self.stack}, cannot be written to:"
+                    f" {error.strerror}. Nothing was changed."
+                ) from error
+            yield
 
-    def pulled(self) -> dict[str, str]:
-        """Return the images that were pulled by a tag, see `pulled_images`."""
-        return pulled_images(self._latest())
+    def _in_use(self, lock: Lock) -> StateError:
+        wait = f"Wait until it has ended, or end it (kill {lock.pid})"
+        if not lock.pid:
+            wait = "Wait until every run of this stack has ended"
+        elif not lock.is_local:
+            wait = f"Wait until it has ended; if it is certain that it has: pulumi cancel --stack {self.stack}"
+        return StateError(f"The stack {self.stack} is in use by {lock}. Nothing was changed. {wait}.")
+
+    # --- Room ---------------------------------------------------------------------------------------------------------
+
+    def see_that_there_is_room(self) -> None:
+        """Raise StateError if a run might not be able to write what it did."""
+        if not self.folder.is_dir():
+            return
+        size = self.checkpoint.stat().st_size if self.checkpoint else 0
+        free, needed = shutil.disk_usage(self.folder).free, _LEAST_FREE_BYTES + _WRITES * size
+        if free < needed:
+            raise StateError(
+                f"The disk with the state of the stack {self.stack}, {self.folder}, is full: {free >> 10} KiB are free,"
+                f" {needed >> 10} KiB are needed. Nothing is lost. Free some, then run this again."
+            )
+
+    # --- What is in it ------------------------------------------------------------------------------------------------
+
+    def pending_operations(self) -> list[Mapping[str, Any]]:
+        """Return what the last run was in the middle of."""
+        return list(self._latest().get("pending_operations") or ())
+
+    def salt(self) -> str:
+        """Return what the passphrase opens the state's secrets with; empty if there is none, or a key instead."""
+        provider = self._latest().get("secrets_providers") or {}
+        return str(provider["state"]["salt"]) if provider.get("type") == "passphrase" else ""
+
+    def resources(self) -> Sequence[Mapping[str, Any]]:
+        """Return the resources in the state, as the engine writes them."""
+        return self._latest().get("resources") or ()
+
+    def copies(self) -> list[str]:
+        """Return where the engine keeps earlier states of this stack: folders, and the files beside the checkpoint."""
+        root = self.checkpoints.parent.parent
+        folders = [root / kind / self.checkpoints.name / self.stack for kind in ("backups", "history")]
+        beside = sorted(self.checkpoints.glob(f"{self.stack}.json*.bak*"))
+        return [str(path) for path in (*folders, *beside) if path.exists()]
 
     def _latest(self) -> Mapping[str, Any]:
-        if self.checkpoint is None:
-            return {}
-        data = self.checkpoint.read_bytes()
-        content = json.loads(gzip.decompress(data) if self.checkpoint.suffix == ".gz" else data)
-        latest: Mapping[str, Any] = content["checkpoint"].get("latest") or {}
-        return latest
+        if self.checkpoint is not None:
+            try:
+                return read_checkpoint(self.checkpoint)
+            except Damaged as damage:
+                raise StateError(
+                    f"The state of the stack {self.stack} is damaged: {self.checkpoint} {damage}. Nothing was changed."
+                    f" Bring back the engine's own copy: make recover STACK={self.stack}"
+                ) from None
+        if any(self.history.glob("*.checkpoint.json*")):
+            # Whoever removes a stack removes its history as well.
+            raise StateError(
+                f"The state of the stack {self.stack} is gone, and its history is not: there is no"
+                f" {self.checkpoints / self.stack}.json. Nothing was changed. Bring back the engine's own copy: make"
+                f" recover STACK={self.stack}"
+            )
+        return {}
 
 
-def pulled_images(deployment: Mapping[str, Any]) -> dict[str, str]:
-    """Return the images of a state that were pulled by a tag, each with its digest; empty where the daemon knows none.
+# --- Checkpoints ------------------------------------------------------------------------------------------------------
 
-    One whose name is secret is left out: it is a ciphertext there.
+
+class Damaged(ValueError):
+    """A checkpoint that cannot be read; its text ends a sentence that begins with the file."""
+
+
+def read_checkpoint(path: Path) -> Mapping[str, Any]:
+    """Return the snapshot a checkpoint holds, {} if it holds none yet.
+
+    Raises: Damaged.
     """
-    found: dict[str, str] = {}
-    for resource in deployment.get("resources") or ():
-        inputs, outputs = resource.get("inputs") or {}, resource.get("outputs") or {}
-        name, digest = inputs.get("name"), outputs.get("repoDigest")
-        if resource.get("type") != IMAGE_TYPE or "build" in inputs or resource.get("delete"):
-            continue
-        if isinstance(name, str) and isinstance(digest, str) and digest_of(name) is None:
-            found[name] = digest_of(digest) or ""
-    return found
+    data = path.read_bytes()
+    if not data.strip(b"\0 \r\n"):
+        raise Damaged("is empty")
+    if ".json.zst" in path.name:
+        raise Damaged("is compressed by zstd, which is not read here")
+    try:
+        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
+    except EOFError:
+        raise Damaged("is cut off") from None
+    except (OSError, zlib.error, UnicodeDecodeError):
+        raise Damaged("is no checkpoint") from None
+    try:
+        checkpoint = json.loads(text)["checkpoint"]
+        latest = checkpoint.get("latest") or {}
+    except json.JSONDecodeError as error:
+        # Cut off inside a text, the beginning of that is what json complains of.
+        is_cut = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
+        raise Damaged("is cut off" if is_cut else "holds no JSON") from None
+    except (KeyError, TypeError, AttributeError):
+        raise Damaged("is no checkpoint") from None
+    if not isinstance(latest, dict):
+        raise Damaged("is no checkpoint")
+    return latest
 
 
-def _is_stale(lock: Mapping[str, Any]) -> bool:
-    """Return whether a lock of the file backend belongs to a process of this machine that is no more."""
-    if lock["hostname"] != socket.gethostname():
-        return False
-    state, name = _process(lock["pid"])
+def is_found_again(kind: str) -> bool:
+    """Return whether a resource of this type that was half made is no loss: it is found again, or made anew."""
+    return kind.partition(":")[0] in _FOUND_AGAIN
+
+
+def unknown_creations(operations: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each thing that may have been made and that nothing here would find again."""
+    lines = []
+    for operation in operations:
+        resource = operation["resource"]
+        if operation["type"] == "creating" and not is_found_again(resource["type"]):
+            inputs = resource.get("inputs") or {}
+            names = [f"{key}: {inputs[key]}" for key in _NAMING if isinstance(inputs.get(key), str)]
+            lines.append(resource["urn"] + (f" ({', '.join(names)})" if names else ""))
+    return lines
+
+
+# --- Processes --------------------------------------------------------------------------------------------------------
+
+
+def _myself() -> dict[str, Any]:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in some containers
+        user = str(os.getuid())
+    return {
+        "username": user,
+        "hostname": socket.gethostname(),
+        "pid": os.getpid(),
+        "timestamp": datetime.now(UTC).isoformat(),
+        "command": " ".join(["python -m operations", *sys.argv[1:]]),
+    }
+
+
+def _noted(text: str) -> Lock:
+    """Return who has written a lock of ours."""
+    try:
+        content = json.loads(text)
+        return Lock(
+            user=content["username"],
+            host=content["hostname"],
+            pid=content["pid"],
+            since=content["timestamp"],
+            command=content["command"],
+        )
+    except (ValueError, KeyError, TypeError):  # in the very moment it is written
+        return Lock(host="another run that has just begun")
+
+
+def _is_gone(pid: int) -> bool:
+    """Return whether the process of an engine of this machine is no more."""
+    state, name = _process(pid)
     # Killed, but its parent is gone too and nobody has collected it ("Z"), as in a container without an init; or
     # the number is another process's by now.
     return state in {"", "Z", "X"} or "pulumi" not in name
+
+
+def _command(pid: int) -> str:
+    """Return the command line of a process of this machine, empty if that cannot be told."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return ""
+    return " ".join([Path(words[0]).name, *words[1:]]).strip()
 
 
 def _process(pid: int) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 The *base* is fixed for the life of the container: global options, a listener on loopback, and an import of the release
 that is live. A *release* is the sites: names, routes, and which certificate goes with which name; it is taken over by
-a reload.
+a reload. The *standby* is what the container brings along for when there is no release it can serve: it answers 503.
 
 The certificates themselves are in neither. Caddy asks for one at each TLS handshake, on the loopback listener, by the
 name the client wants (SNI), and gets it from a file: a renewed one is served as soon as its file is replaced. A reload
@@ -26,6 +26,14 @@ NAMES_FILE: Final = "names.certificates"
 ADMIN_SOCKET: Final = "/run/caddy/admin.sock"
 LOOPBACK_PORT: Final = 2080
 
+_STREAM_CLOSE_DELAY: Final = "12h"
+"""How long a WebSocket outlives the release it was opened under: longer than a meeting, and it costs memory only."""
+_CERTIFICATE_SOURCE: Final = f"""tls {{
+		get_certificate http http://127.0.0.1:{LOOPBACK_PORT}/certificate
+	}}"""
+# What clients may claim about themselves. Caddy sets those of them that it knows anew, and passes all others on.
+_CLAIMS: Final = ("Forwarded", "X-Forwarded-*", "X-Real-Ip")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
@@ -35,7 +43,7 @@ class Policy:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Header → value; one without a value is taken away."""
     strict_transport_security: bool = False
-    """Whether browsers are told to come back by HTTPS only, but for names on this machine."""
+    """Whether browsers are told to come back by HTTPS only, where that is safe: see `_strict_transport_security`."""
 
 
 NOTHING: Final = Policy()
@@ -55,6 +63,18 @@ PAGES: Final = Policy(
 
 
 @dataclass(frozen=True, kw_only=True)
+class RouteText:
+    """A route, in the words of the Caddyfile."""
+
+    paths: Sequence[str] = ()
+    """As Caddy matches them; none: all that is left."""
+    upstream: str
+    """URL inside the stack."""
+    canonical: bool = False
+    """Whether it is served at the site's canonical name only, and the other names lead there."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SiteText:
     """A site, in the words of the Caddyfile."""
 
@@ -62,8 +82,8 @@ class SiteText:
     """DNS names and addresses, the canonical name first."""
     certificate_file: str
     """Relative to CERTIFICATES_DIRECTORY."""
-    routes: Sequence[tuple[Sequence[str], str]]
-    """Paths (none: all that is left) and the URL they are sent to."""
+    routes: Sequence[RouteText]
+    """The first that matches takes a request."""
     policy: Policy
 
 
@@ -110,7 +130,7 @@ class Release:
     """One deliverable configuration of the edge."""
 
     identifier: str
-    """16 hex digits over the rest."""
+    """16 hex digits over the rest; `standby` for what is no release."""
     sites: str
     """Caddyfile text."""
     names: str
@@ -135,6 +155,26 @@ def release(sites: Sequence[SiteText], *, https_port: int, http_port: int) -> Re
     )
 
 
+def standby(certificate_file: str, *, https_port: int, http_port: int) -> Release:
+    """Return what is served while there is no release: an answer in words to whatever is asked.
+
+    `certificate_file` is shown by then, if it has been delivered.
+    """
+    answer = """header Retry-After 10
+	respond "This site is being set up. Try again in a moment." 503"""
+    sites = f"""http://:{http_port} {{
+	{answer}
+}}
+
+https://:{https_port} {{
+	{_CERTIFICATE_SOURCE}
+
+	{answer}
+}}
+"""
+    return Release(identifier="standby", sites=sites, names=f"rewrite * /{certificate_file}\n")
+
+
 def certificate(certificate_pem: str, private_key_pem: str) -> str:
     """Return the content of a certificate's file."""
     return f"{certificate_pem.strip()}\n{private_key_pem.strip()}\n"
@@ -157,7 +197,8 @@ def _names(sites: Sequence[SiteText]) -> str:
 
 def _sites(sites: Sequence[SiteText], https_port: int, http_port: int) -> str:
     public_port = "" if https_port == 443 else f":{https_port}"
-    blocks = "\n".join(_site(number, site) for number, site in enumerate(sites, start=1))
+    blocks = "\n".join(_site(number, site, public_port) for number, site in enumerate(sites, start=1))
+    claims = "\n".join(f"\trequest_header -{claim}" for claim in _CLAIMS)
     # Behind a port, {host} has lost the brackets of an IPv6 address.
     return f"""http://:{http_port} {{
 	@ipv6 header_regexp host Host ^(\\[.*\\])
@@ -166,9 +207,9 @@ def _sites(sites: Sequence[SiteText], https_port: int, http_port: int) -> str:
 }}
 
 https://:{https_port} {{
-	tls {{
-		get_certificate http http://127.0.0.1:{LOOPBACK_PORT}/certificate
-	}}
+	{_CERTIFICATE_SOURCE}
+
+{claims}
 
 {blocks}
 	handle {{
@@ -178,23 +219,58 @@ https://:{https_port} {{
 """
 
 
-def _site(number: int, site: SiteText) -> str:
+def _site(number: int, site: SiteText, public_port: str) -> str:
     lines = ["encode zstd gzip"] if site.policy.compress else []
-    headers = dict(site.policy.headers)
-    # A browser applies HSTS to every port of a name, so on localhost it would break a developer's other services.
-    if site.policy.strict_transport_security and not site.names[0].endswith("localhost"):
-        headers["Strict-Transport-Security"] = '"max-age=31536000"'
+    headers = site.policy.headers
     if headers:
         lines += ["header {", *(f"\t{name} {value}".rstrip() for name, value in headers.items()), "}"]
-    for index, (paths, upstream) in enumerate(site.routes, start=1):
+    if site.policy.strict_transport_security:
+        lines += _strict_transport_security(number, site.names, public_port)
+    for index, route in enumerate(site.routes, start=1):
         matcher = ""
-        if paths:
+        if route.paths:
             matcher = f"@route{number}_{index} "
-            lines.append(f"{matcher}path {' '.join(paths)}")
-        lines += [f"handle {matcher}{{", f"\treverse_proxy {upstream}", "}"]
+            lines.append(f"{matcher}path {' '.join(route.paths)}")
+        lines.append(f"handle {matcher}{{")
+        if route.canonical and len(site.names) > 1:
+            # Not for good: a browser that remembered it would go in a circle once another name is the canonical one.
+            lines += [
+                f"\t@other{number}_{index} not host {site.names[0]}",
+                f"\tredir @other{number}_{index} https://{_bracketed(site.names[0])}{public_port}{{uri}} 307",
+            ]
+        lines += [
+            f"\treverse_proxy {route.upstream} {{",
+            f"\t\tstream_close_delay {_STREAM_CLOSE_DELAY}",
+            "\t}",
+            "}",
+        ]
     body = "\n".join(f"\t\t{line}" for line in lines)
     return f"""	@site{number} host {" ".join(site.names)}
 	handle @site{number} {{
 {body}
 	}}
 """
+
+
+def _strict_transport_security(number: int, names: Sequence[str], public_port: str) -> list[str]:
+    """Return the lines that tell browsers to come back to `names` by HTTPS only.
+
+    A browser then does so for every port of a name (RFC 6797 §8.3). So it is told so only where HTTPS has the port that
+    is its own: with another one, the name is likely to have neighbours. And never of localhost, which every program of
+    that machine goes by; addresses cannot be told (§8.1.1).
+    """
+    told = [name for name in names if not _is_address(name) and name.rpartition(".")[2].lower() != "localhost"]
+    if public_port or not told:
+        return []
+    return [
+        f"@named{number} host {' '.join(told)}",
+        f'header @named{number} Strict-Transport-Security "max-age=31536000"',
+    ]
+
+
+def _is_address(name: str) -> bool:
+    return ":" in name or name.replace(".", "").isdigit()
+
+
+def _bracketed(name: str) -> str:
+    return f"[{name}]" if ":" in name else name

@@ -4,7 +4,7 @@ Values may be anything the caller composes (text here, outputs in a component): 
 is off leaves no variable behind.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
 T = TypeVar("T")
@@ -14,13 +14,16 @@ WEB_PORT: Final = 3000
 API_PATH: Final = "/v1"
 WORKER_HEALTH_PORT: Final = 8001  # the Hatchet SDK's default
 
-_IN_PROCESS_TIMEOUT_SECONDS: Final = "3600"
-"""As upstream sets it for models on CPU, which take longer than the audio lasts."""
+QUIET_MODELS: Final = {"HF_HUB_DISABLE_TELEMETRY": "1"}
+"""For whoever fetches speech models from Hugging Face: its library reports nothing about who fetches them."""
+_FILE_TIMEOUT_SECONDS: Final = "1150"
+"""For one file at a speech service, whatever its length. Hatchet ends the step at 1200 s (TIMEOUT_HEAVY upstream); what
+takes too long should end before that, by this and with the service's name."""
 
 
 def speech(url: str, api_key: T | None, whisper_model: str, hf_token: T | None) -> dict[str, T | str]:
     """Return what tells the backend where speech becomes text; an empty `url` means inside the backend."""
-    environment: dict[str, T | str] = {"DIARIZATION_ENABLED": "true"}
+    environment: dict[str, T | str] = {}
     if hf_token is not None:
         environment["HF_TOKEN"] = hf_token
     if not url:
@@ -32,8 +35,7 @@ def speech(url: str, api_key: T | None, whisper_model: str, hf_token: T | None) 
             "TRANSLATION_BACKEND": "marian",
             "PADDING_BACKEND": "pyav",
             "MIXDOWN_BACKEND": "pyav",
-            "TRANSCRIPT_FILE_TIMEOUT": _IN_PROCESS_TIMEOUT_SECONDS,
-            "DIARIZATION_FILE_TIMEOUT": _IN_PROCESS_TIMEOUT_SECONDS,
+            **QUIET_MODELS,
         }
     environment |= {
         "TRANSCRIPT_BACKEND": "modal",
@@ -44,6 +46,9 @@ def speech(url: str, api_key: T | None, whisper_model: str, hf_token: T | None) 
         "PADDING_URL": url,
         "MIXDOWN_BACKEND": "modal",
         "MIXDOWN_URL": url,
+        # Only the client of a service reads them.
+        "TRANSCRIPT_FILE_TIMEOUT": _FILE_TIMEOUT_SECONDS,
+        "DIARIZATION_FILE_TIMEOUT": _FILE_TIMEOUT_SECONDS,
     }
     if api_key is None:
         return environment | {
@@ -64,7 +69,7 @@ def speech(url: str, api_key: T | None, whisper_model: str, hf_token: T | None) 
 
 
 def language_model(url: str, model: str, api_key: T, context_tokens: int) -> dict[str, T | str]:
-    """Return what tells the backend which model to ask."""
+    """Return what tells the backend which model to ask; without any of it, it would ask api.openai.com."""
     return {
         "LLM_URL": url,
         "LLM_MODEL": model,
@@ -87,7 +92,12 @@ def storage(*, endpoint: T, region: T, bucket: T, access_key_id: T, secret_acces
         "TRANSCRIPT_STORAGE_AWS_SECRET_ACCESS_KEY": secret_access_key,
     }
     if endpoint != "":
-        environment["TRANSCRIPT_STORAGE_AWS_ENDPOINT_URL"] = endpoint
+        environment |= {
+            "TRANSCRIPT_STORAGE_AWS_ENDPOINT_URL": endpoint,
+            # The SDK would send a checksum behind each upload, which only AWS is sure to know: others refuse it.
+            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+            "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+        }
     return environment
 
 
@@ -105,14 +115,14 @@ def workflow(server_url: str, host_port: str, token: T) -> dict[str, T | str]:
 
 
 def backend(
-    *, url: str, database_url: T, redis_host: str, redis_port: int, broker_url: str, secret_key: T
+    *, url: str, origins: Sequence[str], redis_host: str, redis_port: int, broker_url: str, secret_key: T
 ) -> dict[str, T | str]:
     """Return what every backend role reads.
 
-    `url` is the public base URL: links in e-mails, webhooks and calendars are made from it, and browsers call it.
+    `url` is the public base URL: links in e-mails, webhooks and calendars are made from it, and browsers call it, from
+    pages of `origins`.
     """
     return {
-        "DATABASE_URL": database_url,
         "REDIS_HOST": redis_host,
         "REDIS_PORT": str(redis_port),
         "CELERY_BROKER_URL": broker_url,
@@ -121,9 +131,18 @@ def backend(
         "SECRET_KEY": secret_key,
         "BASE_URL": url,
         "UI_BASE_URL": url,
-        "CORS_ORIGIN": url,
+        "CORS_ORIGIN": ",".join(origins),
         "CORS_ALLOW_CREDENTIALS": "true",
     }
+
+
+def behind_edge(networks: T) -> dict[str, T | str]:
+    """Return what makes the server believe who is in `networks` about a request: its scheme, and who has sent it.
+
+    `networks` are ranges of addresses with commas between. Uvicorn takes them so since 0.31; without any it believes
+    its own machine alone, redirects to http:// and counts all failed logins as one client's.
+    """
+    return {"FORWARDED_ALLOW_IPS": networks}
 
 
 def password_backend() -> dict[str, str]:
@@ -136,9 +155,9 @@ def password_web() -> dict[str, str]:
     return {"AUTH_PROVIDER": "credentials", "FEATURE_REQUIRE_LOGIN": "true"}
 
 
-def public_backend() -> dict[str, str]:
+def public_backend(retention_days: int) -> dict[str, str]:
     """Return what every backend role reads where nobody signs in."""
-    return {"AUTH_BACKEND": "none", "PUBLIC_MODE": "true"}
+    return {"AUTH_BACKEND": "none", "PUBLIC_MODE": "true", "PUBLIC_DATA_RETENTION_DAYS": str(retention_days)}
 
 
 def public_web() -> dict[str, str]:

@@ -1,10 +1,32 @@
-"""SQL for PostgreSQL."""
+"""SQL for PostgreSQL, and how it is started."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 _IDENTIFIER: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")  # what needs no quoting, up to NAMEDATALEN - 1
+
+
+def _sorted_anew(names: Sequence[str]) -> list[str]:
+    """Return what makes indexes anew where the library that sorts text has other rules than the database was made by.
+
+    A new release of the same distribution has some, and wrong indexes say nothing. Where the rules are the same, or
+    have no number, nothing is done; nor before PostgreSQL 15, which does not know by which a database was made.
+    """
+    script = ["SELECT :SERVER_VERSION_NUM >= 150000 AS knows_rules \\gset", "\\if :knows_rules"]
+    for name in names:
+        script += [
+            f"\\connect {name}",
+            f"SELECT 'REINDEX DATABASE {name}', 'ALTER DATABASE {name} REFRESH COLLATION VERSION' FROM pg_database"
+            f" WHERE datname = '{name}' AND datcollversion <> pg_database_collation_actual_version(oid) \\gexec",
+        ]
+    return [*script, "\\endif"]
+
+
+def guarded(command: Sequence[str]) -> list[str]:
+    """Return what starts the image's own entrypoint with `command`, on a volume that its PostgreSQL may touch."""
+    return ["sh", "-c", Path(__file__).with_name("postgres.sh").read_text(encoding="utf-8"), "sh", *command]
 
 
 def check_identifier(name: str) -> str:
@@ -23,6 +45,9 @@ def databases(passwords: Mapping[str, str]) -> str:
     Run again it changes nothing but the passwords, so a new one takes effect on existing data.
     """
     script = [
+        # First, and before any setting of the session: from a template with older rules nothing can be made.
+        *_sorted_anew(["template1"]),
+        "\\connect postgres",
         # A failing statement would otherwise be written to the server's log, password and all.
         "SET log_min_error_statement = panic;",
         "SET log_statement = 'none';",
@@ -45,4 +70,5 @@ def databases(passwords: Mapping[str, str]) -> str:
             # Hatchet refuses any other, and Reflector stores UTC.
             f"ALTER DATABASE {name} SET timezone TO 'UTC';",
         ]
+    script += _sorted_anew(sorted(passwords))
     return "\n".join(script) + "\n"

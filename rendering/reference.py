@@ -4,11 +4,15 @@ import re
 from typing import Final
 
 _REFERENCE: Final = re.compile(
-    # The distribution project's reference grammar, less what an exact pin never needs.
-    r"(?P<name>[a-z0-9]+(?:[._:/-]+[a-z0-9]+)*?)(?::(?P<tag>\w[\w.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?"
+    # The distribution project's reference grammar, less what an exact pin never needs: a host, which has a dot or a
+    # port, a path of lower-case words, a tag, a digest.
+    r"(?:(?:\[[0-9A-Fa-f:]+\]|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|[A-Za-z0-9-]+(?=:))(?::[0-9]+)?/)?"
+    r"(?P<path>[a-z0-9]+(?:(?:\.|__?|-+|/)[a-z0-9]+)*)"
+    r"(?::(?P<tag>\w[\w.-]{0,127}))?(?P<digest>@sha256:[0-9a-f]{64})?",
+    re.ASCII,
 )
 _IMAGE_ID: Final = re.compile(r"sha256:[0-9a-f]{64}")
-_EXACT_TAG: Final = re.compile(r"v?\d+(?:\.\d+)+[\w.-]*|[0-9a-f]{12,64}")  # a whole version, or a content hash
+_EXACT_TAG: Final = re.compile(r"v?\d+(?:\.\d+)+[\w.-]*|[0-9a-f]{12,64}", re.ASCII)  # a version, or a content hash
 
 DOCKER_HUB: Final = "docker.io"
 
@@ -40,4 +44,4 @@ def registry_of(reference: str) -> str:
 
 def is_model_name(name: str) -> bool:
     """Return whether `name` can be an argument of `ollama` and a word of its list: no hyphen first, no space."""
-    return _MODEL.fullmatch(name) is not None
+    return _MODEL.fullmatch(name) is not None and name.isprintable()

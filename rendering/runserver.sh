@@ -2,21 +2,30 @@
 # What Reflector's entrypoint hands over to, in place of the image's own /app/runserver.sh (v0.45.0). That one goes on
 # after a failed migration, and stays between Docker and the service, so that no stop signal ever reaches it.
 set -eu
+# stopping.sh
 export VIRTUAL_ENV=/app/.venv
 export PATH="$VIRTUAL_ENV/bin:$PATH"
 case "$ENTRYPOINT" in
 server)
-    alembic upgrade head
+    # Behind the question mark is what the server's own database library reads; the one for migrations refuses it.
+    run env DATABASE_URL="${DATABASE_URL%%\?*}" alembic upgrade head
     if [ -n "${ADMIN_EMAIL:-}" ] && [ -n "${ADMIN_PASSWORD_HASH:-}" ]; then
-        python -m reflector.tools.provision_admin
+        run python /app/rename_administrator.py
+        run python -m reflector.tools.provision_admin
     fi
     exec uvicorn reflector.app:app --host 0.0.0.0 --port 1250
     ;;
-worker | beat)
-    exec celery -A reflector.worker.app "$ENTRYPOINT" --loglevel=info
+worker)
+    # Left to itself it has a process for each processor of the host.
+    exec celery -A reflector.worker.app worker --loglevel=info --concurrency="$WORKER_PROCESSES"
+    ;;
+beat)
+    exec celery -A reflector.worker.app beat --loglevel=info
     ;;
 hatchet-worker-llm)
-    exec python -m reflector.hatchet.run_workers_llm
+    # Its main process finishes what it is at, and its listener, a process of its own, asks Hatchet for nothing more: but
+    # each only when it hears of the stop itself, so here no process takes the shell's place.
+    run python -m reflector.hatchet.run_workers_llm
     ;;
 *)
     echo "ENTRYPOINT=$ENTRYPOINT is not one of server, worker, beat, hatchet-worker-llm" >&2

@@ -9,11 +9,28 @@ RUNSERVER_FILE: Final = "/app/runserver.sh"
 """What the entrypoint of Reflector's backend image becomes."""
 
 
+RENAME_ADMINISTRATOR_FILE: Final = "/app/rename_administrator.py"
+"""What that calls on the server."""
+
+
+def _text(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
+
+
+def _script(name: str) -> str:
+    return _text(name).replace("# stopping.sh\n", _text("stopping.sh"))
+
+
 def runserver() -> str:
     """Return the script that starts a backend role, which it takes from ENTRYPOINT."""
-    return (_FOLDER / "runserver.sh").read_text(encoding="utf-8")
+    return _script("runserver.sh")
+
+
+def rename_administrator() -> str:
+    """Return the program that keeps an administrator's account his when his address changes."""
+    return _text("rename_administrator.py")
 
 
 def hatchet() -> str:
     """Return the script that migrates Hatchet's database, makes what is missing of its configuration, and starts it."""
-    return (_FOLDER / "hatchet.sh").read_text(encoding="utf-8")
+    return _script("hatchet.sh")

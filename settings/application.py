@@ -1,11 +1,11 @@
 """Reflector's own processes."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from pydantic import Field
 
 from settings.base import Model
-from settings.values import MemoryMib
+from settings.values import MemoryMib, Processes
 
 
 class Server(Model):
@@ -15,18 +15,25 @@ class Server(Model):
     memory_mib: MemoryMib = Field(default=2048, description="Memory limit of the API server in MiB")
 
 
+WORKER_PROCESS_MIB: Final = 700
+"""Peak of each process of the worker, measured with the libraries of speech models loaded."""
+
+
 class Worker(Model):
     """Celery's worker."""
 
     SERVICES: ClassVar = ("worker",)
     memory_mib: MemoryMib = Field(default=4096, description="Memory limit of the worker in MiB")
+    processes: Processes = Field(
+        default=2, description="Tasks the worker does at a time, each in a process of its own that needs up to 700 MiB"
+    )
 
 
 class Beat(Model):
     """Celery's scheduler."""
 
     SERVICES: ClassVar = ("beat",)
-    memory_mib: MemoryMib = Field(default=512, description="Memory limit of the scheduler in MiB")
+    memory_mib: MemoryMib = Field(default=1024, description="Memory limit of the scheduler in MiB")
 
 
 class HatchetWorkerLlm(Model):

@@ -15,7 +15,7 @@ class Postgres(Model):
     IMAGES: ClassVar = ("postgres",)
     NETWORKS: ClassVar = ("database",)
 
-    memory_mib: MemoryMib = Field(default=1024, description="Memory limit of PostgreSQL in MiB")
+    memory_mib: MemoryMib = Field(default=2560, description="Memory limit of PostgreSQL in MiB")
 
 
 class Redis(Model):

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from rendering.caddyfile import LOOPBACK_PORT
 from settings.base import REMOVE, Conflict, Model
-from settings.values import HostName, IpAddress, MemoryMib, Port, SubjectAlternativeName
+from settings.values import BrowserPort, Domain, IpAddress, MemoryMib, SubjectAlternativeName
 
 
 class Edge(Model):
@@ -16,22 +16,22 @@ class Edge(Model):
     SERVICES: ClassVar = ("caddy",)
     IMAGES: ClassVar = ("caddy",)
 
-    domain: HostName = Field(
+    domain: Domain = Field(
         default="reflector.localhost", description="Host name people use; must resolve to the Docker host for them"
     )
     extra_names: Annotated[tuple[SubjectAlternativeName, ...], Field(strict=False)] = Field(
         default=(),
         description="Further names and addresses of the edge, each DNS:<name> or IP:<address>; they enter the "
-        "certificate and are served",
+        "certificate, the API answers there, and pages lead from there to the domain",
     )
     bind_addresses: Annotated[tuple[IpAddress, ...], Field(strict=False, min_length=1)] = Field(
         default=("0.0.0.0",), description="Addresses of the Docker host on which Caddy publishes its ports"
     )
-    https_port: Port = Field(
+    https_port: BrowserPort = Field(
         default=443, description="Published HTTPS port (TCP for HTTP/1.1 and HTTP/2, UDP for HTTP/3)"
     )
-    http_port: Port = Field(default=80, description="Published HTTP port; it only redirects to HTTPS")
-    public_port: Port | None = Field(
+    http_port: BrowserPort = Field(default=80, description="Published HTTP port; it only redirects to HTTPS")
+    public_port: BrowserPort | None = Field(
         default=None,
         description="HTTPS port in the URL people see, where a router or tunnel leads from it to https_port; "
         "by default https_port itself",
@@ -46,6 +46,12 @@ class Edge(Model):
     def url(self, host: str) -> str:
         """Return the URL of `host` as people see it, without a trailing slash."""
         return f"https://{host}" + ("" if self.url_port == 443 else f":{self.url_port}")
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Origins of the pages people open: the domain, also where somebody uses the published port past the router."""
+        published = f"https://{self.domain}" + ("" if self.https_port == 443 else f":{self.https_port}")
+        return tuple(dict.fromkeys((self.url(self.domain), published)))
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -7,7 +7,9 @@ from typing import Any, Final
 
 import yaml
 
+from settings.problems import Problem
 from settings.stack_file import PROJECT
+from settings.storage import DEFAULT_BUCKET
 from settings.tree import Settings
 from settings.walk import member_for
 
@@ -49,6 +51,15 @@ MOVED: Final[Mapping[str, str]] = {
     "memory_mib": "memory_mib of each service, such as application.server.memory_mib",
 }
 """Key of an earlier release → where it is now."""
+
+GONE: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
+    ("language_model.mode", "none"): (
+        "ollama or external, as without a model Reflector sends every transcript to api.openai.com and then fails it",
+        "Set it, and a model that calls tools, such as a small one: pulumi config set --path language_model.mode ollama"
+        " && pulumi config set --path language_model.model qwen2.5:3b",
+    ),
+}
+"""Setting and value that an earlier release took → what is allowed now, and what to do."""
 
 _MODES: Final = {
     "images": "upstream",
@@ -110,6 +121,8 @@ def converted(config: Mapping[Any, Any]) -> tuple[dict[Any, Any], list[str]]:
             tree[concern] = {"mode": mode, **group}
     if _group(tree, "language_model").get("mode") == "external":
         tree["language_model"].setdefault("model", _EARLIER_MODEL)
+    if _group(tree, "storage").get("mode") == "s3" and "storage" in old:
+        tree["storage"].setdefault("bucket", DEFAULT_BUCKET)
     limits = _decoded(old.get("memory_mib"))
     for service, value in limits.items() if isinstance(limits, dict) else ():
         place, mode = _MEMORY.get(service, ("", ""))
@@ -122,6 +135,23 @@ def converted(config: Mapping[Any, Any]) -> tuple[dict[Any, Any], list[str]]:
     left += _without_effect(tree)
     kept = {key: value for key, value in config.items() if str(key).removeprefix(f"{PROJECT}:") not in own}
     return {**kept, **{f"{PROJECT}:{name}": value for name, value in tree.items()}}, left
+
+
+def gone(setting: str, value: object) -> Problem | None:
+    """Return what is wrong with a value that an earlier release took; None if none did."""
+    found = GONE.get((setting, value)) if isinstance(value, str) else None
+    return found and Problem(setting=setting, given=repr(value), allowed=found[0], remedy=found[1])
+
+
+def unconverted(config: Mapping[Any, Any]) -> list[Problem]:
+    """Return what of a `config` in today's form had a meaning before and has none today."""
+    own = _own(config)
+    problems = [
+        gone(setting, _group(own, concern).get(name))
+        for setting, _ in GONE
+        for concern, _, name in [setting.partition(".")]
+    ]
+    return [problem for problem in problems if problem is not None]
 
 
 def _own(config: Mapping[Any, Any]) -> dict[str, Any]:
@@ -176,8 +206,8 @@ def _decoded(value: Any) -> Any:
     return value
 
 
-def stack_file(text: str) -> tuple[str, list[str]]:
-    """Return the text of a stack file in today's form, and what is left out.
+def stack_file(text: str) -> tuple[str, list[str], list[Problem]]:
+    """Return the text of a stack file in today's form, what is left out, and what has to be decided anew.
 
     Comments at its top stay; others go.
     """
@@ -190,4 +220,4 @@ def stack_file(text: str) -> tuple[str, list[str]]:
         if line != _SCHEMA:
             head.append(line)
     body = yaml.safe_dump({**content, "config": config}, sort_keys=False, allow_unicode=True, width=1000)
-    return "\n".join([_SCHEMA, *head]) + "\n" + body, left
+    return "\n".join([_SCHEMA, *head]) + "\n" + body, left, unconverted(config)

@@ -22,3 +22,8 @@ class Health(Model):
         description="The longest, in seconds, any service may take to start before its failed health checks count; "
         "less finds a broken one sooner",
     )
+    show_logs: bool = Field(
+        default=True,
+        description="Whether the error about a service that does not become healthy ends with its last log lines, "
+        "which whoever keeps the engine's messages keeps too; variables that are secret are masked",
+    )

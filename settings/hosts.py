@@ -1,22 +1,27 @@
 """The Docker hosts."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from functools import cached_property
 from ipaddress import IPv4Network
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field, StringConstraints
 
 from settings.base import REMOVE, Conflict, Model
-from settings.values import DockerAddress, Folder, Gibibytes, PrivatePool
+from settings.values import DeploymentId, DockerAddress, Folder, Gibibytes, MemoryLimits, PrivatePool
+
+if TYPE_CHECKING:
+    from pki.client import ClientCredentials
 
 MAIN: Final = "main"
 """The host everything runs on."""
 
-_FILES: Final = ("ca.pem", "cert.pem", "key.pem")
-"""The layout of DOCKER_CERT_PATH."""
+_FILES: Final = {"authority": "ca.pem", "certificate": "cert.pem", "key": "key.pem"}
+"""The layout of DOCKER_CERT_PATH, by what `pki.client` calls it."""
+_ALL_FILES: Final = ", ".join(_FILES.values())
 
 HostId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 
@@ -36,6 +41,15 @@ class Host(Model):
         default=None,
         description="Private IPv4 network of which each of the stack's networks there gets a part; by default Docker "
         "chooses",
+    )
+    memory_limits: MemoryLimits = Field(
+        default="memory-and-swap",
+        description="What of memory the host's kernel can limit; with less, services may swap, or take all there is",
+    )
+    adopt: DeploymentId | None = Field(
+        default=None,
+        description="Deployment on the host, 16 hex digits, whose data and names this state takes over because its own "
+        "state is lost",
     )
     minimum_free_disk_gib: Gibibytes = Field(
         default=5, description="Free disk, in GiB, a local host must have before anything is created"
@@ -61,14 +75,40 @@ class Host(Model):
 
     @cached_property
     def tls(self) -> tuple[str, str, str] | None:
-        """Authority, certificate and key for a tcp:// address, PEM; None for any other.
+        """Authority, certificate and key for a tcp:// address, as PEM written anew; None for any other.
 
         Raises: OSError or ValueError where `conflicts` has named the file.
         """
+        found = self._credentials
+        if isinstance(found, list):
+            raise ValueError(f"{self.certificates}: {found}")
+        return found.texts() if found is not None else None
+
+    def out_of_date(self, now: datetime) -> Iterator[Conflict]:
+        """Yield certificates that are not valid at `now`, which has a time zone: the program knows no clock."""
+        found = self._credentials
+        for what, reason in found.out_of_date(now) if found is not None and not isinstance(found, list) else ():
+            yield self._wrong(what, reason)
+
+    @cached_property
+    def _credentials(self) -> "ClientCredentials | list[tuple[str, str]] | None":
+        """What is in the folder, or what is wrong with it; None where there is none.
+
+        Raises: OSError.
+        """
         if not self.certificates:
             return None
-        ca, certificate, key = (Path(self.certificates, name).read_text(encoding="ascii") for name in _FILES)
-        return ca, certificate, key
+        from pki.client import client_credentials  # a tenth of a second, for those with a tcp:// address
+
+        return client_credentials(*(Path(self.certificates, name).read_bytes() for name in _FILES.values()))
+
+    def _wrong(self, what: str, reason: str) -> Conflict:
+        return Conflict(
+            path=("certificates",),
+            given=f"{Path(self.certificates or '', _FILES[what])}: {reason}",
+            allowed=f"a folder with {_ALL_FILES} in PEM form, a certificate of a client's and its key, in their time",
+            remedy="Put the right file there, or set another folder: pulumi config set --path {path} <folder>",
+        )
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield certificates that are missing, or in the way."""
@@ -79,7 +119,7 @@ class Host(Model):
                 path=("certificates",),
                 others=(("address",),),
                 given="nothing",
-                allowed=f"a folder with {', '.join(_FILES)}: address is tcp://",
+                allowed=f"a folder with {_ALL_FILES}: address is tcp://",
                 remedy="Set it: pulumi config set --path {path} <folder>",
             )
         elif self.certificates and not secured:
@@ -91,17 +131,18 @@ class Host(Model):
                 remedy=REMOVE,
             )
         elif self.certificates:
-            for name in _FILES:
-                file = Path(self.certificates, name)
-                try:
-                    file.read_text(encoding="ascii")
-                except (OSError, UnicodeDecodeError) as error:
-                    yield Conflict(
-                        path=("certificates",),
-                        given=f"{file}: {error}",
-                        allowed=f"a folder with {', '.join(_FILES)} in PEM form",
-                        remedy="Put the file there, or set another folder: pulumi config set --path {path} <folder>",
-                    )
+            unreadable = list(self._unreadable())
+            found = self._credentials if not unreadable else None
+            yield from unreadable
+            for what, reason in found if isinstance(found, list) else ():
+                yield self._wrong(what, reason)
+
+    def _unreadable(self) -> Iterator[Conflict]:
+        for what, name in _FILES.items():
+            try:
+                Path(self.certificates or "", name).read_bytes()
+            except OSError as error:
+                yield self._wrong(what, error.strerror or type(error).__name__)
 
 
 Hosts = dict[HostId, Host]

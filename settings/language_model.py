@@ -4,8 +4,8 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from settings.base import Model, Secret
-from settings.values import Gpus, HttpUrl, MemoryMib, ModelName, Tokens
+from settings.base import Model
+from settings.values import Gpus, MemoryMib, ModelName, ModelUrl, Token, Tokens
 
 
 class _LanguageModel(Model):
@@ -35,15 +35,9 @@ class External(_LanguageModel):
     """Any endpoint that speaks OpenAI's protocol."""
 
     mode: Literal["external"] = "external"
-    url: HttpUrl = Field(description="Base URL of the endpoint, including /v1")
+    url: ModelUrl = Field(description="Base URL of the endpoint, including /v1")
     model: ModelName = Field(description="Model name, as the endpoint knows it; it must support tool calls")
-    api_key: Secret | None = Field(default=None, description="API key of the endpoint, if it wants one")
+    api_key: Token | None = Field(default=None, description="API key of the endpoint, if it wants one")
 
 
-class Without(Model):
-    """No summaries and no topics."""
-
-    mode: Literal["none"] = "none"
-
-
-LanguageModel: TypeAlias = Annotated[Ollama | External | Without, Field(discriminator="mode")]
+LanguageModel: TypeAlias = Annotated[Ollama | External, Field(discriminator="mode")]

@@ -1,6 +1,7 @@
 """From what a stack file or the engine says to `Settings`, collecting every problem on the way."""
 
 import difflib
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,9 +11,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from settings import images
-from settings.base import Ambiguous, Model, Path, Sealed, Unknown, dotted
-from settings.flat import MOVED, is_moved
-from settings.problems import Problem, SettingsError
+from settings.base import Ambiguous, Model, Path, Sealed, Secret, Unknown, dotted
+from settings.flat import MOVED, gone, is_moved
+from settings.problems import SECRET, Problem, SettingsError
 from settings.tree import Settings, finished
 from settings.walk import Place, active, is_mapping, is_secret, kind_of, member_for, members, mode_of, place
 
@@ -110,6 +111,8 @@ class _Opened:
             for step in path:
                 if not isinstance(known, tuple):  # of a list every item counts
                     known = known[step] if isinstance(known, Mapping) else getattr(known, str(step), None)
+            if isinstance(known, bool):  # nor is that anything to hide, in words that stand everywhere
+                continue
             for one in (value, *(known if isinstance(known, tuple) else (known,))):
                 if one is not None and str(one):
                     found |= {str(one), str(one).removeprefix("DNS:").removeprefix("IP:")}
@@ -244,15 +247,27 @@ def _shown(value: object) -> str:
             return _ENCRYPTED
         case int() | float():
             return str(value)
+        case str():
+            return repr(_masked(value))
         case _:
             return repr(value)
+
+
+def _masked(text: str) -> str:
+    """Return `text` without what may be a key or a password in a URL: its user information, and its query.
+
+    The user of another scheme than http is no secret, and often what is wrong.
+    """
+    text = re.sub(r"(?i)(https?://).*@", rf"\1{SECRET}@", text, flags=re.DOTALL)
+    text = re.sub(r"(://[^/:@]*:).*@", rf"\1{SECRET}@", text, flags=re.DOTALL)
+    return re.sub(r"(://[^?]*\?).+", rf"\1{SECRET}", text, flags=re.DOTALL)
 
 
 def _problem(where: Place, details: ErrorDetails, opened: _Opened, stack: str) -> Problem:
     kind = details["type"]
     setting = dotted(where.path)
     quoted = shlex.quote(setting)
-    sealed = where.path in opened.sealed
+    sealed = where.path in opened.sealed or kind_of(where.annotation) is Secret
     set_it = f"Set it: pulumi config set{' --secret' if sealed else ''} --path {quoted}"
     if len(where.path) == 1 and is_moved(setting, details["input"]):
         return _moved(setting, stack)
@@ -362,6 +377,8 @@ def _mode(where: Place, given: object, opened: _Opened) -> Problem:
             allowed=f"a mapping with a mode: {allowed}",
             remedy=f"Remove it, then set it: pulumi config rm {dotted(where.path)} && {set_it}",
         )
+    if path not in opened.sealed and (problem := gone(dotted(path), given.get("mode"))) is not None:
+        return problem
     return Problem(
         setting=dotted(path),
         given=_ENCRYPTED if path in opened.sealed else _shown(given.get("mode")),

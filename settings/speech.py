@@ -4,12 +4,12 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
-from settings.base import Model, Secret
-from settings.values import Gpus, HttpUrl, MemoryMib, ModelName
+from settings.base import Model
+from settings.values import Gpus, HttpUrl, MemoryMib, ModelName, Token
 
 
 class _Speech(Model):
-    hf_token: Secret | None = Field(
+    hf_token: Token | None = Field(
         default=None,
         description="Hugging Face token for the gated diarization models; without one the public bundle is used where "
         "upstream has one",
@@ -43,7 +43,7 @@ class Hosted(_Speech):
 
     mode: Literal["hosted"] = "hosted"
     url: HttpUrl = Field(description="URL of the speech service")
-    api_key: Secret | None = Field(default=None, description="API key of the speech service, if it wants one")
+    api_key: Token | None = Field(default=None, description="API key of the speech service, if it wants one")
 
 
 Speech: TypeAlias = Annotated[Container | InProcess | Hosted, Field(discriminator="mode")]

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, PrivateAttr
 
-from settings.application import Application
+from rendering import connections
+from settings.application import WORKER_PROCESS_MIB, Application
 from settings.base import REMOVE, Conflict, Model
 from settings.data import Data
 from settings.edge import Edge
@@ -19,6 +20,7 @@ from settings.proxy import Proxy
 from settings.sign_in import Password, SignIn
 from settings.speech import InProcess, Speech
 from settings.storage import Garage, Storage
+from settings.values import HOST_NAME_MAX_LENGTH, host_of
 from settings.walk import active, classes
 from settings.workflow import Workflow
 
@@ -107,6 +109,18 @@ class Settings(Model):
             return None
         return self.sign_in.admin_email or f"admin@{self.edge.domain}"
 
+    @property
+    def connections(self) -> Mapping[str, int]:
+        """How many connections to PostgreSQL each of its consumers may hold at the most."""
+        pool, maintenance = connections.HATCHET_POOL, connections.HATCHET_MAINTENANCE_POOL
+        return {
+            "hatchet": connections.HATCHET_SERVERS * (pool + maintenance),
+            "hatchet-worker-llm": connections.HATCHET_WORKER_SLOTS * connections.HATCHET_WORKER_POOL,
+            "server": connections.SERVER_POOL,
+            "worker": self.application.worker.processes * connections.WORKER_POOL,
+            "spare": connections.SPARE,
+        }
+
     @cached_property
     def services(self) -> frozenset[str]:
         """The services these settings ask for."""
@@ -131,14 +145,10 @@ class Settings(Model):
                 allowed=f"one host, called {MAIN}",
                 remedy=REMOVE if MAIN in self.hosts else "Rename it in the stack file",
             )
-        # Both are names of the edge inside the stack too, beside those of the services.
-        if self.edge.domain in ALL_SERVICES:
-            yield _taken(("edge", "domain"), self.edge.domain, ALL_SERVICES)
+        if isinstance(self.images, Upstream):
+            # What is measured of the real software; what plays it in development needs a tenth.
+            yield from self._memory_conflicts()
         domain = self.storage_domain
-        # To a container localhost is itself. As the domain that does no harm: Reflector never calls itself by it.
-        taken = ("localhost", *ALL_SERVICES)
-        if domain in taken:
-            yield _taken(("storage", "domain"), domain, taken)
         if domain == self.edge.domain:
             yield Conflict(
                 path=("storage", "domain"),
@@ -147,15 +157,64 @@ class Settings(Model):
                 allowed="a host name other than edge.domain: a signed URL fixes its whole path",
                 remedy="Set it: pulumi config set --path {path} <host name>",
             )
+        if domain is not None and len(domain) > HOST_NAME_MAX_LENGTH:
+            yield Conflict(
+                path=("storage", "domain"),
+                others=(("edge", "domain"),),
+                given=f"nothing, and s3.<domain> has {len(domain)} characters",
+                allowed=f"a host name of its own, of {HOST_NAME_MAX_LENGTH} characters or fewer",
+                remedy="Set it: pulumi config set --path {path} <host name>",
+            )
+        yield from self._calls_to_itself()
 
+    def _memory_conflicts(self) -> Iterator[Conflict]:
+        # Where it is not known what is run, nothing can be said of what that needs.
+        others = (("application", "worker", "processes"), ("images", "mode"))
+        needed, given = self.application.worker.processes * WORKER_PROCESS_MIB, self.application.worker.memory_mib
+        if given < needed:
+            yield Conflict(
+                path=("application", "worker", "memory_mib"),
+                others=others,
+                given=str(given),
+                allowed=f"{needed} or more, {WORKER_PROCESS_MIB} for each of application.worker.processes",
+                remedy="Set it, or have fewer: pulumi config set --path {path} <number>",
+            )
+        total = sum(self.connections.values())
+        needed, given = connections.needed_memory_mib(total), self.data.postgres.memory_mib
+        if given < needed:
+            shares = ", ".join(f"{consumer} {share}" for consumer, share in self.connections.items())
+            yield Conflict(
+                path=("data", "postgres", "memory_mib"),
+                others=others,
+                given=str(given),
+                allowed=f"{needed} or more, for {total} connections of {connections.MIB_EACH} MiB each ({shares})",
+                remedy="Set it: pulumi config set --path {path} <number>",
+            )
 
-def _taken(path: tuple[str, str], name: str, taken: tuple[str, ...]) -> Conflict:
-    return Conflict(
-        path=path,
-        given=f"{name!r}",
-        allowed=f"a host name other than {', '.join(taken)}: inside the stack those have a meaning of their own",
-        remedy="Set it: pulumi config set --path {path} <host name>",
-    )
+    def _calls_to_itself(self) -> Iterator[Conflict]:
+        """Yield every URL of something elsewhere by whose host name containers get to this stack's own services."""
+        own = {*ALL_SERVICES, self.edge.domain, *((self.storage_domain,) if self.storage_domain else ())}
+        for place, model in active(self):
+            for name in type(model).model_fields:
+                value = getattr(model, name)
+                if isinstance(value, str) and value.startswith(("http://", "https://")) and host_of(value) in own:
+                    yield Conflict(
+                        path=(*place, name),
+                        others=() if host_of(value) in ALL_SERVICES else (("edge", "domain"), ("storage", "domain")),
+                        given=repr(value),
+                        allowed="the URL of something elsewhere: inside the stack its host is one of the stack's own "
+                        "services; what runs on the Docker host is reached by its address, or by another name of it",
+                        remedy="Set it: pulumi config set --path {path} <URL>",
+                    )
+
+    def hints(self) -> Iterator[str]:
+        """Yield what is not wrong in these settings, and may not do what is expected of it."""
+        for name in self.dns_names:
+            if name.endswith(".local") and name.count(".") > 1:
+                yield (
+                    f"{name} has a dot before .local, and names of multicast DNS have none: give it to the clients "
+                    "by other means (DNS, hosts file), or set names that have none"
+                )
 
 
 ALL_SERVICES: Final[tuple[str, ...]] = tuple(

@@ -2,15 +2,15 @@
 
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Any, Final
-from urllib.parse import urlsplit
 
 from pydantic import ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 
 from rendering.reference import DOCKER_HUB, is_model_name, is_pinned
-from settings.base import Unknown
+from settings.base import Secret, Unknown
 
 HOST_NAME_MAX_LENGTH: Final = 253  # RFC 1035 §2.3.4, without the trailing dot
 MEMORY_FLOOR_MIB: Final = 64  # below this the services are killed while they start
@@ -24,31 +24,103 @@ _DOCKER_HUB_ALIASES: Final = ("index.docker.io", "registry-1.docker.io", "regist
 _PRIVATE: Final = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 POOL_LONGEST_PREFIX: Final = 23
 """Of its sixteenths, each a /27, the largest network of a stack still has 29 addresses for containers."""
-_GPUS: Final = re.compile(r"all|device=[\w-]+(?:,[\w-]+)*")
-_BUCKET: Final = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # S3's general purpose bucket names
+_DEPLOYMENT: Final = re.compile(r"[0-9a-f]{16}")
+_MEMORY_LIMITS: Final = ("memory-and-swap", "memory", "none")
+# Who ends in such a label is an IPv4 address to browsers (WHATWG URL, "ends in a number").
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_GPUS: Final = re.compile(r"all|device=[A-Za-z0-9_-]+(?:,[A-Za-z0-9_-]+)*")
+# S3's general purpose bucket names, as far as every store has the same rules.
+_BUCKET: Final = re.compile(r"(?=.{3,63}$)(?!xn--)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+_RESERVED_PREFIXES: Final = ("sthree-", "amzn-s3-demo-")
+_RESERVED_SUFFIXES: Final = ("--ol-s3", "--x-s3", "--table-s3", ".mrap")
 _EMAIL: Final = re.compile(r"([\w.!#$%&'*+/=?^`{|}~-]+)@(.+)", re.ASCII)
+_PLACEHOLDER: Final = re.compile(r"[<>{}…]|^your[_-]", re.IGNORECASE)
+"""What documentation writes where everybody has something of their own."""
+_URL: Final = re.compile(
+    r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL
+)
+_AUTHORITY: Final = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[^][@:]+)(:(?P<port>[0-9]{1,5}))?", re.IGNORECASE)
+_PATH: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*")  # RFC 3986 §3.3
+_CALLS: Final = re.compile(r"/(chat/completions|completions|responses|embeddings|models)$")
+"""What a client of OpenAI's protocol adds to the base URL by itself."""
+_THIS_MACHINE: Final = frozenset(
+    {"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "host.docker.internal",
+     "gateway.docker.internal", "host.containers.internal"}
+)  # fmt: skip
+"""Names that mean a container itself, or that nobody but Docker Desktop and Podman knows."""
+_DAEMON: Final = re.compile(
+    # A name of ~/.ssh/config may have an underscore. What starts with a hyphen would be an option to ssh.
+    r"((?P<user>(?!-)[^][@:/?#]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|(?!-)[A-Za-z0-9_.-]+)(:(?P<port>[0-9]{1,5}))?"
+)
+_ZONE: Final = re.compile(r"-[0-9]+[a-z]$")
+# The ports of https://fetch.spec.whatwg.org/#port-blocking: a browser does not ask them.
+_BLOCKED_PORTS: Final = frozenset(
+    {1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109, 110,
+     111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532,
+     540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061,
+     6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080}
+)  # fmt: skip
+
+
+def _is_word(text: str) -> bool:
+    """Return whether `text` is printable and without white space: a line break at its end is easily pasted along."""
+    return bool(text) and text.isprintable() and " " not in text
+
+
+def _in_ascii(name: str) -> str:
+    """Return a host name as DNS has it, labels in other scripts as A-labels (IDNA 2008); empty if it cannot be."""
+    if name.isascii() and "xn--" not in name:
+        return name
+    import idna  # few need it
+
+    try:
+        return idna.encode(unicodedata.normalize("NFC", name)).decode("ascii")
+    except UnicodeError:
+        return ""
 
 
 def host_name(text: str) -> str:
-    """Return `text` in lower case if it is a DNS host name."""
-    name = text.lower()
+    """Return `text` in lower case and ASCII if it is a DNS host name; other scripts become punycode."""
+    name = _in_ascii(text.lower())
     labels = name.split(".")
-    # A last label of digits only would make it an address, not a name.
-    if len(name) > HOST_NAME_MAX_LENGTH or not all(_LABEL.fullmatch(label) for label in labels) or labels[-1].isdigit():
+    if (
+        len(name) > HOST_NAME_MAX_LENGTH
+        or not all(_LABEL.fullmatch(label) for label in labels)
+        or _NUMBER.fullmatch(labels[-1])
+    ):
         raise ValueError("a host name of letters, digits and hyphens, such as reflector.example.com")
     return name
 
 
+def public_name(text: str) -> str:
+    """Return `text` in normal form if it is a host name of two labels or more: one alone is no name outside."""
+    name = host_name(text)
+    if "." not in name:
+        raise ValueError("a host name with a dot in it, such as reflector.example.com")
+    return name
+
+
+def domain(text: str) -> str:
+    """Return `text` in normal form if it is a public name, or localhost."""
+    try:
+        return text.lower() if text.lower() == "localhost" else public_name(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or localhost") from None
+
+
 def ip_address(text: str) -> str:
-    """Return `text` in normal form if it is an IPv4 or IPv6 address."""
+    """Return `text` in normal form if it is an IPv4 or IPv6 address of one machine, or stands for all of this one's."""
     allowed = "an IPv4 address, or an IPv6 address without a zone"
     try:
-        address = str(ipaddress.ip_address(text))
+        address = ipaddress.ip_address(text)
     except ValueError:
         raise ValueError(allowed) from None
-    if "%" in address:  # a zone, which neither Docker nor a certificate takes
+    if "%" in str(address):  # a zone, which neither Docker nor a certificate takes
         raise ValueError(allowed)
-    return address
+    if address.is_multicast or str(address) == "255.255.255.255":
+        raise ValueError("an address of one machine, not of a group")
+    return str(address)
 
 
 def subject_alternative_name(text: str) -> str:
@@ -58,16 +130,45 @@ def subject_alternative_name(text: str) -> str:
         if kind == "DNS":
             return f"DNS:{host_name(value)}"
         if kind == "IP":
-            return f"IP:{ip_address(value)}"
+            address = ipaddress.ip_address(ip_address(value))
+            if address.is_unspecified:
+                raise ValueError("an address people connect to")
+            # Clients look for the IPv4 address in the certificate, however they got to it.
+            return f"IP:{getattr(address, 'ipv4_mapped', None) or address}"
     except ValueError as error:
         raise ValueError(f"{kind}:<value> with {error}") from None
     raise ValueError("DNS:<host name> or IP:<address>")
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return a check that takes one of `words`."""
+
+    def check(text: str) -> str:
+        if text not in words:
+            raise ValueError(", ".join(words[:-1]) + f" or {words[-1]}")
+        return text
+
+    return check
+
+
+def deployment_id(text: str) -> str:
+    """Return `text` if it is what marks a deployment on a host."""
+    if not _DEPLOYMENT.fullmatch(text):
+        raise ValueError("16 hexadecimal digits, in lower case")
+    return text
 
 
 def port(number: int) -> int:
     """Return `number` if it is a TCP or UDP port."""
     if not 1 <= number <= 65535:
         raise ValueError("a port from 1 to 65535")
+    return number
+
+
+def browser_port(number: int) -> int:
+    """Return `number` if it is a port, and none that browsers refuse to ask."""
+    if port(number) in _BLOCKED_PORTS:
+        raise ValueError("a port browsers ask, such as 8443: this one they take for another protocol's")
     return number
 
 
@@ -94,50 +195,117 @@ def between(least: int, most: int, unit: str) -> Callable[[int], int]:
 
 
 def docker_address(text: str) -> str:
-    """Return `text` if it names a Docker daemon by a scheme both the provider and the docker command understand."""
-    allowed = "unix:///<path>, ssh://<user>@<host>[:<port>] or tcp://<host>:<port>"
+    """Return `text` in normal form if it names a Docker daemon by a scheme that the provider and `docker` understand.
+
+    A path behind a host, a lone slash too, would be the path of a socket there.
+    """
+    scheme, _, rest = text.partition("://")
+    scheme = scheme.lower()  # in capitals it is the same, and needs the same certificates
+    if scheme == "unix" and re.fullmatch(r"/[^?#]*[^/?#]", rest) and rest.isprintable() and rest == rest.strip():
+        return f"unix://{rest}"
+    parts = _DAEMON.fullmatch(rest.removesuffix("/")) if _is_word(text) else None
     try:
-        parts = urlsplit(text)
-        remote = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        valid = parts is not None and _is_port(parts["port"]) and _is_host(parts["host"])
     except ValueError:
-        raise ValueError(allowed) from None
-    if parts.scheme == "unix" and not parts.netloc and parts.path.startswith("/"):
-        return text
-    if parts.scheme == "ssh" and remote and parts.password is None:
-        return text
-    if parts.scheme == "tcp" and remote and parts.port is not None:
-        return text
-    raise ValueError(allowed)
+        valid = False
+    if parts is not None and valid and (scheme == "ssh" or (scheme == "tcp" and parts["port"] and not parts["user"])):
+        return f"{scheme}://{parts[0]}"
+    if scheme in ("ssh", "tcp") and re.fullmatch(
+        r"[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*:[0-9A-Fa-f.:]*/?", rest.rpartition("@")[2]
+    ):
+        raise ValueError("an IPv6 address in brackets, such as tcp://[2001:db8::1]:2376")
+    raise ValueError("unix:///<path>, ssh://<user>@<host>[:<port>] or tcp://<host>:<port>")
+
+
+def _is_port(text: str | None) -> bool:
+    return text is None or 1 <= int(text) <= 65535
+
+
+def _is_host(text: str) -> bool:
+    """Return whether `text` is a name, with underscores too, or an address, one of IPv6 in brackets."""
+    if text.startswith("["):
+        return bool(ipaddress.IPv6Address(text[1:-1]))
+    if _NUMBER.fullmatch(text.lower().rpartition(".")[2]):
+        return bool(ipaddress.IPv4Address(text))
+    return bool(host_name(text.replace("_", "x")))
 
 
 def http_url(text: str) -> str:
-    """Return `text` without a trailing slash if it is an absolute http or https URL."""
+    """Return `text` without a trailing slash if containers can call it as an absolute http or https URL.
+
+    Its host is a name or an address of a machine, and not of whoever calls; an underscore in a name is let pass.
+    """
+    allowed = "a URL of the form http[s]://<host>[:<port>][/<path>]"
+    if not _is_word(text):
+        raise ValueError(f"{allowed}, without spaces and line breaks")
+    parts = _URL.fullmatch(text)
+    if parts is None:
+        raise ValueError(allowed)
+    if _PLACEHOLDER.search(text) or _PLACEHOLDER.search(parts["authority"]):
+        raise ValueError(f"{allowed}, with what stands for something of your own filled in")
+    if "@" in parts["authority"]:
+        raise ValueError(f"{allowed}, without user and password: a key has a setting of its own")
+    if parts["rest"]:
+        raise ValueError(f"{allowed}, without a query and a fragment")
+    authority = _AUTHORITY.fullmatch(parts["authority"])
     try:
-        parts = urlsplit(text)
-        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        valid = authority is not None and _is_port(authority["port"]) and _is_host(authority["host"])
     except ValueError:
         valid = False
-    if not valid:
-        raise ValueError("a URL starting with http:// or https://")
-    return text.rstrip("/")
+    host = _in_ascii(authority["host"].lower()) if authority is not None and valid else ""
+    if authority is None or not host or not _PATH.fullmatch(parts["path"]):
+        raise ValueError(allowed)
+    if _is_this_machine(host):
+        raise ValueError(
+            f"{allowed}, with a host containers reach: to them this one is the container itself or nobody; "
+            "the Docker host is reached by its name or address in the network"
+        )
+    port = f":{authority['port']}" if authority["port"] else ""
+    return f"{parts['scheme'].lower()}://{host}{port}{parts['path']}".rstrip("/")
+
+
+def host_of(url: str) -> str:
+    """Return the host of a URL in normal form, an IPv6 address in brackets."""
+    return re.sub(r":[0-9]+$", "", url.partition("://")[2].partition("/")[0])
+
+
+def _is_this_machine(host: str) -> bool:
+    """Return whether a container that calls `host` gets to itself, or nowhere."""
+    if host in _THIS_MACHINE or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified or address.is_multicast
+
+
+def model_url(text: str) -> str:
+    """Return `text` as `http_url` does, if it is the base of what speaks OpenAI's protocol."""
+    url = http_url(text)
+    if _CALLS.search(url):
+        raise ValueError("the base URL alone, which ends in /v1 or the like: what is called there is added to it")
+    return url
+
+
+def store_url(text: str) -> str:
+    """Return `text` as `http_url` does, if the SDK of S3 takes it for a store: it adds the bucket by itself."""
+    url = http_url(text)
+    host = host_of(url)
+    if url.partition("://")[2].partition("/")[1]:
+        raise ValueError("the URL of the store without a path: the bucket is added to it")
+    if "_" in host:
+        raise ValueError("the URL of a store whose host name has letters, digits and hyphens")
+    return url
 
 
 def proxy_url(text: str) -> str:
-    """Return `text` without a trailing slash if it is where a proxy listens."""
-    try:
-        parts = urlsplit(text)
-        valid = (
-            parts.scheme in {"http", "https"}
-            and not (parts.path.strip("/") or parts.query or parts.fragment or parts.netloc.count("@"))
-            and (parts.port is None or parts.port > 0)
-            and text.split() == [text]
-            and (_is_address(parts.hostname or "") or bool(host_name(parts.hostname or "")))
-        )
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ValueError("http:// or https://, a host and a port, and no more: name and password are set beside it")
-    return f"{parts.scheme}://{parts.netloc}"
+    """Return `text` as `http_url` does, if it says no more than where a proxy listens."""
+    url = http_url(text)
+    if url.partition("://")[2].partition("/")[1]:
+        raise ValueError("the URL of a proxy without a path, such as http://proxy.example.com:3128")
+    return url
 
 
 def _is_address(text: str) -> bool:
@@ -206,53 +374,94 @@ def private_pool(text: str) -> str:
 
 def image_reference(text: str) -> str:
     """Return `text` if it is pinned: by digest, or by a tag that is a version or a content hash."""
+    if "://" in text:
+        raise ValueError("an image reference without a scheme, such as registry.example.com/redis:7.2.1")
     if not is_pinned(text):
         raise ValueError("an image reference with a digest (@sha256:…) or an exact version tag, never latest")
     return text
 
 
 def gpus(text: str) -> str:
-    """Return `text` if Docker's --gpus takes it."""
-    if not _GPUS.fullmatch(text):
+    """Return `text` if Docker's --gpus takes it, each device once."""
+    devices = text.partition("=")[2].split(",")
+    if not _GPUS.fullmatch(text) or len(set(devices)) < len(devices):
         raise ValueError("all, or device=<index or UUID>[,…]")
     return text
 
 
 def model_name(text: str) -> str:
     """Return `text` if it can name a model."""
-    if not is_model_name(text):
+    if not is_model_name(text) or _PLACEHOLDER.search(text):
         raise ValueError("a model name: one word that does not start with a hyphen")
     return text
 
 
 def bucket(text: str) -> str:
-    """Return `text` if S3 takes it as a bucket name."""
-    if not _BUCKET.fullmatch(text):
-        raise ValueError("3 to 63 lower-case letters, digits, dots and hyphens")
+    """Return `text` if it is a bucket's name to every store; AWS keeps more for itself."""
+    if not _BUCKET.fullmatch(text) or text.endswith("-s3alias") or re.fullmatch(r"\d+\.\d+\.\d+\.\d+", text):
+        raise ValueError(
+            "3 to 63 lower-case letters, digits, dots and hyphens, with a letter or digit before and after each dot; "
+            "no address, no xn--… and no …-s3alias"
+        )
+    return text
+
+
+def aws_bucket(text: str) -> str:
+    """Return `text` if it can be a bucket's name in AWS, which keeps some for itself."""
+    if bucket(text).startswith(_RESERVED_PREFIXES) or text.endswith(_RESERVED_SUFFIXES):
+        raise ValueError(
+            f"a name AWS does not keep for itself: none that begins with {' or '.join(_RESERVED_PREFIXES)}, or ends in "
+            f"{' or '.join(_RESERVED_SUFFIXES)}"
+        )
     return text
 
 
 def email(text: str) -> str:
-    """Return `text` if it can be typed into Reflector's login page.
+    """Return `text` if it can be typed into Reflector's login page, its domain in ASCII.
 
-    That is an `<input type="email">`, with a grammar of its own (HTML §4.10.5.1.5). Reflector itself checks nothing.
+    That is an `<input type="email">`, with a grammar of its own (HTML §4.10.5.1.5), in which browsers turn a domain in
+    another script into punycode. Reflector itself checks nothing.
     """
-    match = _EMAIL.fullmatch(text)
+    name, at, host = text.rpartition("@")
+    # What is in ASCII is left as it is: Reflector tells capitals from small letters.
+    whole = text if host.isascii() else f"{name}{at}{_in_ascii(host.lower())}"
+    match = _EMAIL.fullmatch(whole)
     if match is None or not all(_LABEL.fullmatch(label) for label in match[2].split(".")):
         raise ValueError("an e-mail address as browsers take it, such as admin@reflector.example.com")
-    return text
+    return whole
 
 
 def word(text: str) -> str:
     """Return `text` if it is one word."""
-    if not text or text.split() != [text]:
+    if not _is_word(text) or _PLACEHOLDER.search(text):
         raise ValueError("one word without spaces")
     return text
 
 
+def region(text: str) -> str:
+    """Return `text` if clients of S3 take it for a region: one label of a host name."""
+    if not _LABEL.fullmatch(text) or text.isdigit():
+        raise ValueError("a region as the store calls it, such as eu-central-1")
+    return text
+
+
+def aws_region(text: str) -> str:
+    """Return `text` if it can be a region of AWS, and none of the zones in one."""
+    if region(text) != text.lower() or _ZONE.search(text):
+        raise ValueError("a region of AWS, such as eu-central-1, not a zone in it")
+    return text
+
+
+def token(secret: Secret) -> Secret:
+    """Return `secret` if it can be sent as a key: one word of ASCII."""
+    if secret.value is not None and not (_is_word(secret.value) and secret.value.isascii()):
+        raise ValueError("one encrypted word of ASCII characters, without spaces and without a line break at its end")
+    return secret
+
+
 def folder(text: str) -> str:
     """Return `text` if it can name a folder."""
-    if not text.strip():
+    if not text or text != text.strip() or not text.isprintable():
         raise ValueError("the path of a folder")
     return text
 
@@ -273,26 +482,39 @@ def _checked(check: Callable[[Any], object]) -> WrapValidator:
 
 
 # A schema says what an editor can check while somebody types; the checks themselves are stricter.
-HostName = Annotated[str, *_text(host_name, maxLength=HOST_NAME_MAX_LENGTH, pattern=r"^[A-Za-z0-9.-]+$")]
+_NAME: Final = r"^([A-Za-z0-9.-]|[^\x00-\x7F])+$"
+HostName = Annotated[str, *_text(host_name, maxLength=HOST_NAME_MAX_LENGTH, pattern=_NAME)]
+Domain = Annotated[str, *_text(domain, maxLength=HOST_NAME_MAX_LENGTH, pattern=_NAME)]
+PublicName = Annotated[str, *_text(public_name, maxLength=HOST_NAME_MAX_LENGTH, pattern=_NAME)]
 IpAddress = Annotated[str, *_text(ip_address, pattern=r"^[0-9A-Fa-f.:]+$")]
 SubjectAlternativeName = Annotated[
-    str, *_text(subject_alternative_name, pattern=r"^(DNS:[A-Za-z0-9.-]+|IP:[0-9A-Fa-f.:]+)$")
+    str, *_text(subject_alternative_name, pattern=r"^(DNS:([A-Za-z0-9.-]|[^\x00-\x7F])+|IP:[0-9A-Fa-f.:]+)$")
 ]
-DockerAddress = Annotated[str, *_text(docker_address, pattern=r"^(unix|ssh|tcp)://.+$")]
+DockerAddress = Annotated[str, *_text(docker_address, pattern=r"^([Uu][Nn][Ii][Xx]|[Ss][Ss][Hh]|[Tt][Cc][Pp])://.+$")]
 ProxyUrl = Annotated[str, *_text(proxy_url, pattern=r"^https?://[^/@?#\s]+/?$")]
 ReachedDirectly = Annotated[str, *_text(reached_directly, pattern=r"^[A-Za-z0-9.:/-]+$")]
 RegistryAddress = Annotated[str, *_text(registry_address, pattern=r"^[a-z0-9.-]+(:[0-9]+)?$")]
 PrivatePool = Annotated[str, *_text(private_pool, pattern=r"^[0-9.]+/[0-9]+$")]
 AbsoluteFile = Annotated[str, *_text(absolute_file, pattern=r"^(/|~/).*[^/]$")]
+MemoryLimits = Annotated[str, *_text(one_of(*_MEMORY_LIMITS), enum=list(_MEMORY_LIMITS))]
+DeploymentId = Annotated[str, *_text(deployment_id, pattern=f"^{_DEPLOYMENT.pattern}$")]
+_HTTP: Final = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s?#]+$"
 Folder = Annotated[str, *_text(folder, minLength=1)]
-HttpUrl = Annotated[str, *_text(http_url, pattern=r"^https?://.+$")]
+HttpUrl = Annotated[str, *_text(http_url, pattern=_HTTP)]
+ModelUrl = Annotated[str, *_text(model_url, pattern=_HTTP)]
+StoreUrl = Annotated[str, *_text(store_url, pattern=_HTTP)]
 ImageReference = Annotated[str, *_text(image_reference, pattern=r"[:@]")]
 Gpus = Annotated[str, *_text(gpus, pattern=f"^({_GPUS.pattern})$")]
 ModelName = Annotated[str, *_text(model_name, pattern=r"^[^\s-]\S*$")]
 Bucket = Annotated[str, *_text(bucket, minLength=3, maxLength=63, pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$")]
+AwsBucket = Annotated[str, *_text(aws_bucket, minLength=3, maxLength=63, pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$")]
 Email = Annotated[str, *_text(email, pattern=r"^[^@\s]+@[^@\s]+$")]
 Word = Annotated[str, *_text(word, pattern=r"^\S+$")]
+Region = Annotated[str, *_text(region, pattern=r"^[A-Za-z0-9-]+$")]
+AwsRegion = Annotated[str, *_text(aws_region, pattern=r"^[a-z0-9-]+$")]
+Token = Annotated[Secret, _checked(token)]
 Port = Annotated[int, *_number(port, minimum=1, maximum=65535)]
+BrowserPort = Annotated[int, *_number(browser_port, minimum=1, maximum=65535)]
 MemoryMib = Annotated[int, *_number(at_least(MEMORY_FLOOR_MIB, "MiB"), minimum=MEMORY_FLOOR_MIB)]
 Gibibytes = Annotated[int, *_number(at_least(1, "GiB"), minimum=1)]
 Tokens = Annotated[int, *_number(at_least(1024, "tokens"), minimum=1024)]
@@ -301,4 +523,6 @@ StartupLimit = Annotated[int, *_number(at_least(10, "seconds"), minimum=10)]
 ValidityHours = Annotated[
     int, *_number(between(24, LONGEST_VALIDITY_HOURS, "hours"), minimum=24, maximum=LONGEST_VALIDITY_HOURS)
 ]
+Processes = Annotated[int, *_number(between(1, 64, "processes"), minimum=1, maximum=64)]
+Days = Annotated[int, *_number(at_least(1, "day"), minimum=1)]
 RenewalHours = Annotated[int, *_number(at_least(1, "hour"), minimum=1)]

@@ -51,7 +51,6 @@ NETWORK: Final = "docker:index/network:Network"
 IMAGE: Final = "docker:index/remoteImage:RemoteImage"
 COMMAND: Final = "command:local:Command"
 PASSWORD: Final = "random:index/randomPassword:RandomPassword"
-BYTES: Final = "random:index/randomBytes:RandomBytes"
 IMAGE_ID: Final = f"sha256:{'a' * 64}"
 PREFIX: Final = "reflector-test"
 
@@ -241,7 +240,9 @@ def reflector_args(near: Neighbours, **given: Any) -> ReflectorArgs:
         "backend": near.image(),
         "frontend": near.image("serve", "pages"),
         "memory_mib": MemoryMib(server=501, worker=502, beat=503, hatchet_worker_llm=504, web=505),
+        "worker_processes": 3,
         "url": f"https://{near.domain()}",
+        "origins": [f"https://{near.domain()}"],
         "names": [near.domain(), "127.0.0.1"],
         "certificate": near.certificate(),
         "trust": near.trust(),
@@ -351,6 +352,7 @@ COMPONENTS: Final[Mapping[str, Build]] = {
             host=near.host,
             image=near.image(),
             memory_mib=1024,
+            connections=50,
             databases=["reflector", "hatchet"],
             **near.named("postgres"),
         ),
@@ -454,9 +456,15 @@ def password_of(name: str) -> str:
     return fake_secret(PASSWORD, name, {"length": 40})["result"]
 
 
-def bytes_of(name: str, length: int = 32) -> str:
-    """Return the random bytes the recording engine generates for the resource called `name`, in hexadecimal."""
-    return fake_secret(BYTES, name, {"length": length})["hex"]
+def token_of(name: str, size_bytes: int = 32) -> str:
+    """Return the token the recording engine generates for the resource called `name`."""
+    return fake_secret(PASSWORD, name, {"length": 2 * size_bytes, "overrideSpecial": "0123456789abcdef"})["result"]
+
+
+def told_by_ids(engine: Engine) -> list[str]:
+    """Return the names of the resources whose id holds a secret of any."""
+    secrets = [searchable(secret) for secret in engine.secrets.values()]
+    return [name for name, id_ in engine.ids.items() if any(secret in id_ for secret in secrets)]
 
 
 def printed_by(name: str) -> str:

@@ -5,6 +5,7 @@ asserted on, raw request included. Assertions come after `run` returns: only the
 """
 
 import asyncio
+import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,8 @@ _FAKE_OUTPUTS: Final[Mapping[str, Mapping[str, Any]]] = {
     # Computed outputs by type token. Values are of the right shape, and those that could stray say whose they are.
     "random:index/randomId:RandomId": {"hex": "0123456789abcdef"},
     "docker:index/remoteImage:RemoteImage": {"imageId": f"sha256:{'1' * 64}", "repoDigest": f"image@sha256:{'4' * 64}"},
+    # Where nobody asked for another range, the daemon has chosen one.
+    "docker:index/network:Network": {"ipamConfigs": [{"subnet": "172.30.0.0/16", "gateway": "172.30.0.1"}]},
     "docker:index/container:Container": {"containerLogs": "", "exitCode": 0},
     "tls:index/privateKey:PrivateKey": {
         "publicKeyPem": "-----BEGIN PUBLIC KEY-----\nPublicKey\n-----END PUBLIC KEY-----\n",
@@ -43,7 +46,7 @@ _FAKE_OUTPUTS: Final[Mapping[str, Mapping[str, Any]]] = {
 SECRET_OUTPUTS: Final[Mapping[str, frozenset[str]]] = {
     # What the real providers mark as secret, so that secretness travels as it does in production.
     "random:index/randomPassword:RandomPassword": frozenset({"result"}),
-    "random:index/randomBytes:RandomBytes": frozenset({"hex"}),
+    "random:index/randomBytes:RandomBytes": frozenset({"base64", "hex"}),
     "tls:index/privateKey:PrivateKey": frozenset({"privateKeyPem"}),
     "aws:iam/accessKey:AccessKey": frozenset({"secret"}),
 }
@@ -54,9 +57,12 @@ def fake_secret(type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, s
     digest = hashlib.sha256(f"{type_} {name}".encode()).hexdigest()
     match type_:
         case "random:index/randomPassword:RandomPassword":
-            return {"result": f"Pw{digest}"[: int(inputs["length"])]}
+            # Where one alphabet is all it may draw from, it is the hexadecimal one.
+            start = "" if "overrideSpecial" in inputs else "Pw"
+            return {"result": f"{start}{digest}"[: int(inputs["length"])]}
         case "random:index/randomBytes:RandomBytes":
-            return {"hex": digest[: 2 * int(inputs["length"])]}
+            value = digest[: 2 * int(inputs["length"])]
+            return {"hex": value, "base64": base64.b64encode(bytes.fromhex(value)).decode()}
         case "tls:index/privateKey:PrivateKey":
             return {"privateKeyPem": f"-----BEGIN EC PRIVATE KEY-----\n{digest}\n-----END EC PRIVATE KEY-----\n"}
         case "aws:iam/accessKey:AccessKey":
@@ -66,6 +72,17 @@ def fake_secret(type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, s
             return {"stdout": f"eyJ{digest}.token"}
         case _:
             return {}
+
+
+def id_of(type_: str, name: str, outputs: Mapping[str, Any]) -> str:
+    """Return the id of a resource: of a random one what the official plugin gives it, which may be its value."""
+    match type_:
+        case "random:index/randomPassword:RandomPassword":
+            return "none"
+        case "random:index/randomBytes:RandomBytes":
+            return str(outputs["base64"])
+        case _:
+            return f"{name}-id"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +155,7 @@ def _open(value: Any) -> Any:
 class _Mocks(mocks.Mocks):
     def __init__(self) -> None:
         self.secrets: dict[str, str] = {}
+        self.ids: dict[str, str] = {}
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         made = fake_secret(args.typ, args.name, _unwrapped(args.inputs))
@@ -146,11 +164,12 @@ class _Mocks(mocks.Mocks):
             key: value.replace("{name}", args.name) if isinstance(value, str) else value
             for key, value in _FAKE_OUTPUTS.get(args.typ, {}).items()
         }
-        outputs = {**_unwrapped(args.inputs), **computed, **made}
+        outputs = {**computed, **_unwrapped(args.inputs), **made}
+        id_ = self.ids[args.name] = id_of(args.typ, args.name, outputs)
         secret = SECRET_OUTPUTS.get(args.typ, frozenset())
         # Wrapped by hand: the monitor answers on a thread of its own, where the SDK does not know that secrets are
         # supported.
-        return f"{args.name}-id", {
+        return id_, {
             key: {rpc._special_sig_key: rpc._special_secret_sig, "value": value} if key in secret else value
             for key, value in outputs.items()
         }
@@ -235,6 +254,11 @@ class Engine:
     def secrets(self) -> Mapping[str, str]:
         """Every secret a resource produced, by `<resource>.<output>`; what a command prints counts as one."""
         return dict(self._mocks.secrets)
+
+    @property
+    def ids(self) -> Mapping[str, str]:
+        """The id of every resource, by its name: in clear text wherever the state is."""
+        return dict(self._mocks.ids)
 
     @property
     def resources(self) -> list[Registered]:

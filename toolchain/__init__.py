@@ -9,8 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from toolchain.checks import obtain_caddy
     from toolchain.daemon import EngineFacts, engine_problems
-    from toolchain.environment import prepare_state, pulumi_environment
-    from toolchain.layout import ROOT, Layout
+    from toolchain.environment import PASSED, passed_over, prepare_state, pulumi_environment
+    from toolchain.layout import ROOT, Layout, ToolchainError
     from toolchain.parts import INSTALLED, REGISTRY, Obtained
     from toolchain.pins import Pins
     from toolchain.progress import Progress
@@ -19,8 +19,8 @@ else:
     _HOMES = {
         "checks": ("obtain_caddy",),
         "daemon": ("EngineFacts", "engine_problems"),
-        "environment": ("prepare_state", "pulumi_environment"),
-        "layout": ("ROOT", "Layout"),
+        "environment": ("PASSED", "passed_over", "prepare_state", "pulumi_environment"),
+        "layout": ("ROOT", "Layout", "ToolchainError"),
         "parts": ("INSTALLED", "REGISTRY", "Obtained"),
         "pins": ("Pins",),
         "progress": ("Progress",),
@@ -39,6 +39,7 @@ else:
 
 __all__ = [
     "INSTALLED",
+    "PASSED",
     "REGISTRY",
     "REQUIRED_PLUGINS",
     "ROOT",
@@ -47,8 +48,10 @@ __all__ = [
     "Obtained",
     "Pins",
     "Progress",
+    "ToolchainError",
     "engine_problems",
     "obtain_caddy",
+    "passed_over",
     "prepare_state",
     "pulumi_environment",
     "recorded",

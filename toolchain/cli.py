@@ -39,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     commands.add_parser("env", help="print the environment Pulumi runs in, as shell commands")
 
     run = commands.add_parser("run", help="run a command in that environment")
+    run.add_argument("--whole", action="store_true", help="pass on all of the caller's own, for tests")
     run.add_argument("program", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
 
     options = parser.parse_args(arguments)
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         return _clean(layout, options.cache)
     if command == "env":
         return _env(layout)
-    return _run(layout, options.program)
+    return _run(layout, options.program, whole=options.whole)
 
 
 def _setup(layout: Layout, dev: bool, stack: str | None) -> int:
@@ -179,7 +180,7 @@ def _env(layout: Layout) -> int:
     return 0
 
 
-def _run(layout: Layout, program: list[str]) -> int:
+def _run(layout: Layout, program: list[str], *, whole: bool) -> int:
     import signal
 
     from toolchain import environment
@@ -191,7 +192,7 @@ def _run(layout: Layout, program: list[str]) -> int:
     # A shell that is not interactive starts background jobs with SIGINT ignored. The engine stops its plugins by SIGINT
     # and would wait 5 s for each that inherited this.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    settings = environment.pulumi_environment(layout, os.environ)
+    settings = environment.pulumi_environment(layout, os.environ, whole=whole)
     sys.stdout.flush()
     os.environ["PATH"] = settings["PATH"]
     try:

@@ -23,10 +23,11 @@ PROGRAMS = ("pulumi", "caddy", "garage", "ollama", "go")
 _HEADER = "# Made from toolchain/versions.toml by `make pin`. Do not edit.\n"
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.+!-]*\Z")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(@sha256:[0-9a-f]{64})?\Z")
+_REQUIRED_PULUMI = re.compile(r"^(requiredPulumiVersion: )\S+", re.MULTILINE)
 _DEBIAN_IMAGE = "recipes.debian_image"
 # What the program (besides Pulumi's own packages) and the tests and checks ask for themselves. All other packages are
 # there for the sake of these, and leave with them.
-_DIRECT_RUNTIME = ("pydantic", "pyyaml")
+_DIRECT_RUNTIME = ("cryptography", "idna", "pydantic", "pyyaml")
 _DIRECT_DEV = ("jsonschema", "mypy", "pytest", "ruff", "types-jsonschema", "types-pyyaml")
 _GO_MODULES = ("github.com/pulumi/pulumi/pkg/v3", "github.com/pulumi/pulumi/sdk/v3")
 
@@ -81,6 +82,19 @@ def requirements(pins: Pins) -> dict[str, str]:
     }
 
 
+def project_file(text: str, pins: Pins) -> str:
+    """Return the text of Pulumi.yaml with the oldest engine that may run the program: the pinned one.
+
+    The engine itself reads that line, so plain `pulumi` refuses too what set-up would not install.
+
+    Raises: ToolchainError if there is no such line.
+    """
+    new, found = _REQUIRED_PULUMI.subn(rf'\g<1>">={pins.version("pulumi")}"', text)
+    if found != 1:
+        raise ToolchainError('Pulumi.yaml has no line `requiredPulumiVersion: ">=<version>"`; give it one.')
+    return new
+
+
 def disagreements(root: Path = ROOT) -> list[str]:
     """Return one line for every derived file that does not say what `versions.toml` says; empty when all agree."""
     pins = Pins.read(root)
@@ -91,6 +105,14 @@ def disagreements(root: Path = ROOT) -> list[str]:
             problems.append(f"{name} is missing; run `make pin` to write it")
         elif path.read_text(encoding="utf-8") != text:
             problems.append(f"{name} does not agree with toolchain/versions.toml; run `make pin` to rewrite it")
+    try:
+        problems += [
+            f"{name} does not require the pulumi that toolchain/versions.toml pins; run `make pin` to rewrite it"
+            for name, text in _project_files(root, pins).items()
+            if (root / name).read_text(encoding="utf-8") != text
+        ]
+    except ToolchainError as error:
+        problems.append(str(error))
     go_mod = root / "toolchain" / "go" / "go.mod"
     if go_mod.exists():
         required = dict(
@@ -116,6 +138,12 @@ def disagreements(root: Path = ROOT) -> list[str]:
         if image["tag"] in ("", "latest"):
             problems.append(f"images.{name} has tag {image['tag']!r}; pin an exact one")
     return problems
+
+
+def _project_files(root: Path, pins: Pins) -> dict[str, str]:
+    """Return the text Pulumi.yaml should have: path → text; nothing where there is none."""
+    path = root / "Pulumi.yaml"
+    return {path.name: project_file(path.read_text(encoding="utf-8"), pins)} if path.exists() else {}
 
 
 def _canonical(name: str) -> str:
@@ -257,7 +285,7 @@ def pin(part: str | None, version: str | None, *, root: Path = ROOT) -> str:
         if part in ("pulumi", *PLUGINS, *_DIRECT_RUNTIME, *_DIRECT_DEV):
             text = resolved(text)
         go_changed = part == "pulumi" and (root / "toolchain" / "go" / "go.mod").exists()
-    new = {"toolchain/versions.toml": text, **requirements(Pins(text))}
+    new = {"toolchain/versions.toml": text, **requirements(Pins(text)), **_project_files(root, Pins(text))}
     old = {name: (root / name).read_text(encoding="utf-8") if (root / name).exists() else "" for name in new}
     if go_changed:
         old.update(_go_files(root))

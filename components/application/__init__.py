@@ -33,7 +33,7 @@ def reflector(
     identity: IdentityProvider,
     object_store: ObjectStore,
     speech: SpeechServices,
-    language_model: LanguageModel | None,
+    language_model: LanguageModel,
     workflow: WorkflowEngine,
 ) -> Reflector:
     """Return Reflector, served at the names of `edge` with `certificate`."""
@@ -50,7 +50,9 @@ def reflector(
                 hatchet_worker_llm=settings.hatchet_worker_llm.memory_mib,
                 web=settings.web.memory_mib,
             ),
+            worker_processes=settings.worker.processes,
             url=edge.url(edge.domain),
+            origins=edge.origins,
             names=[*edge.names, *edge.addresses],
             certificate=certificate,
             trust=trust,

@@ -27,7 +27,7 @@ from components.base.secret import token
 from components.base.service import File, HealthCheck, ServiceArgs, service
 from components.base.trust import NODE_ENVIRONMENT, PYTHON_ENVIRONMENT, trust_file
 from components.base.volume import volume
-from rendering import environment, startup
+from rendering import connections, environment, startup
 from rendering.caddyfile import PAGES
 
 WEB_UID: Final = 1001
@@ -88,8 +88,12 @@ class ReflectorArgs:
     backend: Image
     frontend: Image
     memory_mib: MemoryMib
+    worker_processes: int
+    """Tasks that Celery's worker does at a time, each in a process of its own."""
     url: str
     """Public base URL, without a trailing slash."""
+    origins: Sequence[str]
+    """Web origins of its pages."""
     names: Sequence[str]
     """DNS names and addresses it is served at, the canonical one first."""
     certificate: CertificateHandle
@@ -99,7 +103,7 @@ class ReflectorArgs:
     identity: IdentityProvider
     object_store: ObjectStore
     speech: SpeechServices
-    language_model: LanguageModel | None
+    language_model: LanguageModel
     workflow: WorkflowEngine
     service_prefix: str = ""
     """Before the names of its services and volumes; a second Reflector on a host needs one."""
@@ -111,6 +115,8 @@ class _Role:
 
     name: str
     health: HealthCheck
+    connections: int
+    """To the database, in each pool it makes."""
     stop_grace_seconds: int
     keeps_files: bool = True
     """Whether it works on the uploads and derived files the roles share."""
@@ -122,12 +128,18 @@ class _Role:
         return int(getattr(limits, self.name.replace("-", "_")))
 
 
-_SERVER: Final = _Role(name="server", health=_SERVER_HEALTH, stop_grace_seconds=30)
+_SERVER: Final = _Role(name="server", health=_SERVER_HEALTH, connections=connections.SERVER_POOL, stop_grace_seconds=30)
 _WORKERS: Final = (
     # Two minutes to finish what they are at. Hatchet gives what is left to the next worker; Celery forgets it.
-    _Role(name="worker", health=_WORKER_HEALTH, stop_grace_seconds=120),
-    _Role(name="hatchet-worker-llm", health=_HATCHET_WORKER_HEALTH, stop_grace_seconds=120),
-    _Role(name="beat", health=_BEAT_HEALTH, stop_grace_seconds=30, keeps_files=False, runs_models=False),
+    _Role(name="worker", health=_WORKER_HEALTH, connections=connections.WORKER_POOL, stop_grace_seconds=120),
+    _Role(
+        name="hatchet-worker-llm",
+        health=_HATCHET_WORKER_HEALTH,
+        connections=connections.HATCHET_WORKER_POOL,
+        stop_grace_seconds=120,
+    ),
+    # It hands out tasks, and asks the database nothing.
+    _Role(name="beat", health=_BEAT_HEALTH, connections=1, stop_grace_seconds=30, keeps_files=False, runs_models=False),
 )
 
 
@@ -153,7 +165,20 @@ class Reflector(pulumi.ComponentResource):
         models = {}
         if not args.speech.url:
             # Upstream keeps none, and fetches the models again with every new container.
-            models = {"/root/.cache": volume(f"{name}-models", args.host, f"{prefix}reflector-models", self)}
+            models = {
+                "/root/.cache": volume(f"{name}-models", args.host, f"{prefix}reflector-models", self, optional=True)
+            }
+
+        rename = (File(path=startup.RENAME_ADMINISTRATOR_FILE, content=startup.rename_administrator(), mode="0444"),)
+
+        def role_environment(role: _Role) -> Environment:
+            # Read by its database library alone, whose default is to open ten at once and keep them.
+            pool = {"min_size": "1", "max_size": str(role.connections)}
+            return {
+                "ENTRYPOINT": role.name,
+                "DATABASE_URL": args.database.url("postgresql+asyncpg", **pool),
+                **({"WORKER_PROCESSES": str(args.worker_processes)} if role.name == "worker" else {}),
+            }
 
         def run(role: _Role, extra: Environment, after: Sequence[pulumi.Resource]) -> Service:
             return service(
@@ -164,11 +189,12 @@ class Reflector(pulumi.ComponentResource):
                     image=args.backend.id,
                     memory_mib=role.memory_mib(args.memory_mib),
                     port=environment.SERVER_PORT if role is _SERVER else None,
-                    environment=environment.merged(backend, {"ENTRYPOINT": role.name}, extra),
+                    environment=environment.merged(backend, role_environment(role), extra),
                     fetches=True,
                     files=[
                         trust_file(args.trust),
                         File(path=startup.RUNSERVER_FILE, content=startup.runserver(), mode="0555"),
+                        *(rename if role is _SERVER else ()),
                     ],
                     volumes={**(volumes if role.keeps_files else {}), **(models if role.runs_models else {})},
                     networks={"application": (), args.cache.network: (), args.database.network: ()},
@@ -183,14 +209,18 @@ class Reflector(pulumi.ComponentResource):
 
         server = run(
             _SERVER,
-            args.identity.server,
+            # Of all roles only this one is asked through the edge.
+            environment.merged(
+                args.identity.server,
+                environment.behind_edge(args.host.subnets("application").apply(lambda subnets: ",".join(subnets))),
+            ),
             [
                 args.database.ready,
                 args.cache.ready,
                 *args.identity.ready,
                 *args.object_store.ready,
                 *args.speech.ready,
-                *(args.language_model.ready if args.language_model else ()),
+                *args.language_model.ready,
                 args.workflow.ready,
             ],
         )
@@ -231,7 +261,8 @@ class Reflector(pulumi.ComponentResource):
             certificate=args.certificate,
             routes=[
                 Route(paths=(f"{environment.API_PATH}/*", "/health"), upstream=server.url(environment.SERVER_PORT)),
-                Route(upstream=web.url(environment.WEB_PORT)),
+                # A page knows one name: sign-in ends there, and there it calls the API.
+                Route(upstream=web.url(environment.WEB_PORT), canonical=True),
             ],
             policy=PAGES,
             ready=[one.ready for one in self.services],
@@ -240,11 +271,11 @@ class Reflector(pulumi.ComponentResource):
 
 
 def _backend_environment(args: ReflectorArgs, secret_key: pulumi.Output[str]) -> Environment:
-    store, speech = args.object_store, args.speech
-    parts: list[Environment] = [
+    store, speech, model = args.object_store, args.speech, args.language_model
+    return environment.merged(
         environment.backend(
             url=args.url,
-            database_url=args.database.url("postgresql+asyncpg"),
+            origins=args.origins,
             redis_host=args.cache.host,
             redis_port=args.cache.port,
             broker_url=args.cache.url(1),
@@ -259,10 +290,7 @@ def _backend_environment(args: ReflectorArgs, secret_key: pulumi.Output[str]) ->
             secret_access_key=store.secret_access_key,
         ),
         environment.speech(speech.url, speech.api_key, speech.whisper_model, speech.hf_token),
+        environment.language_model(model.url, model.model, model.api_key, model.context_tokens),
         environment.workflow(args.workflow.server_url, args.workflow.host_port, args.workflow.token),
         PYTHON_ENVIRONMENT,
-    ]
-    if args.language_model is not None:
-        model = args.language_model
-        parts.append(environment.language_model(model.url, model.model, model.api_key, model.context_tokens))
-    return environment.merged(*parts)
+    )

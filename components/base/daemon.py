@@ -8,7 +8,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -51,7 +51,8 @@ class Daemon:
 
         Raises: DaemonError with the command's own last words if it fails, hangs or is not installed.
         """
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("DOCKER_")}
+        # Where its logins are kept is the user's own; which daemon is asked never is.
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("DOCKER_") or k == "DOCKER_CONFIG"}
         command = ("docker", *arguments)
         try:
             done = subprocess.run(
@@ -84,10 +85,14 @@ class Daemon:
         try:
             found: Sequence[Mapping[str, Any]] = json.loads(self.run(kind, "inspect", name))
         except DaemonError as error:
-            if "no such" in str(error).lower() or "not found" in str(error).lower():
+            if _is_absence(str(error), name):
                 return None
             raise
         return found[0]
+
+    def volume(self, name: str) -> Mapping[str, Any] | None:
+        """Return what the daemon knows of the volume called `name`, None if there is none."""
+        return self._inspect("volume", name)
 
     def container(self, name: str) -> Mapping[str, Any] | None:
         """Return what the daemon knows of the container called `name`, None if there is none."""
@@ -99,19 +104,62 @@ class Daemon:
         return [network for id_ in ids if (network := self._inspect("network", id_)) is not None]
 
     def last_words(self, name: str, lines: int) -> str:
-        """Return the last log lines of the container called `name`, and what its last health check said."""
+        """Return the last log lines of the container called `name`, if any are wanted, and what its health check said.
+
+        Whoever keeps the engine's messages keeps this too: what is secret of its variables is masked.
+        """
         done = self.container(name)
         if done is None:
             return f"there is no container {name} any more"
         state = done["State"]
         words = [f"state: {state['Status']}, exit code {state['ExitCode']}, restarted {done['RestartCount']} times"]
+        if state.get("OOMKilled"):
+            limit = done["HostConfig"]["Memory"] // 1024**2
+            words.append(
+                f"a process of it was killed for memory: the limit is {limit} MiB; raise the memory_mib of the service"
+            )
+        secrets = _secrets(done["Config"].get("Env") or ())
         checks = state.get("Health", {}).get("Log") or []
         if checks:
             words.append(f"last health check: exit code {checks[-1]['ExitCode']}: {checks[-1]['Output'].strip()}")
-        try:
-            # docker logs repeats the container's two streams on its own two.
-            logs = self.run("logs", "--tail", str(lines), name, both_streams=True)
-        except DaemonError as error:
-            logs = f"cannot be had: {error}"
-        words.append(f"last {lines} log lines:\n{logs.rstrip()}")
-        return "\n".join(words)
+        if lines:
+            try:
+                # docker logs repeats the container's two streams on its own two.
+                logs = self.run("logs", "--tail", str(lines), name, both_streams=True)
+            except DaemonError as error:
+                logs = f"cannot be had: {error}"
+            words.append(f"last {lines} log lines:\n{logs.rstrip()}")
+        return _masked("\n".join(words), secrets)
+
+
+def _is_absence(error: str, name: str) -> bool:
+    """Return whether the daemon said that there is nothing called `name`; never for "no such host"."""
+    found = re.fullmatch(
+        r"(?i)(?:Error(?: response from daemon)?: )?(?:"
+        r"No such \w+: (?P<first>.*)|get (?P<second>\S+): no such volume|network (?P<third>\S+) not found)",
+        error.strip(),
+    )
+    return found is not None and name in found.groups()
+
+
+_SECRET_NAME: Final = re.compile(r"PASSWORD|SECRET|TOKEN|KEY|HASH|CREDENTIAL", re.IGNORECASE)
+_URL_PASSWORD: Final = re.compile(r"://[^/@\s]*:([^/@\s]+)@")
+_SHORTEST_SECRET: Final = 8
+"""Anything shorter is no secret of ours, and would tear words apart."""
+
+
+def _secrets(environment: Iterable[str]) -> list[str]:
+    """Return what of a container's variables is secret: by their names, and the passwords in URLs."""
+    found = set()
+    for variable in environment:
+        name, _, value = variable.partition("=")
+        if _SECRET_NAME.search(name):
+            found.add(value)
+        found.update(_URL_PASSWORD.findall(value))
+    return sorted((secret for secret in found if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+
+def _masked(text: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "[secret]")
+    return text

@@ -6,6 +6,7 @@ alone are known earlier than the thing works.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 import pulumi
@@ -13,6 +14,14 @@ import pulumi_docker as docker
 
 from components.base.daemon import Daemon
 from rendering.caddyfile import NOTHING, Policy
+
+
+class MemoryLimits(Enum):
+    """What of memory the kernel of a host can limit."""
+
+    MEMORY_AND_SWAP = "memory-and-swap"
+    MEMORY = "memory"
+    NONE = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +45,9 @@ class DockerHost:
     """What tells a service that fetches something which way out to take; empty: the direct one."""
     hooks: pulumi.ResourceHookBinding
     """What every container made there is guarded by."""
+    volume_hooks: pulumi.ResourceHookBinding
+    """What every volume made there is guarded by."""
+    memory_limits: MemoryLimits
     health_interval_seconds: int
     start_interval_seconds: int | None
     """Between two checks while a service starts; None: as ever."""
@@ -45,6 +57,17 @@ class DockerHost:
     def container_name(self, service: str) -> str:
         """Return the name of the container of `service`."""
         return f"{self.prefix}-{service}"
+
+    def subnets(self, role: str) -> pulumi.Output[list[str]]:
+        """Return the address ranges of the network in a role, each as <address>/<bits>; known once it is made."""
+        return self.networks[role].ipam_configs.apply(lambda configs: _subnets(role, configs))
+
+
+def _subnets(role: str, configs: Sequence[docker.outputs.NetworkIpamConfig]) -> list[str]:
+    subnets = sorted(config.subnet for config in configs or () if config.subnet)
+    if not subnets:
+        raise RuntimeError(f"the network {role} has no address range in the state; run: make up ARGS=--refresh")
+    return subnets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +222,8 @@ class Route:
     """As Caddy matches them, such as `/v1/*`; empty: all that is left."""
     upstream: str
     """URL inside the stack."""
+    canonical: bool = False
+    """Whether it is served at the site's canonical name only, and the other names lead there."""
 
 
 @dataclass(frozen=True, kw_only=True)

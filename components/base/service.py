@@ -7,12 +7,12 @@ Everything the Docker provider gets wrong or leaves open is settled here, so tha
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Any, Final, assert_never
 
 import pulumi
 import pulumi_docker as docker
 
-from components.base.handles import DockerHost, Environment, Service
+from components.base.handles import DockerHost, Environment, MemoryLimits, Service
 from components.base.ownership import LABEL_DEPLOYMENT, LABEL_SERVICE, LABEL_STACK
 from rendering.environment import merged
 from rendering.reference import is_pinned
@@ -209,10 +209,9 @@ def service(name: str, args: ServiceArgs, parent: pulumi.Resource) -> Service:
         read_only=args.read_only,
         capabilities=docker.ContainerCapabilitiesArgs(drops=["ALL"], adds=sorted(args.capabilities) or None),
         security_opts=["no-new-privileges:true"],
-        memory=args.memory_mib,
-        # Equal means no swap; given alone, memory would get twice as much swap and a difference on every run.
-        memory_swap=args.memory_mib,
-        gpus=args.gpus or None,
+        memory=None if host.memory_limits is MemoryLimits.NONE else args.memory_mib,
+        memory_swap=_memory_swap(args),
+        **_gpus(args.gpus),
         # Explicit, or a daemon-wide default shows as drift. Bounded, or one loud service fills the disk.
         log_driver="json-file",
         log_opts={"max-file": "3", "max-size": "10m"},
@@ -244,6 +243,8 @@ def service(name: str, args: ServiceArgs, parent: pulumi.Resource) -> Service:
             # "*" also turns a failed health gate into a replacement; and several attributes (healthcheck, tmpfs) would
             # otherwise be recorded as updated without ever reaching the container.
             replace_on_changes=["*"],
+            # The daemon adds options of its own to those of the driver it has as a default, and reports all of them.
+            ignore_changes=["logOpts"],
             # The name is fixed and so may be the ports: the old one has to go first, whoever asked for the replacement.
             delete_before_replace=True,
             # A network made anew, because somebody had removed it, has the same name but nobody on it, and the name is
@@ -261,6 +262,37 @@ def service(name: str, args: ServiceArgs, parent: pulumi.Resource) -> Service:
         health_test=" ".join(args.health.test[1:]),
         port=args.port,
     )
+
+
+def _memory_swap(args: ServiceArgs) -> int | None:
+    """Return the limit of memory and swap together, as the daemon will report it: any other spelling is a difference.
+
+    Equal to that of memory it means no swap; left out it would become twice as much.
+    """
+    match args.host.memory_limits:
+        case MemoryLimits.MEMORY_AND_SWAP:
+            return args.memory_mib
+        case MemoryLimits.MEMORY:
+            return -1
+        case MemoryLimits.NONE:
+            return None
+        case _:
+            assert_never(args.host.memory_limits)
+
+
+def _gpus(gpus: str) -> dict[str, Any]:
+    """Return what asks for these GPUs: `all`, or `device=<index or UUID>[,…]`.
+
+    Of several devices the provider would read all but the first as a count, and Docker refuses a count with devices.
+    Written so that it reads them all, they come back in another form and would be a change on every refresh.
+    """
+    kind, _, devices = gpus.partition("=")
+    if kind != "device" or "," not in devices:
+        return {"gpus": gpus or None}
+    request = docker.ContainerDeviceRequestArgs(
+        driver="nvidia", capabilities=["gpu"], device_ids=sorted(devices.split(","))
+    )
+    return {"device_requests": [request]}
 
 
 def _environment(environment: Environment) -> list[pulumi.Input[str]]:

@@ -20,12 +20,18 @@ class DataServices:
 
 
 def data_services(
-    settings: Data, host: DockerHost, images: Mapping[str, Image], *, databases: Sequence[str]
+    settings: Data, host: DockerHost, images: Mapping[str, Image], *, databases: Sequence[str], connections: int
 ) -> DataServices:
-    """Return a database for each name in `databases`, and a cache."""
+    """Return a database for each name in `databases`, which take `connections` together, and a cache."""
     postgres = Postgres(
         "postgres",
-        PostgresArgs(host=host, image=images["postgres"], databases=databases, memory_mib=settings.postgres.memory_mib),
+        PostgresArgs(
+            host=host,
+            image=images["postgres"],
+            databases=databases,
+            connections=connections,
+            memory_mib=settings.postgres.memory_mib,
+        ),
     )
     redis = Redis("redis", RedisArgs(host=host, image=images["redis"], memory_mib=settings.redis.memory_mib))
     return DataServices(databases=postgres.databases, cache=redis.cache, services=[postgres.service, redis.service])

@@ -11,12 +11,13 @@ from components.base.secret import password
 from components.base.service import HealthCheck, ServiceArgs, service
 from components.base.step import StepArgs, step
 from components.base.volume import volume
+from rendering import connections
 from rendering import postgres as rendering
 
 UID: Final = 70
 """postgres in the official Alpine images, and in ours."""
 DATA_DIRECTORY: Final = "/var/lib/postgresql/data"
-"""The volume the official image declares up to version 17."""
+"""Where the official image keeps its data up to version 17; later ones are told to."""
 PORT: Final = 5432
 
 
@@ -27,6 +28,8 @@ class PostgresArgs:
     host: DockerHost
     image: Image
     memory_mib: int
+    connections: int
+    """How many it takes at a time, of all its consumers together."""
     databases: Sequence[str]
     """One database each, owned by a role of the same name that can reach no other."""
     service: str = "postgres"
@@ -61,8 +64,18 @@ class Postgres(pulumi.ComponentResource):
                 image=args.image.id,
                 memory_mib=args.memory_mib,
                 port=PORT,
-                command=["postgres", "-c", "max_connections=200"],
+                command=rendering.guarded(
+                    [
+                        "postgres",
+                        *(
+                            word
+                            for name, value in connections.server_parameters(args.memory_mib, args.connections).items()
+                            for word in ("-c", f"{name}={value}")
+                        ),
+                    ]
+                ),
                 environment={
+                    "PGDATA": DATA_DIRECTORY,
                     # The image insists on one; it is worth nothing once the databases are set up.
                     "POSTGRES_PASSWORD": superuser_password,
                 },

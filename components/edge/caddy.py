@@ -14,17 +14,35 @@ from components.base.volume import volume
 from rendering import caddyfile
 from rendering.archive import archive
 
-# The root file system is read-only, so the base configuration comes as a variable. exec: signals reach Caddy itself.
+# The root file system is read-only, so what the container brings along comes as variables. exec: signals reach Caddy.
+#
+# What is live was written for the Caddy of then. Another one may not know a word of it, and a power cut may have left
+# half of it: it is set aside, and a Caddy that answers 503 is healthy all the same, since what would mend it is
+# delivered into the running container.
 _RUN: Final = f"""\
 set -eu
-mkdir -p {caddyfile.CONFIG_DIRECTORY}
+mkdir -p {caddyfile.CONFIG_DIRECTORY}/standby
+cd {caddyfile.CONFIG_DIRECTORY}
 printf '%s' "$BASE_CADDYFILE" > {caddyfile.BASE_FILE}
+printf '%s' "$STANDBY_SITES" > standby/{caddyfile.SITES_FILE}
+printf '%s' "$STANDBY_NAMES" > standby/{caddyfile.NAMES_FILE}
+fault=
+if [ ! -s live/{caddyfile.SITES_FILE} ] || [ ! -s live/{caddyfile.NAMES_FILE} ]; then
+    fault='it is missing or not complete'
+elif ! said=$(caddy validate --config {caddyfile.BASE_FILE} --adapter caddyfile 2>&1); then
+    fault=$said
+fi
+if [ -n "$fault" ]; then
+    echo "Answering 503 until the configuration is delivered: what is live cannot be served: $fault" >&2
+    rm -rf live
+    export CADDY_RELEASE="$PWD/standby"
+fi
 exec caddy run --config {caddyfile.BASE_FILE} --adapter caddyfile
 """
 
-# Each certificate is replaced in one move and read at the next handshake. A changed release is taken over by a reload,
-# and made live only then: whatever happens, a restart finds a configuration that works. What nobody needs any more goes
-# last, with the one file in which an earlier release kept its certificate.
+# Each certificate is replaced in one move and read at the next handshake. A release that is not the one that is live,
+# to the letter, is taken over by a reload, and made live only then: whatever happens, a restart finds a configuration
+# that works. What nobody needs any more goes last, with the one file in which an earlier release kept its certificate.
 _DELIVER: Final = f"""\
 set -eu
 umask 077
@@ -36,7 +54,12 @@ for file in $kept; do
     mv "incoming/$file" "{caddyfile.CERTIFICATES_DIRECTORY}/$file"
 done
 release=releases/$(cat incoming/identifier)
-if [ "$(readlink live || true)" != "$release" ]; then
+is_live() {{
+    [ "$(readlink live || true)" = "$release" ] &&
+        cmp -s incoming/{caddyfile.SITES_FILE} live/{caddyfile.SITES_FILE} &&
+        cmp -s incoming/{caddyfile.NAMES_FILE} live/{caddyfile.NAMES_FILE}
+}}
+if ! is_live; then
     rm -rf "$release" && mv incoming "$release"
     CADDY_RELEASE="$PWD/$release" caddy reload --config {caddyfile.BASE_FILE} --adapter caddyfile \\
         --address unix/{caddyfile.ADMIN_SOCKET}
@@ -98,6 +121,9 @@ class Caddy(pulumi.ComponentResource):
         for site in args.sites:
             networks.setdefault(site.network, [])
             networks["application"].append(site.names[0])
+        standby = caddyfile.standby(
+            _file(args.sites[0].certificate), https_port=args.public_port, http_port=args.http_port
+        )
         self.service = service(
             f"{name}-container",
             ServiceArgs(
@@ -107,7 +133,11 @@ class Caddy(pulumi.ComponentResource):
                 memory_mib=args.memory_mib,
                 port=args.public_port,
                 command=["sh", "-c", _RUN],
-                environment={"BASE_CADDYFILE": caddyfile.base(args.sites[0].names[0])},
+                environment={
+                    "BASE_CADDYFILE": caddyfile.base(args.sites[0].names[0]),
+                    "STANDBY_SITES": standby.sites,
+                    "STANDBY_NAMES": standby.names,
+                },
                 volumes={
                     "/config": volume(f"{name}-config", args.host, f"{args.service}-config", self),
                     "/data": volume(f"{name}-data", args.host, f"{args.service}-data", self),
@@ -155,7 +185,10 @@ class Caddy(pulumi.ComponentResource):
                 caddyfile.SiteText(
                     names=site.names,
                     certificate_file=_file(site.certificate),
-                    routes=[(route.paths, route.upstream) for route in site.routes],
+                    routes=[
+                        caddyfile.RouteText(paths=route.paths, upstream=route.upstream, canonical=route.canonical)
+                        for route in site.routes
+                    ],
                     policy=site.policy,
                 )
                 for site in args.sites

@@ -7,7 +7,7 @@ import pulumi
 import pulumi_docker as docker
 
 from components.base.daemon import Daemon
-from components.base.handles import DockerHost, Environment
+from components.base.handles import DockerHost, Environment, MemoryLimits
 from components.base.secrecy import revealed
 from components.hosts.host import Host, HostArgs
 from rendering import proxy as rendering
@@ -52,9 +52,12 @@ def docker_host(
             networks=networks,
             pieces=settings.pieces,
             proxy=_proxy_environment(proxy, direct),
+            memory_limits=MemoryLimits(settings.memory_limits),
+            adopt=settings.adopt,
             health_interval_seconds=health.interval_seconds,
             start_interval_seconds=health.start_interval_seconds,
             startup_limit_seconds=health.startup_limit_seconds,
+            show_logs=health.show_logs,
         ),
     ).handle
 

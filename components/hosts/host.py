@@ -1,6 +1,7 @@
 """A Docker host: its networks, and the guards around everything made on it."""
 
 import asyncio
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
@@ -11,7 +12,7 @@ import pulumi_docker as docker
 import pulumi_random as random
 
 from components.base.daemon import Daemon
-from components.base.handles import DockerHost, Environment
+from components.base.handles import DockerHost, Environment, MemoryLimits
 from components.base.ownership import LABEL_DEPLOYMENT, LABEL_STACK, Owner
 from components.base.step import removal
 
@@ -59,9 +60,14 @@ class HostArgs:
     """Addresses for the networks, by the places of their roles; empty: Docker chooses."""
     proxy: Environment = field(default_factory=dict, repr=False)
     """For services that fetch something."""
+    memory_limits: MemoryLimits = MemoryLimits.MEMORY_AND_SWAP
+    adopt: str | None = None
+    """Deployment, 16 hex digits, that this one goes on with; its state is lost."""
     health_interval_seconds: int
     start_interval_seconds: int | None = None
     startup_limit_seconds: int
+    show_logs: bool = True
+    """Whether an error about a container ends with what it logged."""
 
     def __post_init__(self) -> None:
         if self.pieces and len(self.pieces) < len(NETWORKS):
@@ -85,8 +91,12 @@ class Host(pulumi.ComponentResource):
         deployment = random.RandomId(
             f"{name}-deployment",
             random.RandomIdArgs(byte_length=8),
-            # Lost, everything on the host would count as somebody else's.
-            opts=pulumi.ResourceOptions(parent=self, protect=True),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                # Lost, everything on the host would count as somebody else's.
+                protect=True,
+                import_=random_id(args.adopt) if args.adopt else None,
+            ),
         ).hex
         guard = pulumi.ResourceHookBinding(before_create=[_left_over_networks(name, args)])
         # The provider waits two seconds before it looks whether a network is gone, and that is a third of a `down`.
@@ -127,12 +137,14 @@ class Host(pulumi.ComponentResource):
             daemon=args.daemon,
             networks=networks,
             removal=gone,
+            memory_limits=args.memory_limits,
             internal_networks=frozenset(role for role in networks if NETWORKS[role].internal),
             proxy=args.proxy,
             hooks=pulumi.ResourceHookBinding(
                 before_create=[_left_over_containers(name, args)],
                 on_error=[_last_words(name, args)],
             ),
+            volume_hooks=pulumi.ResourceHookBinding(before_create=[_other_volumes(name, args)]),
             health_interval_seconds=args.health_interval_seconds,
             start_interval_seconds=args.start_interval_seconds,
             startup_limit_seconds=args.startup_limit_seconds,
@@ -146,6 +158,11 @@ def _ipam(pieces: Sequence[IPv4Network], role: str) -> list[docker.NetworkIpamCo
     piece = pieces[list(NETWORKS).index(role)]
     # The gateway is said too: the daemon reports one whether or not it was given, and that would be a change each run.
     return [docker.NetworkIpamConfigArgs(subnet=str(piece), gateway=str(piece.network_address + 1))]
+
+
+def random_id(hexadecimal: str) -> str:
+    """Return what imports a RandomId of that value."""
+    return base64.urlsafe_b64encode(bytes.fromhex(hexadecimal)).rstrip(b"=").decode("ascii")
 
 
 def _left_over_containers(name: str, args: HostArgs) -> pulumi.ResourceHook:
@@ -170,6 +187,16 @@ def _left_over_networks(name: str, args: HostArgs) -> pulumi.ResourceHook:
         await asyncio.to_thread(remove_left_over_networks, args.daemon, made.name, made.owner)
 
     return pulumi.ResourceHook(f"{name}-left-over-networks", clear)
+
+
+def _other_volumes(name: str, args: HostArgs) -> pulumi.ResourceHook:
+    """Refuse a volume that another state made: Docker would hand it over without a word, with all that is in it."""
+
+    async def refuse(hook: pulumi.ResourceHookArgs) -> None:
+        made = Made.of(hook)
+        await asyncio.to_thread(must_not_be_anothers, args.daemon, made.name, made.owner)
+
+    return pulumi.ResourceHook(f"{name}-other-volumes", refuse)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +241,18 @@ def remove_left_over_networks(daemon: Daemon, name: str, owner: Owner) -> None:
         daemon.run("network", "rm", network["Id"])
 
 
+def must_not_be_anothers(daemon: Daemon, name: str, owner: Owner) -> None:
+    """Accept the volume called `name` if there is none, or `owner` left it there.
+
+    Those that an earlier release made say nothing of their deployment, and are accepted too.
+
+    Raises: RuntimeError if it belongs to somebody else.
+    """
+    found = daemon.volume(name)
+    if found is not None and Owner.of(found["Labels"]).deployment:
+        _must_belong(daemon, f"volume {name}", found["Labels"], owner)
+
+
 def _must_belong(daemon: Daemon, what: str, labels: Mapping[str, str] | None, owner: Owner) -> None:
     actual = Owner.of(labels)
     if actual == owner:
@@ -236,7 +275,8 @@ def _last_words(name: str, args: HostArgs) -> pulumi.ErrorHook:
         if not any("healthy" in error for error in failure.errors):
             return False  # it never ran, and the error says why
         container_name = str((failure.new_inputs or failure.old_inputs or {})["name"])
-        words = await asyncio.to_thread(args.daemon.last_words, container_name, _LAST_LOG_LINES)
+        lines = _LAST_LOG_LINES if args.show_logs else 0
+        words = await asyncio.to_thread(args.daemon.last_words, container_name, lines)
         pulumi.log.error(f"{container_name} did not become healthy\n{words}")
         return False
 

@@ -10,11 +10,9 @@ from settings import language_model
 
 
 def model(
-    settings: language_model.Ollama | language_model.External | language_model.Without,
-    host: DockerHost,
-    images: Mapping[str, Image],
-) -> LanguageModel | None:
-    """Return the language model of `settings`; None where there is none."""
+    settings: language_model.Ollama | language_model.External, host: DockerHost, images: Mapping[str, Image]
+) -> LanguageModel:
+    """Return the language model of `settings`."""
     match settings:
         case language_model.Ollama():
             return Ollama(
@@ -36,7 +34,5 @@ def model(
                 api_key=revealed(settings.api_key) or "not-needed",
                 context_tokens=settings.context_tokens,
             )
-        case language_model.Without():
-            return None
         case _:
             assert_never(settings)

@@ -73,9 +73,11 @@ class Ollama(pulumi.ComponentResource):
                     "OLLAMA_HOST": f"0.0.0.0:{PORT}",
                     "OLLAMA_KEEP_ALIVE": "24h",
                     "OLLAMA_CONTEXT_LENGTH": str(args.context_tokens),
+                    # A model whose name ends in cloud would be asked at ollama.com, through this very server.
+                    "OLLAMA_NO_CLOUD": "1",
                 },
                 fetches=True,
-                volumes={MODELS_DIRECTORY: volume(f"{name}-models", args.host, args.service, self)},
+                volumes={MODELS_DIRECTORY: volume(f"{name}-models", args.host, args.service, self, optional=True)},
                 tmpfs={"/tmp": "rw,exec,nosuid,size=1g"},
                 # As in the official image: root owns the volume there, and keeps no capability.
                 user="0:0",

@@ -23,6 +23,10 @@ def identity_provider(settings: sign_in.Password | sign_in.Public, *, admin_emai
                 PasswordSignInArgs(admin_email=admin_email, former_owner=pulumi.create_urn(*_FORMER_OWNER)),
             ).provider
         case sign_in.Public():
-            return IdentityProvider(backend=environment.public_backend(), server={}, web=environment.public_web())
+            return IdentityProvider(
+                backend=environment.public_backend(settings.anonymous_retention_days),
+                server={},
+                web=environment.public_web(),
+            )
         case _:
             assert_never(settings)

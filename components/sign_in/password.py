@@ -22,7 +22,7 @@ class PasswordSignInArgs:
 
 
 class PasswordSignIn(pulumi.ComponentResource):
-    """One administrator with a generated password. Creates: the password and the salt of its hash, protected."""
+    """One administrator with a generated password. Creates: the password and the salt of its hash."""
 
     admin_password: pulumi.Output[str]
     """Secret."""
@@ -38,8 +38,8 @@ class PasswordSignIn(pulumi.ComponentResource):
             owner = pulumi.Output.from_input(args.former_owner)
             return [pulumi.Alias(name=f"reflector-{part}", parent=owner)]
 
-        self.admin_password = password(f"{name}-admin", self, aliases=former("admin"))
-        salt = token(f"{name}-admin-salt", self, size_bytes=16, aliases=former("admin-salt"))
+        self.admin_password = password(f"{name}-admin", self, optional=True, aliases=former("admin"))
+        salt = token(f"{name}-admin-salt", self, size_bytes=16, optional=True, aliases=former("admin-salt"))
         hashed: pulumi.Output[str] = pulumi.Output.all(password=self.admin_password, salt=salt).apply(_hashed)
         self.provider = IdentityProvider(
             backend=environment.password_backend(),

@@ -9,6 +9,7 @@ from components.base.handles import DockerHost, Environment, Image, SpeechServic
 from components.base.service import HealthCheck, ServiceArgs, service
 from components.base.trust import PYTHON_ENVIRONMENT, trust_file
 from components.base.volume import volume
+from rendering.environment import QUIET_MODELS
 
 PORT: Final = 8000
 
@@ -46,6 +47,7 @@ class Transcription(pulumi.ComponentResource):
         super().__init__("reflector:transcription:Transcription", name, {}, opts)
         environment: Environment = {
             **PYTHON_ENVIRONMENT,
+            **QUIET_MODELS,
             **({"HF_TOKEN": args.hf_token} if args.hf_token is not None else {}),
         }
         server = service(
@@ -60,7 +62,7 @@ class Transcription(pulumi.ComponentResource):
                 environment=environment,
                 fetches=True,
                 files=[trust_file(args.trust)],
-                volumes={"/root/.cache": volume(f"{name}-models", args.host, args.service, self)},
+                volumes={"/root/.cache": volume(f"{name}-models", args.host, args.service, self, optional=True)},
                 networks={"application": ()},
                 # Upstream loads several GB of models before it answers for the first time.
                 health=HealthCheck(

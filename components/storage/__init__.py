@@ -53,7 +53,7 @@ def object_store(
             provider = aws.Provider("aws", region=settings.region)
             return S3(
                 "s3",
-                S3Args(bucket=settings.bucket, origins=origins),
+                S3Args(bucket=settings.bucket, origins=origins, adopt=settings.adopt),
                 opts=pulumi.ResourceOptions(providers={"aws": provider}),
             ).store
         case storage.External():

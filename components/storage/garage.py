@@ -49,7 +49,7 @@ class GarageArgs:
 class Garage(pulumi.ComponentResource):
     """A Garage node with a bucket and a key for it, on the internal storage network.
 
-    Creates: volumes and secrets, protected. Does not: publish a port; the edge serves it under `domain`.
+    Creates: volumes that outlast it, and secrets. Does not: publish a port; the edge serves it under `domain`.
     """
 
     store: ObjectStore
@@ -58,8 +58,8 @@ class Garage(pulumi.ComponentResource):
     def __init__(self, name: str, args: GarageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("reflector:garage:Garage", name, {}, opts)
         # The forms Garage insists on: GK and 12 bytes, 32 bytes, in hexadecimal.
-        access_key_id = pulumi.Output.concat("GK", token(f"{name}-key-id", self, size_bytes=12))
-        secret_access_key = token(f"{name}-key-secret", self)
+        access_key_id = pulumi.Output.concat("GK", token(f"{name}-key-id", self, size_bytes=12, optional=True))
+        secret_access_key = token(f"{name}-key-secret", self, optional=True)
 
         def secret_file(path: str, content: pulumi.Output[str]) -> File:
             # Garage refuses secrets that others can read.
@@ -76,12 +76,15 @@ class Garage(pulumi.ComponentResource):
                 environment={"RUST_LOG": "garage=info"},
                 files=[
                     File(path=rendering.CONFIG_FILE, content=rendering.config()),
-                    secret_file(rendering.RPC_SECRET_FILE, token(f"{name}-rpc-secret", self)),
-                    secret_file(rendering.ADMIN_TOKEN_FILE, token(f"{name}-admin-token", self)),
+                    secret_file(rendering.RPC_SECRET_FILE, token(f"{name}-rpc-secret", self, optional=True)),
+                    secret_file(rendering.ADMIN_TOKEN_FILE, token(f"{name}-admin-token", self, optional=True)),
                 ],
                 volumes={
-                    rendering.META_DIRECTORY: volume(f"{name}-meta", args.host, f"{args.service}-meta", self),
-                    rendering.DATA_DIRECTORY: volume(f"{name}-data", args.host, f"{args.service}-data", self),
+                    directory: volume(f"{name}-{role}", args.host, f"{args.service}-{role}", self, optional=True)
+                    for directory, role in (
+                        (rendering.META_DIRECTORY, "meta"),
+                        (rendering.DATA_DIRECTORY, "data"),
+                    )
                 },
                 user=f"{UID}:{UID}",
                 networks={args.network: ()},

@@ -7,15 +7,20 @@ Run again it changes nothing. Standard library only; its text is the step's scri
 
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import Any, Final
 
 COMMAND: Final = ("docker", "exec", "--interactive", os.environ.get("CONTAINER", ""), "/garage", "json-api")
+KEY_NAME: Final = "reflector"
+"""Of the key this makes, and of those made before it, by a state that is lost or for a store that was switched off."""
+UNFINISHED_DAYS: Final = 7
+"""How long parts of an upload that never ended are kept: no listing shows them, and one that is alive takes hours."""
 
 
-def ask(endpoint: str, payload: object) -> Any:
-    """Return Garage's answer, None where it knows of no such thing. Any other refusal ends the step.
+def ask(endpoint: str, payload: object, absent: str = "") -> Any:
+    """Return Garage's answer. Any refusal ends the step, but the error code `absent` of a look-up: that gives None.
 
     `payload` is None for an endpoint that takes none.
     """
@@ -29,8 +34,8 @@ def ask(endpoint: str, payload: object) -> Any:
     )
     if done.returncode == 0:
         return json.loads(done.stdout)
-    # Endpoints that look something up answer with an error code such as NoSuchBucket or NoSuchAccessKey (404).
-    if "(404" in done.stderr:
+    # In the words of Garage 2: "Error: NoSuchAccessKey (404): Access key not found: GK…", below its log.
+    if absent and re.search(rf"^Error: {absent} \(", done.stderr, re.MULTILINE):
         return None
     sys.exit(f"Garage refused {endpoint}: {done.stderr.strip()}")
 
@@ -52,17 +57,41 @@ def set_up_layout(capacity_bytes: int) -> None:
 
 def set_up_key(access_key_id: str, secret_access_key: str) -> None:
     """Make sure of the access key."""
-    known = ask("GetKeyInfo", {"id": access_key_id, "search": None, "showSecretKey": True})
+    known = ask("GetKeyInfo", {"id": access_key_id, "search": None, "showSecretKey": True}, "NoSuchAccessKey")
     if known is None:
-        ask("ImportKey", {"accessKeyId": access_key_id, "secretAccessKey": secret_access_key, "name": "reflector"})
+        ask("ImportKey", {"accessKeyId": access_key_id, "secretAccessKey": secret_access_key, "name": KEY_NAME})
         print(f"key: imported {access_key_id}")
     elif known["secretAccessKey"] != secret_access_key:
         sys.exit(f"Garage has another secret for the access key {access_key_id}: this volume belongs to another stack")
 
 
+def revoke(access_key_id: str, bucket_id: str) -> None:
+    """Take all rights to a bucket from a key.
+
+    The key itself stays: one that was deleted can never be made again, and its state may come back from a backup.
+    """
+    permissions = {"read": True, "write": True, "owner": True}
+    ask("DenyBucketKey", {"bucketId": bucket_id, "accessKeyId": access_key_id, "permissions": permissions})
+    print(f"key: revoked {access_key_id}")
+
+
+def revoke_former_keys(access_key_id: str, bucket: Any) -> None:
+    """Leave the rights to the bucket to our key alone, and none anywhere to the keys that were ours before it."""
+    for key in bucket["keys"]:
+        if key["accessKeyId"] != access_key_id and any(key["permissions"].values()):
+            revoke(key["accessKeyId"], bucket["id"])
+    for key in ask("ListKeys", {}):
+        if key["name"] == KEY_NAME and key["id"] != access_key_id:
+            known = ask("GetKeyInfo", {"id": key["id"], "search": None, "showSecretKey": False})
+            for other in known["buckets"]:
+                # Those to our own bucket are gone by now.
+                if other["id"] != bucket["id"] and any(other["permissions"].values()):
+                    revoke(key["id"], other["id"])
+
+
 def set_up_bucket(name: str, access_key_id: str, origins: list[str]) -> None:
-    """Make sure of the bucket, of the key's rights to it, and that browsers at `origins` may use presigned URLs."""
-    bucket = ask("GetBucketInfo", {"id": None, "globalAlias": name, "search": None})
+    """Make sure of the bucket, that it is our key's and nobody else's, and that `origins` may use presigned URLs."""
+    bucket = ask("GetBucketInfo", {"id": None, "globalAlias": name, "search": None}, "NoSuchBucket")
     if bucket is None:
         bucket = ask("CreateBucket", {"globalAlias": name, "localAlias": None})
         print("bucket: created")
@@ -71,17 +100,21 @@ def set_up_bucket(name: str, access_key_id: str, origins: list[str]) -> None:
         permissions = {"read": True, "write": True, "owner": False}
         ask("AllowBucketKey", {"bucketId": bucket["id"], "accessKeyId": access_key_id, "permissions": permissions})
         print(f"bucket: {access_key_id} may read and write it")
-    rules = [
+    revoke_former_keys(access_key_id, bucket)
+    origin_rules = [
         {
             "AllowedOrigin": origins,
             "AllowedMethod": ["GET", "HEAD", "PUT"],
             "AllowedHeader": ["*"],
-            "ExposeHeader": ["ETag"],
+            # Without those of a range a player's script cannot seek.
+            "ExposeHeader": ["ETag", "Accept-Ranges", "Content-Length", "Content-Range"],
             "MaxAgeSeconds": 3600,
         }
     ]
+    unfinished = {"DaysAfterInitiation": UNFINISHED_DAYS}
+    life_rules = [{"ID": "unfinished-uploads", "Status": "Enabled", "AbortIncompleteMultipartUpload": unfinished}]
     # Set each time: it is cheap, and Garage answers rules back in a form of its own.
-    body = {"websiteAccess": None, "quotas": None, "corsRules": rules, "lifecycleRules": None}
+    body = {"websiteAccess": None, "quotas": None, "corsRules": origin_rules, "lifecycleRules": life_rules}
     ask("UpdateBucket", {"id": bucket["id"], "body": body})
 
 

@@ -20,12 +20,14 @@ class S3Args:
     bucket: str
     origins: Sequence[str]
     """Web origins whose pages may use presigned URLs."""
+    adopt: bool = False
+    """Whether the bucket is there already, left by a stack or a mode that is no more."""
 
 
 class S3(pulumi.ComponentResource):
     """A private bucket, with an access key for exactly what Reflector does there.
 
-    Creates: the bucket, protected and kept even when it leaves the program. Credentials of AWS come from the
+    Creates: the bucket, kept even when it leaves the program. Credentials of AWS come from the
     environment of whoever runs the program, as with any AWS tool.
     """
 
@@ -38,7 +40,9 @@ class S3(pulumi.ComponentResource):
         bucket = aws.s3.Bucket(
             f"{name}-bucket",
             aws.s3.BucketArgs(bucket=args.bucket),
-            opts=pulumi.ResourceOptions(parent=self, protect=True, retain_on_delete=True),
+            opts=pulumi.ResourceOptions(
+                parent=self, retain_on_delete=True, import_=args.bucket if args.adopt else None
+            ),
         )
         aws.s3.BucketPublicAccessBlock(
             f"{name}-public-access",
@@ -60,8 +64,30 @@ class S3(pulumi.ComponentResource):
                         allowed_origins=list(args.origins),
                         allowed_methods=["GET", "HEAD", "PUT"],
                         allowed_headers=["*"],
-                        expose_headers=["ETag"],
+                        # Without those of a range a player's script cannot seek.
+                        expose_headers=["ETag", "Accept-Ranges", "Content-Length", "Content-Range"],
                         max_age_seconds=3600,
+                    )
+                ],
+            ),
+            opts=child,
+        )
+        aws.s3.BucketLifecycleConfiguration(
+            f"{name}-unfinished-uploads",
+            aws.s3.BucketLifecycleConfigurationArgs(
+                bucket=bucket.bucket,
+                rules=[
+                    aws.s3.BucketLifecycleConfigurationRuleArgs(
+                        id="unfinished-uploads",
+                        status="Enabled",
+                        # Every key.
+                        filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
+                        # No listing shows them, and they are paid for; a live upload takes hours at the most.
+                        abort_incomplete_multipart_upload=(
+                            aws.s3.BucketLifecycleConfigurationRuleAbortIncompleteMultipartUploadArgs(
+                                days_after_initiation=7
+                            )
+                        ),
                     )
                 ],
             ),

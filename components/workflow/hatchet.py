@@ -11,7 +11,7 @@ from components.base.secret import password
 from components.base.service import HealthCheck, ServiceArgs, service
 from components.base.step import StepArgs, step
 from components.base.volume import volume
-from rendering import startup
+from rendering import connections, startup
 
 HTTP_PORT: Final = 8888
 GRPC_PORT: Final = 7077
@@ -80,6 +80,9 @@ class Hatchet(pulumi.ComponentResource):
                 command=["sh", "-c", startup.hatchet()],
                 environment={
                     "DATABASE_URL": args.database.url(sslmode="disable", connect_timeout="30"),
+                    # Of each of its three servers.
+                    "DATABASE_MAX_CONNS": str(connections.HATCHET_POOL),
+                    "DATABASE_DDL_POOL_MAX_CONNS": str(connections.HATCHET_MAINTENANCE_POOL),
                     "SERVER_URL": server_url,
                     "SERVER_GRPC_BIND_ADDRESS": "0.0.0.0",
                     "SERVER_GRPC_PORT": str(GRPC_PORT),
@@ -94,6 +97,8 @@ class Hatchet(pulumi.ComponentResource):
                     "SERVER_ALLOW_SIGNUP": "false",
                     "SERVER_ALLOW_INVITES": "false",
                     "SERVER_ALLOW_CREATE_TENANT": "false",
+                    # On by default: each of its servers tells security.hatchet.run at each start that it is there.
+                    "SERVER_SECURITY_CHECK_ENABLED": "false",
                 },
                 volumes={"/config": volume(f"{name}-config", args.host, args.service, self)},
                 networks={"application": (), args.database.network: ()},

@@ -1,5 +1,6 @@
 """A second Docker host on this machine: a network namespace with a Docker daemon and an SSH server of its own."""
 
+import json
 import os
 import shutil
 import signal
@@ -65,7 +66,7 @@ class RemoteHost:
     def __enter__(self) -> "RemoteHost":
         try:
             self._connect()
-            self._start_docker()
+            self.start_docker()
             self._start_ssh()
         except BaseException:
             self._undo.close()
@@ -108,9 +109,12 @@ class RemoteHost:
             start_new_session=True,
         )
 
-    def _start_docker(self) -> None:
+    def start_docker(self) -> None:
+        """Start its daemon, and wait until it answers."""
         configuration = self.folder / "daemon.json"
-        configuration.write_text("{}", encoding="ascii")  # keeps the machine's own out
+        # It keeps the machine's own out, and adds what many companies set for all containers to the options of ours.
+        options = {"log-driver": "json-file", "log-opts": {"compress": "true", "tag": "{{.Name}}"}}
+        configuration.write_text(json.dumps(options), encoding="ascii")
         self._undo.callback(self._clear_mounts)
         daemon = self._start(
             "dockerd",
@@ -123,6 +127,7 @@ class RemoteHost:
             f"--cgroup-parent=/{_NAMESPACE}",
             "--exec-opt=native.cgroupdriver=cgroupfs",
         )
+        self._daemon = daemon
         self._undo.callback(self._stop, daemon)
         deadline = time.monotonic() + _READY_SECONDS
         while True:
@@ -134,6 +139,12 @@ class RemoteHost:
                 time.sleep(0.2)
             else:
                 return
+
+    def kill_docker_after(self, seconds: float) -> None:
+        """Kill its daemon, as an out-of-memory killer would; what keeps its containers running lives on."""
+        time.sleep(seconds)
+        self._daemon.kill()
+        self._daemon.wait(10)
 
     def _stop(self, daemon: "subprocess.Popen[bytes]") -> None:
         # On its way out it stops the containers, each with the time it was given.

@@ -99,8 +99,11 @@ class Checkout:
         file = self.stack_file(name)
         file.write_text(self.layout.root.joinpath("Pulumi.dev.yaml").read_text(encoding="utf-8"), encoding="utf-8")
         self.configure(name, changes, without)
-        # Ignored like any stack file of a user's own, but a tracked one is what shows whether the engine dirties it.
-        self._git("add", "--force", file.name)
+        # Ignored like any stack file of a user's own, but one that is tracked as the shipped examples are shows whether
+        # the engine dirties it.
+        with self.layout.root.joinpath(".gitattributes").open("a", encoding="utf-8") as attributes:
+            attributes.write(f"/{file.name} filter=pulumi-salt\n")
+        self._git("add", "--force", file.name, ".gitattributes")
         self._commit(f"Configure {name}")
 
     def stack_file(self, name: str) -> Path:
@@ -158,6 +161,7 @@ class Stack:
     """Whether the last `up` succeeded and nothing was changed or broken on purpose since."""
 
     _outputs: tuple[int, dict[str, Any]] | None = None
+    _user: dict[str, str] = field(default_factory=dict)
 
     @property
     def prefix(self) -> str:
@@ -176,10 +180,10 @@ class Stack:
             found = found[name]
         return found
 
-    def configure(self, changes: Mapping[str, object]) -> None:
-        """Change settings by their paths; the next `up` applies them."""
+    def configure(self, changes: Mapping[str, object], without: Iterable[str] = ()) -> None:
+        """Change settings by their paths, and remove those `without`; the next `up` applies them."""
         self.settled = False
-        self.checkout.configure(self.name, changes)
+        self.checkout.configure(self.name, changes, without)
 
     def start(self, command: str, *flags: str) -> Run:
         """Start one of the commands behind `make`: up, preview or down."""
@@ -255,6 +259,38 @@ class Stack:
             json.dump(state, file)
             file.flush()
             self.pulumi("stack", "import", "--file", file.name).succeeded()
+
+    def forget(self) -> None:
+        """Lose the state, backups and history with it."""
+        for file in self.checkout.layout.state.rglob(f"{self.name}*"):
+            if file.is_dir():
+                shutil.rmtree(file)
+            else:
+                file.unlink(missing_ok=True)
+        self._outputs = None
+
+    def refusal_of_postgres(self, user: str, password: str) -> str:
+        """Return why PostgreSQL does not let `user` in over the network; empty if it does."""
+        script = f"PGPASSWORD=$(cat) psql --host=postgres --username={user} --dbname={user} --command='select 1' 2>&1"
+        done = subprocess.run(
+            [
+                "docker",
+                "--host",
+                self.host.address,
+                "exec",
+                "--interactive",
+                f"{self.prefix}-postgres",
+                "sh",
+                "-c",
+                script,
+            ],
+            input=password,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return "" if done.returncode == 0 else done.stdout
 
     def urn(self, name: str) -> str:
         """Return the URN of the one resource called `name`."""
@@ -354,13 +390,18 @@ class Stack:
         )
 
     def log_in(self) -> dict[str, str]:
-        """Log in as the administrator and return the headers that prove it; none where nobody logs in."""
+        """Log in as the administrator and return the headers that prove it; none where nobody logs in.
+
+        What an earlier call got is used as long as the server takes it: an address has ten attempts in five minutes.
+        """
         outputs = self.outputs()
         if "admin_password" not in outputs:
             return {}
-        answer = self.edge.log_in(outputs["admin_email"], outputs["admin_password"])
-        assert answer.status == 200, answer
-        return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        if not self._user or self.edge.ask("GET", "/v1/me", headers=self._user).status == 401:
+            answer = self.edge.log_in(outputs["admin_email"], outputs["admin_password"])
+            assert answer.status == 200, answer
+            self._user = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        return self._user
 
     def leave_traces(self) -> "Traces":
         """Write a row and an object through the application."""

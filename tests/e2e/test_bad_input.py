@@ -2,19 +2,23 @@
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 
+from testing.certificates import CLIENT, certificate, docker_client
 from testing.docker import free_port
+from tests.e2e.docker_host import DockerHost
 from tests.e2e.stack import Checkout, Stack
 
 pytestmark = pytest.mark.docker
 
 
 @pytest.fixture
-def misconfigured(checkout: Checkout, deployment: Stack) -> Iterator[Stack]:
+def misconfigured(checkout: Checkout, host: DockerHost) -> Iterator[Stack]:
     """A stack that has never been up."""
-    stack = Stack(checkout=checkout, name="e2e-bad", host=deployment.host)
+    stack = Stack(checkout=checkout, name="e2e-bad", host=host)
     stack.host.erase(stack.prefix)
     if not checkout.stack_file(stack.name).exists():
         checkout.add_stack(stack.name, {"edge.https_port": free_port(), "edge.http_port": free_port()})
@@ -67,6 +71,74 @@ def test_every_problem_is_listed_at_once_and_nothing_is_made(misconfigured: Stac
     assert made_nothing(misconfigured)
 
 
+PASTED: Final[dict[str, object]] = {
+    "edge.domain": "1.2.3.0x4",  # an address to browsers
+    "edge.extra_names": ["IP:0.0.0.0"],
+    "edge.http_port": 6000,  # browsers do not ask it
+    "speech": {"mode": "hosted", "url": "http://localhost:8000"},  # the container itself
+    "language_model": {"mode": "external", "model": "m", "url": "https://me:HandedSecret@llm.test/v1"},
+    "storage": {
+        "mode": "s3", "region": "eu-central-1\n", "bucket": "sthree-media",
+    },
+}  # fmt: skip
+"""What looks right at first sight, and would have failed later or never."""
+
+
+@pytest.mark.parametrize("command", ["preview", "up"])
+def test_what_was_badly_pasted_is_one_line_each_and_nothing_is_made(misconfigured: Stack, command: str) -> None:
+    misconfigured.configure(PASTED)
+    output = misconfigured.run(command).failed().output
+    settings = [line.removeprefix("  - ").partition(": ")[0] for line in output.splitlines() if line.startswith("  - ")]
+    assert sorted(settings) == [
+        "edge.domain", "edge.extra_names[0]", "edge.http_port", "language_model.url", "speech.url", "storage.bucket",
+        "storage.region",
+    ], output  # fmt: skip
+    assert "HandedSecret" not in output
+    assert "Traceback" not in output
+    assert made_nothing(misconfigured)
+
+
+def test_a_secret_with_a_line_break_is_refused_by_name(misconfigured: Stack) -> None:
+    """Only the engine can open it, so it is told by the program: before anything is made, and not shown."""
+    misconfigured.pulumi("stack", "init").succeeded()
+    try:
+        misconfigured.pulumi("config", "set", "--secret", "--path", "speech.hf_token", "HandedSecret\n").succeeded()
+        output = misconfigured.pulumi("preview").failed().output
+        assert "1 problem in the configuration, nothing was created" in output
+        assert "speech.hf_token: an encrypted value; allowed: one encrypted word of ASCII characters" in output
+        assert "HandedSecret" not in output
+        assert "Traceback" not in output
+        assert misconfigured.host.ids("container", misconfigured.prefix) == []
+    finally:
+        misconfigured.pulumi("stack", "rm", "--yes", "--preserve-config").succeeded()
+
+
+@pytest.mark.parametrize(
+    ("main", "given"),
+    [
+        ({"address": "ssh://-oProxyCommand=x@host.test"}, "hosts.main.address: 'ssh://-oProxyCommand=x@host.test'"),
+        ({"address": "TCP://192.0.2.1:2376"}, "hosts.main.certificates: nothing"),
+        ({"address": "tcp://2001:db8::1:2376"}, "allowed: an IPv6 address in brackets, such as tcp://[2001:db8::1]"),
+        ({"address": "tcp://192.0.2.1:2376", "certificates": ""}, "cert.pem: expired on "),
+    ],
+    ids=["option", "capitals", "no-brackets", "expired"],
+)
+def test_a_wrong_way_to_the_host_is_told_before_anybody_is_asked(
+    misconfigured: Stack, tmp_path: Path, main: dict[str, str], given: str
+) -> None:
+    """Nobody answers at that address: a connection would end in another line, a minute later."""
+    docker_client(tmp_path)
+    late, key = certificate("late", usages=[CLIENT], from_days=-60, to_days=-30)
+    (tmp_path / "cert.pem").write_text(late)
+    (tmp_path / "key.pem").write_text(key)
+    misconfigured.configure({"hosts": {"main": main | ({"certificates": str(tmp_path)} if len(main) > 1 else {})}})
+    output = misconfigured.run("preview").failed().output
+    (line,) = (line for line in output.splitlines() if line.startswith("  - "))
+    assert given in line
+    assert "Traceback" not in output
+    assert made_nothing(misconfigured)
+
+
 def test_plain_pulumi_lists_the_same_problems(misconfigured: Stack) -> None:
     misconfigured.pulumi("stack", "init").succeeded()
     try:
@@ -107,8 +179,8 @@ def test_the_ports_of_another_stack_are_named_by_their_holder(misconfigured: Sta
     assert made_nothing(misconfigured)
 
 
-def test_a_stack_without_a_file_is_a_clear_error(checkout: Checkout, deployment: Stack) -> None:
-    output = Stack(checkout=checkout, name="nowhere", host=deployment.host).run("up").failed().output
+def test_a_stack_without_a_file_is_a_clear_error(checkout: Checkout, host: DockerHost) -> None:
+    output = Stack(checkout=checkout, name="nowhere", host=host).run("up").failed().output
     assert "'nowhere', but there is no Pulumi.nowhere.yaml" in output
     assert "Traceback" not in output
 

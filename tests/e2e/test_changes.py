@@ -1,5 +1,6 @@
 """A changed setting touches what it must and nothing else."""
 
+import base64
 import json
 
 import pytest
@@ -15,6 +16,27 @@ def replaced(before: dict[str, str], after: dict[str, str]) -> set[str]:
     """Return the services whose container is another one."""
     assert before.keys() == after.keys()
     return {service for service in before if before[service] != after[service]}
+
+
+def who(stack: Stack) -> str:
+    """Return the account the administrator logs in to: everything he owns hangs on it."""
+    claims = stack.log_in()["Authorization"].split(".")[1]
+    return str(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["sub"])
+
+
+def test_another_address_of_the_administrator_is_the_same_person(deployment: Stack) -> None:
+    before, traces = who(deployment), deployment.leave_traces()
+    old = deployment.outputs()
+    deployment.configure({"sign_in": {"mode": "password", "admin_email": "else@reflector.test"}})
+    deployment.up()
+    assert deployment.outputs()["admin_email"] == "else@reflector.test"
+    assert who(deployment) == before
+    assert traces.are_found_in(deployment)
+    assert deployment.edge.log_in(old["admin_email"], old["admin_password"]).status == 401, "nobody has it any more"
+    deployment.configure({"sign_in": {"mode": "password"}})
+    deployment.up()
+    assert who(deployment) == before
+    assert "another address" in deployment.host.logs(f"{deployment.prefix}-server")
 
 
 def test_another_language_model_replaces_the_backend_only(deployment: Stack) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from settings import PROJECT, parse
 from tests.e2e.docker_host import Events
 from tests.e2e.stack import Stack
 
@@ -44,3 +45,16 @@ def test_down_keeps_the_data_and_a_killed_and_repeated_up_brings_all_of_it_back(
     assert traces.are_found_in(deployment)
     assert deployment.broken_wires() == {}
     assert deployment.planned(refresh=True) == {}
+
+
+def test_the_database_takes_the_connections_of_its_budget_and_fits_its_limit(deployment: Stack) -> None:
+    def shown(name: str) -> str:
+        return deployment.inside("postgres", "psql", "-AtU", "postgres", "-c", f"SHOW {name}").strip()
+
+    budget = parse({}, deployment.name, PROJECT).connections
+    assert int(shown("max_connections")) == sum(budget.values())
+    limit = deployment.containers()["postgres"]["HostConfig"]["Memory"] // 2**20
+    assert shown("shared_buffers") == f"{limit // 8}MB"
+    in_use = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+    found = deployment.inside("postgres", "psql", "-AtU", "postgres", "-c", in_use)
+    assert int(found) <= sum(budget.values()) - budget["spare"]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.e2e import chaos
 from tests.e2e.docker_host import Events
 from tests.e2e.stack import Stack
 
@@ -60,3 +61,29 @@ def test_up_recovers_when_only_the_engine_is_killed(deployment: Stack, events: E
     assert {service for service in before if before[service] != after[service]} == {"web"}
     assert deployment.broken_wires() == {}
     assert deployment.planned(refresh=True) == {}
+
+
+def test_of_two_at_once_one_goes_on_and_the_other_says_who_is_at_work(deployment: Stack) -> None:
+    limit = deployment.setting("application.web.memory_mib") + 16
+    deployment.configure({"application.web.memory_mib": limit})
+    runs = [deployment.start("up"), deployment.start("up")]
+    ended = sorted((run.finish(300) for run in runs), key=lambda finished: finished.status)
+    assert [finished.status for finished in ended] == [0, 1]
+    (line,) = ended[1].output.splitlines()
+    assert line.startswith(f"error: The stack {deployment.name} is in use by ")
+    assert deployment.containers()["web"]["HostConfig"]["Memory"] == limit * 1024 * 1024
+    deployment.wait_until_healthy()
+    assert deployment.planned(refresh=True) == {}
+
+
+def test_a_state_that_was_cut_off_is_brought_back(deployment: Stack) -> None:
+    before = deployment.outputs()
+    chaos.cut_off(deployment.checkpoint)
+    (line,) = deployment.run("up").failed().output.splitlines()
+    assert line.startswith(
+        f"error: The state of the stack {deployment.name} is damaged: {deployment.checkpoint} is cut"
+    )
+    said = deployment.run("recover").succeeded().output
+    assert "lost" not in said
+    assert deployment.planned(refresh=True) == {}
+    assert deployment.outputs() == before

@@ -29,7 +29,7 @@ def remote() -> Iterator[RemoteHost]:
 
 @pytest.fixture(scope="module")
 def stack(checkout: Checkout, remote: RemoteHost) -> Stack:
-    """A small stack on it: no model, no speech service."""
+    """A small stack on it, without a speech service."""
     stack = Stack(
         checkout=checkout, name="e2e-remote", host=remote.near, address=remote.address, environment=remote.environment
     )
@@ -44,7 +44,6 @@ def stack(checkout: Checkout, remote: RemoteHost) -> Stack:
             "edge.public_port": 8443,
             "edge.bind_addresses": ["0.0.0.0"],
             "health.interval_seconds": 2,
-            "language_model": {"mode": "none"},
         },
         without=["speech"],
     )

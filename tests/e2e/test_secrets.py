@@ -1,8 +1,9 @@
 """No secret is where it does not belong."""
 
+import base64
 import json
 import re
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,6 +15,15 @@ pytestmark = pytest.mark.docker
 _SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|API_KEY|PRIVATE")
 _PLACEHOLDER = "not-needed"
 """Where a client insists on a key and the service asks for none."""
+KINDS: Final = (
+    "authority-1-key privateKeyPem",
+    "edge-certificate-1-key privateKeyPem",
+    "hatchet-token",
+    "sign-in-admin result",
+    "garage-key-secret result",
+    "garage-key-secret result (base64)",
+)
+"""One secret of each kind there is."""
 
 
 def secrets_of(stack: Stack) -> dict[str, str]:
@@ -21,18 +31,20 @@ def secrets_of(stack: Stack) -> dict[str, str]:
     found: dict[str, str] = {}
     for resource in stack.resources(show_secrets=True):
         name = resource["urn"].rpartition("::")[2]
-        outputs = {key: plain(value) for key, value in resource.get("outputs", {}).items()}
-        if resource["type"] == "random:index/randomPassword:RandomPassword":
-            found[name] = outputs["result"]
-        elif resource["type"] == "random:index/randomBytes:RandomBytes" and not name.endswith("-key-id"):
-            # (The id of an access key is its user name: it is part of every presigned URL.)
-            found[name] = outputs["hex"]
-            found[f"{name} (base64)"] = outputs["base64"]
-        elif resource["type"] == "tls:index/privateKey:PrivateKey":
-            found[name] = pem_line(outputs["privateKeyPem"])
-            found[f"{name} (pkcs8)"] = pem_line(outputs["privateKeyPemPkcs8"])
+        secrets = {
+            key: plain(value)
+            for key, value in resource.get("outputs", {}).items()
+            if isinstance(value, dict) and "plaintext" in value and not key.startswith("__")
+        }
+        # (The id of an access key is its user name: it is part of every presigned URL.)
+        if resource["type"].startswith(("random:", "tls:")) and not name.endswith("-key-id"):
+            for key, secret in secrets.items():
+                found[f"{name} {key}"] = pem_line(secret) if "PRIVATE KEY" in secret else secret
+                if re.fullmatch("(?:[0-9a-f]{2}){16,}", secret):
+                    # The id the provider gives random bytes.
+                    found[f"{name} {key} (base64)"] = base64.b64encode(bytes.fromhex(secret)).decode()
         elif name == "hatchet-token":
-            found[name] = outputs["stdout"]
+            found[name] = secrets["stdout"]
     for service, container in stack.containers().items():
         for variable in container["Config"]["Env"]:
             key, _, value = variable.partition("=")
@@ -63,8 +75,7 @@ def leaks(secrets: dict[str, str], text: str) -> list[str]:
 def secrets(deployment: Stack) -> dict[str, str]:
     """Every secret of the shared deployment."""
     found = secrets_of(deployment)
-    kinds = ("authority-1-key", "edge-certificate-1-key", "hatchet-token", "sign-in-admin", "garage-key-secret")
-    assert set(kinds) <= found.keys(), "the search itself has lost sight of them"
+    assert set(KINDS) <= found.keys(), "the search itself has lost sight of them"
     assert "server DATABASE_URL" in found
     return found
 
@@ -75,7 +86,13 @@ def test_the_state_holds_no_secret_in_plain_text(deployment: Stack, secrets: dic
     assert "PRIVATE KEY" not in exported
     # The search works: with the secrets shown it finds them.
     shown = deployment.pulumi("stack", "export", "--show-secrets").succeeded().output
-    assert {"sign-in-admin", "authority-1-key", "hatchet-token"} <= set(leaks(secrets, shown))
+    assert set(KINDS) - {"garage-key-secret result (base64)"} <= set(leaks(secrets, shown))
+
+
+def test_no_id_is_a_secret(deployment: Stack, secrets: dict[str, str]) -> None:
+    ids = {resource["urn"].rpartition("::")[2]: resource.get("id", "") for resource in deployment.resources()}
+    assert {name: leaked for name, id_ in ids.items() if (leaked := leaks(secrets, id_))} == {}
+    assert ids["garage-key-secret"] == "none"
 
 
 def test_no_file_of_the_engine_holds_a_secret_in_plain_text(deployment: Stack, secrets: dict[str, str]) -> None:
@@ -120,3 +137,14 @@ def test_the_passphrase_is_nobody_elses(deployment: Stack) -> None:
     passphrase = layout.passphrase.read_text(encoding="ascii").strip()
     assert not [name for name, text in deployment.files() if passphrase in text]
     assert not [text for text in deployment.console if passphrase in text]
+
+
+def test_hatchet_keeps_its_keys_and_no_password(deployment: Stack) -> None:
+    """It writes down all it is told before it starts, and the start script takes that away again."""
+    told = dict(one.split("=", 1) for one in deployment.containers()["hatchet"]["Config"]["Env"])
+    kept = deployment.inside("hatchet", "find", "/config", "-type", "f").split()
+    assert "/config/server.yaml" in kept, "its keys"
+    text = deployment.inside("hatchet", "cat", *kept)
+    assert "privateJWTKeyset" in text, "the search works"
+    assert told["ADMIN_PASSWORD"] not in text
+    assert deployment.inside("hatchet", "find", "/config", "-type", "f", "-perm", "/077") == ""

@@ -296,6 +296,14 @@ def test_a_stack_file_of_an_earlier_release_is_told_by_the_program_itself(projec
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_a_variable_that_leads_to_another_daemon_is_refused_in_one_line(project: Project) -> None:
+    """Plain `pulumi` in a shell that has not sourced env.sh."""
+    done = project.try_("DOCKER_CONTEXT=prod pulumi preview --non-interactive")
+    assert done.returncode != 0
+    assert "DOCKER_CONTEXT of this shell would lead Docker past hosts.main.address" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 # --- Remedies ---------------------------------------------------------------------------------------------------------
 
 REMEDIES: Final[dict[str, tuple[str, dict[str, str]]]] = {
@@ -324,7 +332,7 @@ REMEDIES: Final[dict[str, tuple[str, dict[str, str]]]] = {
     "a number for a concern": ("storage: 3", {}),
     "a list for a concern": ("edge: [1]", {}),
     "no concern": ("storage:", {}),
-    "a missing value": ("storage: {mode: s3}", {"value": "eu-central-1"}),
+    "a missing value": ("storage: {mode: s3, bucket: own}", {"value": "eu-central-1"}),
     "a missing secret": ("storage: {mode: external, region: r, access_key_id: k}", {}),
     "a secret in the clear": ("speech: {mode: in-process, hf_token: x}", {}),
     "no hosts": ("hosts: {}", {}),

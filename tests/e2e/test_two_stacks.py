@@ -1,6 +1,9 @@
 """Two stacks share one Docker host."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,9 +30,10 @@ def test_a_second_stack_lives_beside_the_first_and_recovers_from_a_killed_first_
             "edge.http_port": free_port(),
             # As behind a router that leads from the usual port to ours.
             "edge.public_port": 443,
+            # As on a host whose kernel limits no swap: it would report the same.
+            "hosts.main.memory_limits": "memory",
             "health.interval_seconds": 2,
-            "language_model": {"mode": "none"},
-            "sign_in": {"mode": "public"},
+            "sign_in": {"mode": "public", "everybody_reads_everything": True},
         },
         without=["speech"],
     )
@@ -55,11 +59,49 @@ def test_a_second_stack_lives_beside_the_first_and_recovers_from_a_killed_first_
         assert second.planned() == {}
         assert deployment.ids() == before
         assert deployment.broken_wires() == {}
+        a_lost_state_is_replaced_on_purpose(second)
         second.run("down").succeeded()
         assert deployment.ids() == before
         assert deployment.edge.ask("GET", "/health").status == 200
     finally:
         second.host.erase(second.prefix)
+
+
+def a_lost_state_is_replaced_on_purpose(stack: Stack) -> None:
+    """Fail unless data whose state is lost are refused, taken over when told so, and no longer open to the old keys."""
+    traces = stack.leave_traces()
+    lost = {one["urn"].rpartition("::")[2]: one["outputs"] for one in stack.resources(show_secrets=True)}
+    stack.forget()
+    output = stack.run("up").failed().output
+    assert "this state knows nothing of it" in output
+    assert f"{stack.prefix}-garage-data" in output, "volumes count as well as containers"
+    assert f"hosts.main.adopt {lost['host-deployment']['hex']}" in output
+    assert not stack.checkpoint.exists(), "nothing was touched"
+
+    stack.configure({"hosts.main.adopt": lost["host-deployment"]["hex"]})
+    stack.up()
+    stack.wait_until_healthy()
+    assert traces.are_found_in(stack)
+    assert stack.broken_wires() == {}
+    assert stack.planned(refresh=True) == {}
+    old_password = plaintext(lost["postgres-reflector"]["result"])
+    assert "password authentication failed" in stack.refusal_of_postgres("reflector", old_password)
+    assert stack.refusal_of_postgres("reflector", plaintext(now(stack, "postgres-reflector")["result"])) == ""
+    keys = stack.inside("garage", "/garage", "key", "list")
+    assert f"GK{plaintext(now(stack, 'garage-key-id')['hex'])}" in keys
+    assert f"GK{plaintext(lost['garage-key-id']['hex'])}" not in keys
+
+
+def now(stack: Stack, name: str) -> dict[str, Any]:
+    """Return the outputs of a resource, secrets in the clear but wrapped."""
+    (found,) = (one for one in stack.resources(show_secrets=True) if one["urn"].endswith(f"::{name}"))
+    outputs: dict[str, Any] = found["outputs"]
+    return outputs
+
+
+def plaintext(secret: Mapping[str, str]) -> str:
+    """Return what is in a secret of an export."""
+    return str(json.loads(secret["plaintext"]))
 
 
 def people_see_the_public_port(stack: Stack) -> None:
@@ -95,7 +137,7 @@ def test_a_stack_that_another_checkout_deployed_is_not_taken_over(deployment: St
     ports = {"edge.https_port": free_port(), "edge.http_port": free_port()}
     other = Checkout(tmp_path / "other")
     same = Stack(checkout=other, name=deployment.name, host=deployment.host)
-    other.add_stack(same.name, {"edge.domain": DOMAIN, **ports, "language_model": {"mode": "none"}})
+    other.add_stack(same.name, {"edge.domain": DOMAIN, **ports})
 
     output = same.run("up").failed().output
     assert "a stack of this name is on" in output

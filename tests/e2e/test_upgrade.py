@@ -1,6 +1,9 @@
 """A stack that an earlier release has deployed is taken over as it is."""
 
+import base64
 import json
+import shlex
+import subprocess
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,6 +23,11 @@ FORMER: Final[Mapping[str, str]] = {
     "sign-in-admin": "reflector-admin",
     "sign-in-admin-salt": "reflector-admin-salt",
 }
+PASSWORD: Final = "random:index/randomPassword:RandomPassword"
+BYTES: Final = "random:index/randomBytes:RandomBytes"
+"""What tokens were made by before RandomPassword."""
+SECRET: Final = "4dabf18193072939515e22adb298388d"
+"""The key that marks a secret in a state."""
 MOVED: Final = ("reflector:password:PasswordSignIn", "reflector:reflector:Reflector")
 """The component whose resources were another one's: there was no room for sign-in."""
 
@@ -49,28 +57,110 @@ def as_an_earlier_release_left_it(state: Mapping[str, Any]) -> dict[str, Any]:
     return renamed
 
 
+def with_random_bytes(state: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
+    """Return a state as it would be had its tokens, of these values, been made by the official plugin's RandomBytes."""
+    resources: list[dict[str, Any]] = state["deployment"]["resources"]
+    urns: dict[str, str] = {}
+    former: list[dict[str, Any]] = []
+    for resource in resources:
+        name = name_of(resource)
+        if name not in values:
+            former.append(resource)
+            continue
+        content = bytes.fromhex(values[name])
+        encoded = base64.b64encode(content).decode()
+        urns[resource["urn"]] = resource["urn"].replace(f"{PASSWORD}::", f"{BYTES}::")
+        secret = resource["outputs"]["result"]
+        former.append(
+            {
+                **resource,
+                "type": BYTES,
+                "id": encoded,
+                "inputs": {"length": len(content)},
+                "outputs": {
+                    "base64": {SECRET: secret[SECRET], "plaintext": json.dumps(encoded)},
+                    "hex": secret,
+                    "length": len(content),
+                },
+                "propertyDependencies": {"length": []},
+                "additionalSecretOutputs": ["base64", "hex"],
+                # All were, before modes could be switched off.
+                "protect": True,
+            }
+        )
+    text = json.dumps({**state, "deployment": {**state["deployment"], "resources": former}})
+    for urn, earlier in urns.items():
+        text = text.replace(json.dumps(urn), json.dumps(earlier))
+    changed: dict[str, Any] = json.loads(text)
+    return changed
+
+
+def tokens_of(stack: Stack) -> dict[str, str]:
+    """Return the tokens of a stack, by the name of their resource."""
+    return {
+        name_of(resource): json.loads(resource["outputs"]["result"]["plaintext"])
+        for resource in stack.resources(show_secrets=True)
+        if resource["type"] == PASSWORD and "overrideSpecial" in resource["inputs"]
+    }
+
+
 def test_an_upgrade_keeps_the_authority_the_password_the_rows_and_the_objects(deployment: Stack) -> None:
     traces = deployment.leave_traces()
     outputs, ids = deployment.outputs(), deployment.ids()
+    tokens = tokens_of(deployment)
+    assert {"garage-key-secret", "sign-in-admin-salt", "reflector-secret-key"} <= tokens.keys()
+    assert {name: size for name, value in tokens.items() if (size := len(value)) != 64} == {
+        "garage-key-id": 24,
+        "sign-in-admin-salt": 32,
+    }
     today = deployment.export()
-    former = as_an_earlier_release_left_it(today)
+    former = as_an_earlier_release_left_it(with_random_bytes(today, tokens))
     names = {name_of(resource) for resource in former["deployment"]["resources"]}
     assert names >= set(FORMER.values()), "nothing would be tried"
     assert names.isdisjoint(FORMER)
+    assert BYTES in {resource["type"] for resource in former["deployment"]["resources"]}
 
     deployment.settled = False
     deployment.restore(former)
-    planned = deployment.planned()
-    if planned != {"sign-in": "create"}:
+    try:
+        # Plain `pulumi`, which does not take the state over, stops before anything is touched.
+        refused = deployment.pulumi("preview")
+        assert refused.status != 0
+        assert "marked for protection" in refused.output
+
+        taken_over = deployment.run("preview").succeeded().output
+        assert f"{len(tokens)} tokens keep their values" in taken_over
+        remove = shlex.split(taken_over.partition("To remove those: ")[2].splitlines()[0])
+        assert remove[:3] == ["rm", "-r", "--"]
+        assert in_clear_text(deployment, tokens), "the search would be in vain"
+        subprocess.run(remove, check=True)
+        assert in_clear_text(deployment, tokens) == []
+        assert tokens_of(deployment) == {FORMER.get(name, name): value for name, value in tokens.items()}
+        planned = deployment.planned()
+        assert planned == {"sign-in": "create"}, "a component holds nothing; all else that is there stays what it is"
+        assert deployment.planned(refresh=True) == planned
+    except BaseException:
         # Other tests want their authority back.
         deployment.restore(today)
-    assert planned == {"sign-in": "create"}, "a component holds nothing; whatever else is there must stay what it is"
+        raise
 
     deployment.up()
     assert deployment.last_changes().keys() == {"same", "create"}
     assert deployment.ids() == ids, "no container has noticed"
     assert deployment.outputs() == outputs
+    assert tokens_of(deployment) == tokens
     protected = {name_of(resource) for resource in deployment.resources() if resource.get("protect")}
-    assert {"authority-1-key", "authority-1-certificate", "sign-in-admin", "sign-in-admin-salt"} <= protected
+    assert {
+        "authority-1-key",
+        "authority-1-certificate",
+        "reflector-secret-key",
+        "reflector-nextauth-secret",
+    } <= protected
     assert traces.are_found_in(deployment)
     assert deployment.planned(refresh=True) == {}
+
+
+def in_clear_text(stack: Stack, tokens: Mapping[str, str]) -> list[str]:
+    """Return the files of the engine in which a token stands in the open, as the id of random bytes."""
+    ids = [base64.b64encode(bytes.fromhex(token)).decode() for name, token in tokens.items() if name != "garage-key-id"]
+    return [name for name, text in stack.files() if any(id_ in text for id_ in ids)]

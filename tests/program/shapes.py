@@ -21,6 +21,7 @@ from settings import program as program_settings
 from settings.schema import config_block
 from testing import engine as recording
 from testing.building import CONTAINER
+from testing.certificates import CLIENT, certificate
 from testing.engine import Engine, Registered
 from testing.sources import ROOT
 
@@ -41,7 +42,8 @@ CONFIGURED_SECRETS: Final[Mapping[str, str]] = {
     "proxy password": "ConfiguredProxyPassword",
     "registry password": "ConfiguredRegistryPassword",
 }
-DOCKER_KEY: Final = "ConfiguredDockerKey"
+DOCKER_AUTHORITY, _ = certificate("authority of a Docker host")
+DOCKER_CERTIFICATE, DOCKER_KEY = certificate("client of a Docker host", usages=[CLIENT])
 
 _ELSEWHERE: Final[Mapping[str, Any]] = {
     "speech": {
@@ -81,11 +83,11 @@ ENCRYPTED: Final[Mapping[str, Any]] = {
         "bucket": Encrypted("hidden-bucket"),
         "domain": Encrypted("hidden-store.example.com"),
     },
-    "data": {"postgres": {"memory_mib": Encrypted(1777)}},
+    "data": {"postgres": {"memory_mib": Encrypted(2777)}},
 }
 HIDDEN: Final = (
     "hidden-user", "hidden-host", "hidden-domain", "hidden-name", "192.0.2.77", "192.0.2.88", "48443", "hidden-admin",
-    "hidden-model", "1048577", "hidden-bucket", "hidden-store", "1777",
+    "hidden-model", "1048577", "hidden-bucket", "hidden-store", "2777",
 )  # fmt: skip
 """What of ENCRYPTED may be seen nowhere."""
 
@@ -94,9 +96,8 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
     "dev": {},
     "selfhosted": {},
     "elsewhere": _ELSEWHERE,
-    "s3": {"storage": {"mode": "s3", "region": "eu-central-1"}},
-    "no-llm": {"language_model": {"mode": "none"}},
-    "public": {"sign_in": {"mode": "public"}},
+    "s3": {"storage": {"mode": "s3", "region": "eu-central-1", "bucket": "reflector-example"}},
+    "public": {"sign_in": {"mode": "public", "everybody_reads_everything": True}},
     "remote": {"hosts": {"main": {"address": "tcp://docker.example.com:2376"}}},
     "speech-container": {
         "speech": {"mode": "container"},
@@ -128,7 +129,7 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
     "encrypted": ENCRYPTED,
 }
 WITHOUT_GARAGE: Final = frozenset({"elsewhere", "s3"})
-WITHOUT_OLLAMA: Final = frozenset({"elsewhere", "no-llm"})
+WITHOUT_OLLAMA: Final = frozenset({"elsewhere"})
 WITH_TRANSCRIPTION: Final = frozenset({"dev", "speech-container", "company"})
 
 
@@ -184,7 +185,7 @@ def _staged() -> Path:
 
 def _certificates() -> str:
     folder = Path(mkdtemp())
-    for name, content in (("ca.pem", "ConfiguredCa"), ("cert.pem", "ConfiguredCert"), ("key.pem", DOCKER_KEY)):
+    for name, content in (("ca.pem", DOCKER_AUTHORITY), ("cert.pem", DOCKER_CERTIFICATE), ("key.pem", DOCKER_KEY)):
         (folder / name).write_text(content, encoding="ascii")
     return str(folder)
 

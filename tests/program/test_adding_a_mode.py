@@ -32,7 +32,7 @@ FILES: Final = [
 ]
 COPIED: Final = (
     "__main__.py", "conftest.py", "pyproject.toml", "Pulumi.yaml", "Pulumi.dev.yaml", "Pulumi.selfhosted.yaml",
-    "components", "developer", "images", "operations", "rendering", "settings", "testing", "tests", "toolchain",
+    "components", "developer", "images", "operations", "pki", "rendering", "settings", "testing", "tests", "toolchain",
 )  # fmt: skip
 
 LOOK: Final = """
@@ -77,7 +77,7 @@ print(json.dumps({
     "problems": {
         "of another mode": problems({"mode": "vllm", "model": "m", "url": "https://a.test"}),
         "without a model": problems({"mode": "vllm"}),
-        "of this mode": problems({"mode": "none", "gpus": "all"}),
+        "of this mode": problems({"mode": "external", "url": "https://a.test", "model": "m", "gpus": "all"}),
         "unknown": problems({"mode": "vlm"}),
     },
     "schema": stack_schema()["$defs"]["Vllm"],
@@ -169,8 +169,8 @@ def test_its_secrets_stay_secret(found: Any) -> None:
     [
         ("of another mode", "language_model.url: set while language_model.mode is 'vllm': two modes at once"),
         ("without a model", "language_model.model: nothing; allowed: a value: language_model.mode is 'vllm'"),
-        ("of this mode", "language_model.gpus: set while language_model.mode is 'none': two modes at once"),
-        ("unknown", "language_model.mode: 'vlm'; allowed: ollama, vllm, external or none"),
+        ("of this mode", "language_model.gpus: set while language_model.mode is 'external': two modes at once"),
+        ("unknown", "language_model.mode: 'vlm'; allowed: ollama, vllm or external"),
     ],
 )
 def test_a_mistake_about_it_is_one_clear_line(found: Any, case: str, said: str) -> None:
@@ -184,7 +184,7 @@ def test_editors_and_the_reference_know_it(found: Any) -> None:
     assert schema["properties"].keys() == {"mode", "model", "context_tokens", "gpus", "memory_mib", "hf_token"}
     assert schema["additionalProperties"] is False
     assert sorted(schema["required"]) == ["mode", "model"]
-    assert found["modes"] == "ollama or vllm or external or none"
+    assert found["modes"] == "ollama or vllm or external"
 
 
 def test_the_project_file_stays_as_it_is(found: Any) -> None:

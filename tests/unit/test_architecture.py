@@ -17,7 +17,7 @@ from settings.walk import classes
 from testing.sources import ROOT, Source, dotted, source, sources
 
 PROVIDERS: Final = ("pulumi_aws", "pulumi_command", "pulumi_docker", "pulumi_random", "pulumi_tls")
-PROGRAM: Final = [source("__main__.py"), *sources("components", "rendering", "settings")]
+PROGRAM: Final = [source("__main__.py"), *sources("components", "pki", "rendering", "settings")]
 """What runs while the engine plans."""
 COMPONENTS: Final = sources("components")
 MAIN: Final = source("__main__.py")
@@ -34,13 +34,14 @@ def broken(rule: Rule, files: Sequence[Source]) -> dict[str, Sequence[str]]:
 # --- Floors -----------------------------------------------------------------------------------------------------------
 
 OURS: Final = {
-    "components", "conftest", "developer", "images", "operations", "rendering", "settings", "testing", "tests",
+    "components", "conftest", "developer", "images", "operations", "pki", "rendering", "settings", "testing", "tests",
     "toolchain",
 }  # fmt: skip
 FLOORS: Final[Mapping[str, tuple[str, ...]]] = {
     # Floor → what of ours it may import, besides itself. Components are below.
     "rendering": (),
-    "settings": ("rendering.caddyfile", "rendering.reference"),
+    "pki": (),
+    "settings": ("pki", "rendering.caddyfile", "rendering.connections", "rendering.reference"),
     "toolchain": (),
     "operations": ("settings", "toolchain", "components.base.daemon", "components.base.ownership"),
     "testing": ("components", "operations", "rendering", "settings", "toolchain"),
@@ -49,7 +50,8 @@ FLOORS: Final[Mapping[str, tuple[str, ...]]] = {
 LIBRARIES: Final[Mapping[str, tuple[str, ...]]] = {
     # Floor → what besides the standard library it may import.
     "rendering": (),
-    "settings": ("pydantic", "pydantic_core", "yaml"),
+    "pki": ("cryptography",),
+    "settings": ("idna", "pydantic", "pydantic_core", "yaml"),
     "toolchain": (),
     "components": ("pulumi", *PROVIDERS),
 }
@@ -61,6 +63,8 @@ EXCEPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     # Front doors whose concern touches another one's settings.
     "components/application/__init__.py": ("settings.edge",),
     "components/hosts/__init__.py": ("settings.health", "settings.images", "settings.proxy"),
+    # Runs in Reflector's container, with its libraries.
+    "rendering/rename_administrator.py": ("asyncpg",),
     # A tool of its tests in Go, which hold what they make against the installed SDKs.
     "toolchain/go/bridged/sdk_shapes.py": ("pulumi",),
     # The type of a secret setting, which is unwrapped there and nowhere else.
@@ -192,8 +196,15 @@ OUTSIDE: Final = {
 MAY_LOOK: Final[Mapping[str, set[str]]] = {
     # Hands the caller's PATH and HOME on to the docker command, from hooks and from the checks before the program.
     "components/base/daemon.py": {"os", "subprocess"},
+    # For its type: whoever asks for what is out of date brings the time.
+    "pki/client.py": {"datetime"},
+    "settings/hosts.py": {"datetime"},
     # No part of the program: it runs as a step of its own.
     "components/storage/garage_setup.py": {"os", "subprocess"},
+    # Its environment is the providers': what would lead them to another daemon is refused.
+    "settings/program.py": {"os"},
+    # Nor this: it runs in a container, which tells it by variables.
+    "rendering/rename_administrator.py": {"os"},
 }
 CONFIGURATION: Final = {"pulumi.Config", "pulumi.get_stack", "pulumi.get_project", "pulumi.get_organization"}
 
@@ -395,7 +406,8 @@ MADE_IN: Final[Mapping[str, str]] = {
     "docker.Provider": "components/hosts/__init__.py",
     "command.local.Command": "components/base/step.py",
     "random.RandomPassword": "components/base/secret.py",
-    "random.RandomBytes": "components/base/secret.py",
+    # Its id is its value: a label of what is this deployment's own, and no secret.
+    "random.RandomId": "components/hosts/host.py",
     "aws.Provider": "components/storage/__init__.py",
 }
 
@@ -408,6 +420,11 @@ def calls(file: Source) -> set[str]:
 @pytest.mark.parametrize("what", MADE_IN)
 def test_each_kind_of_thing_is_made_in_one_place(what: str) -> None:
     assert [file.path for file in [MAIN, *COMPONENTS] if what in calls(file)] == [MADE_IN[what]]
+
+
+@pytest.mark.parametrize("what", ["random.RandomBytes", "random.RandomString", "random.RandomUuid"])
+def test_nothing_is_made_whose_id_would_tell_a_secret(what: str) -> None:
+    assert [file.path for file in [MAIN, *COMPONENTS] if what in calls(file)] == []
 
 
 def providers_by_options(file: Source) -> list[str]:

@@ -21,24 +21,34 @@ from testing.sources import ROOT, sources
 ALL: Final = sorted(COMPONENTS)
 WITH_CONTAINERS: Final = ["Caddy", "Garage", "Hatchet", "Ollama", "Postgres", "Redis", "Reflector", "Transcription"]
 
-PRECIOUS_TYPES: Final = {building.VOLUME, building.PASSWORD, building.BYTES, "aws:s3/bucket:Bucket"}
+PRECIOUS_TYPES: Final = {building.VOLUME, building.PASSWORD, "aws:s3/bucket:Bucket"}
 """What cannot be made again, whatever it is for."""
+OPTIONAL: Final = {
+    "Garage": {"it-key-id", "it-key-secret", "it-rpc-secret", "it-admin-token", "it-meta", "it-data"},
+    "Ollama": {"it-models"},
+    "PasswordSignIn": {"it-admin", "it-admin-salt"},
+    "S3": {"it-bucket"},
+    "Transcription": {"it-models"},
+}
+"""Component → what of it would keep its mode from being switched off if it were protected."""
+KEPT_TYPES: Final = {building.VOLUME, "aws:s3/bucket:Bucket"}
+"""What holds data: it stays where it is when it leaves the state."""
 PRECIOUS: Final = {
     # What else cannot be made again is named: keys every client or every container on a host trusts.
     "Authority": {"it-1-key", "it-1-certificate"},
     "Caddy": {"it-config", "it-data"},
     "Certificate": set[str](),
-    "Garage": {"it-key-id", "it-key-secret", "it-rpc-secret", "it-admin-token", "it-meta", "it-data"},
+    "Garage": set[str](),
     "Hatchet": {"it-admin", "it-config"},
     "Host": {"it-deployment"},
     "Images": set[str](),
-    "Ollama": {"it-models"},
-    "PasswordSignIn": {"it-admin", "it-admin-salt"},
+    "Ollama": set[str](),
+    "PasswordSignIn": set[str](),
     "Postgres": {"it-superuser", "it-data", "it-reflector", "it-hatchet"},
     "Redis": {"it-data"},
     "Reflector": {"it-secret-key", "it-data", "it-nextauth-secret"},
-    "S3": {"it-bucket"},
-    "Transcription": {"it-models"},
+    "S3": set[str](),
+    "Transcription": set[str](),
 }
 """Component → what is protected of it."""
 
@@ -67,7 +77,13 @@ def test_all_a_component_makes_sits_under_it_and_is_named_for_it(component: str)
 def test_exactly_what_cannot_be_made_again_is_protected(component: str) -> None:
     ours = building.below(building.built(component).engine, "it")
     assert {one.name for one in ours if one.request.protect} == PRECIOUS[component]
-    assert unprotected(ours) == []
+    assert set(unprotected(ours)) == OPTIONAL.get(component, set())
+
+
+@pytest.mark.parametrize("component", ALL)
+def test_data_outlasts_whatever_leaves_the_program(component: str) -> None:
+    ours = building.below(building.built(component).engine, "it")
+    assert [one.name for one in ours if one.type in KEPT_TYPES and not one.request.retainOnDelete] == []
 
 
 def test_every_component_is_said_to_have_something_precious_or_nothing() -> None:
@@ -102,6 +118,20 @@ def test_a_secret_that_travels_in_the_open_is_found(engine: Engine) -> None:
     engine.run(careless)
     found = building.in_the_open(engine.resources, [*engine.secrets.values(), "HandedSecret"])
     assert sorted(found) == ["encoded", "plain", "unwrapped"], "the rule itself would let anything pass"
+
+
+@pytest.mark.parametrize("component", ALL)
+def test_no_id_tells_a_secret(component: str) -> None:
+    assert building.told_by_ids(building.built(component).engine) == [], "ids are never encrypted"
+
+
+def test_an_id_that_tells_a_secret_is_found(engine: Engine) -> None:
+    def careless() -> None:
+        random.RandomBytes("bytes", random.RandomBytesArgs(length=32))
+        random.RandomPassword("password", random.RandomPasswordArgs(length=40))
+
+    engine.run(careless)
+    assert building.told_by_ids(engine) == ["bytes"], "the rule itself would let anything pass"
 
 
 @pytest.mark.parametrize("component", ALL)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from probe import celery_command, celery_node
 from probe.serving import StartupError
-from probe.worker import Schedule
+from probe.worker import SYNC_SECONDS, Schedule
 
 BROKER = {"CELERY_BROKER_URL": "redis://redis:6379/1"}
 CURL = Path(__file__).parents[2] / "images" / "probe" / "bin" / "curl"
@@ -149,6 +149,7 @@ def test_an_answer_has_celery_s_words(monkeypatch: pytest.MonkeyPatch, capsys: p
 
 
 def test_beat_writes_its_file_and_stops_where_it_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert SYNC_SECONDS == 300
     schedule = Schedule(tmp_path / "celerybeat-schedule")
     schedule.write()
     before = (tmp_path / "celerybeat-schedule").stat().st_mtime_ns

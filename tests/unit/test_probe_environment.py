@@ -45,6 +45,14 @@ def test_a_database_url_loses_its_driver(scheme: str) -> None:
     )
 
 
+def test_the_bounds_of_a_pool_are_not_postgresqls() -> None:
+    url = "postgresql+asyncpg://u:p@postgres:5432/reflector?min_size=1&max_size=2"
+    assert Database.from_url(url).dsn == "postgresql://u:p@postgres:5432/reflector"
+    for options in ("max_size=0", "min_size=a", "sslmode=disable", "maxsize=2"):
+        with pytest.raises(WiringError, match="DATABASE_URL"):
+            Database.from_url(f"postgresql+asyncpg://u:p@postgres:5432/reflector?{options}")
+
+
 @pytest.mark.parametrize(
     "url", ["mysql://u:p@h/d", "postgresql+psycopg://u:p@h/d", "postgresql+asyncpg://u:p@h", "nonsense"]
 )

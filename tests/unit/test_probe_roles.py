@@ -1,11 +1,13 @@
 """Server and front end: their public routes, and the rules their wiring checks."""
 
 import asyncio
+import dataclasses
 import datetime
 import json
 import ssl
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from probe import backend, database, server, web
+from probe import backend, database, server, serving, web
 from probe.edge import get_through_edge
 from probe.environment import Environment
 from probe.passwords import hash_password
@@ -341,9 +343,142 @@ def test_an_edge_with_an_unknown_root_is_refused(edge: tuple[int, ssl.SSLContext
         asyncio.run(get_through_edge(env, "BASE_URL", "/health"))
 
 
+def behind_uvicorn(values: dict[str, str], *requests: tuple[str, str, dict[str, str], Any]) -> list[httpx.Response]:
+    """Answers of the server role on a real port: method, path, headers and JSON body of each request.
+
+    The peer is this test, at 127.0.0.1.
+    """
+    listener = server.role(Environment(values)).listeners[0]
+    running = serving._server(dataclasses.replace(listener, host="127.0.0.1", port=0))
+
+    async def run() -> list[httpx.Response]:
+        serve = asyncio.ensure_future(running.serve())
+        async with asyncio.timeout(5):
+            while not running.started:
+                await asyncio.sleep(0.01)
+        port = running.servers[0].sockets[0].getsockname()[1]
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            answers = [
+                await client.request(method, path, headers=headers, json=body)
+                for method, path, headers, body in requests
+            ]
+        running.should_exit = True
+        await serve
+        return answers
+
+    return asyncio.run(run())
+
+
 @pytest.mark.parametrize(
-    ("variables", "expected"), [({}, False), ({"LLM_MODEL": "tiny"}, True), ({"LLM_URL": "http://ollama/v1"}, True)]
+    ("trusted", "scheme"),
+    [
+        (None, "https"),  # Uvicorn's default, 127.0.0.1
+        ("*", "https"),
+        ("10.0.0.0/8,127.0.0.1", "https"),
+        ("127.0.0.0/8", "https"),
+        ("172.18.0.4", "http"),
+        ("10.0.0.0/8, 192.168.0.0/16", "http"),
+        ("127.0.0.1/8", "http"),  # host bits are set, so Uvicorn takes it for no network at all
+        ("", "http"),
+    ],
 )
-def test_a_language_model_is_only_missed_where_one_was_meant(variables: dict[str, str], expected: bool) -> None:
-    names = [check.name for check in backend.checks("server", Environment(variables))]
-    assert ("llm" in names) is expected
+def test_a_redirect_keeps_https_only_where_the_proxy_is_trusted(trusted: str | None, scheme: str) -> None:
+    values = {} if trusted is None else {server.TRUSTED_PROXIES: trusted}
+    headers = {"Host": "r.test", "X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1"}
+    (answer,) = behind_uvicorn(values, ("GET", "/v1/transcripts/", headers, None))
+    assert (answer.status_code, answer.headers["location"]) == (307, f"{scheme}://r.test/v1/transcripts")
+
+
+def attempt(address: str, password: str = "wrong") -> tuple[str, str, dict[str, str], Any]:
+    body = {"email": "admin@localhost", "password": password}
+    return "POST", "/v1/auth/login", {"X-Forwarded-For": address}, body
+
+
+def test_ten_wrong_passwords_lock_out_one_address_where_the_proxy_is_trusted(rows: list[database.Note]) -> None:
+    values = PASSWORD | {server.TRUSTED_PROXIES: "127.0.0.1"}
+    wrong = [attempt("192.0.2.1")] * 11
+    # What the client itself claims stands before what the proxy adds, and does not count.
+    spoofed = attempt("198.51.100.7, 192.0.2.1", "right")
+    answers = behind_uvicorn(values, *wrong, attempt("192.0.2.1", "right"), spoofed, attempt("192.0.2.2", "right"))
+    assert [answer.status_code for answer in answers] == [401] * 10 + [429, 429, 429, 200]
+    assert answers[10].json() == {"detail": "Too many login attempts. Try again later."}
+
+
+def test_ten_wrong_passwords_lock_out_everybody_where_it_is_not(rows: list[database.Note]) -> None:
+    values = PASSWORD | {server.TRUSTED_PROXIES: "10.0.0.0/8"}
+    wrong = [attempt(f"192.0.2.{number}") for number in range(10)]
+    answers = behind_uvicorn(values, *wrong, attempt("192.0.2.200", "right"))
+    assert [answer.status_code for answer in answers] == [401] * 10 + [429]
+
+
+def test_attempts_are_forgotten_after_five_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("probe.server.time.monotonic", lambda: now)
+    limit = server.LoginLimit()
+    assert [limit.allow("a") for _ in range(12)] == [True] * 10 + [False] * 2
+    now += 299
+    assert not limit.allow("a")
+    now += 1
+    assert limit.allow("a")
+
+
+class Transcripts:
+    """The database's and Hatchet's place for transcripts."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, database.Transcript] = {}
+        self.runs: list[tuple[str, str]] = []
+
+    async def add_transcript(self, dsn: str, name: str) -> database.Transcript:
+        made = database.Transcript(
+            id=f"t{len(self.found) + 1}",
+            name=name,
+            status="idle",
+            title=None,
+            long_summary=None,
+            created_at=datetime.datetime.now(datetime.UTC),
+        )
+        self.found[made.id] = made
+        return made
+
+    async def list_transcripts(self, dsn: str) -> list[database.Transcript]:
+        return list(self.found.values())
+
+    async def find_transcript(self, dsn: str, identity: str) -> database.Transcript | None:
+        return self.found.get(identity)
+
+    async def update_transcript(self, dsn: str, identity: str, status: str) -> None:
+        self.found[identity] = dataclasses.replace(self.found[identity], status=status)
+
+
+def test_an_uploaded_recording_becomes_a_run_of_the_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Transcripts()
+    for name in ("add_transcript", "list_transcripts", "find_transcript", "update_transcript"):
+        monkeypatch.setattr(database, name, getattr(store, name))
+
+    class Link:
+        async def trigger(self, workflow: str, given: str) -> str:
+            store.runs.append((workflow, given))
+            return "run-1"
+
+    class Client:
+        @asynccontextmanager
+        async def connection(self) -> AsyncIterator[Link]:
+            yield Link()
+
+    monkeypatch.setattr("probe.server.EngineClient.from_environment", lambda env: Client())
+    app = server.application(Environment({"DATA_DIR": str(tmp_path)}))
+    made = call(app, "POST", "/v1/transcripts", json={"name": "Meeting"}).json()
+    assert (made["status"], made["title"]) == ("idle", None)
+    path = f"/v1/transcripts/{made['id']}"
+    upload = {"params": {"chunk_number": 0, "total_chunks": 1}, "files": {"chunk": ("a.wav", b"RIFF")}}
+    assert call(app, "POST", f"{path}/record/upload", **upload).json() == {"status": "ok"}
+    assert call(app, "GET", path).json()["status"] == "uploaded"
+    assert (tmp_path / made["id"] / "upload.wav").read_bytes() == b"RIFF"
+    assert store.runs == [("file-pipeline", made["id"])]
+    assert [item["id"] for item in call(app, "GET", "/v1/transcripts").json()["items"]] == [made["id"]]
+    assert call(app, "GET", "/v1/transcripts/none").status_code == 404
+    assert call(app, "POST", "/v1/transcripts", json={}).status_code == 422
+    assert call(app, "POST", f"{path}/record/upload").status_code == 422
+    asyncio.run(store.update_transcript("", made["id"], "ended"))
+    assert call(app, "POST", f"{path}/record/upload", **upload).status_code == 400

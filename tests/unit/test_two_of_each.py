@@ -116,7 +116,7 @@ def test_two_hosts_of_one_stack_have_daemons_of_their_own() -> None:
 
 def test_two_hosts_have_hooks_of_their_own() -> None:
     engine = building.build(lambda _: [Host(name, building.host_args(name)) for name in (ONE, TWO)]).engine
-    assert len([hook for hook in engine.hooks if hook.startswith((ONE, TWO))]) == 6
+    assert len([hook for hook in engine.hooks if hook.startswith((ONE, TWO))]) == 8
 
 
 # --- The rules themselves can fail ------------------------------------------------------------------------------------

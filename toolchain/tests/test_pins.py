@@ -54,6 +54,25 @@ def test_moving_a_plugin_moves_its_python_package_too_and_shows_both(checkout: P
     assert pins.disagreements(checkout) == []
 
 
+@pytest.mark.usefixtures("settled")
+def test_the_engine_itself_refuses_to_be_older_than_the_pinned_one(checkout: Path) -> None:
+    project = checkout / "Pulumi.yaml"
+    project.write_text('name: x\nrequiredPulumiVersion: ">=3.1.0"  # why\nconfig: {}\n')
+    (found,) = pins.disagreements(checkout)
+    assert found.startswith("Pulumi.yaml does not require the pulumi")
+    difference = pins.pin("pulumi", "3.300.1", root=checkout)
+    assert '-requiredPulumiVersion: ">=3.1.0"  # why\n+requiredPulumiVersion: ">=3.300.1"  # why\n' in difference
+    assert project.read_text() == 'name: x\nrequiredPulumiVersion: ">=3.300.1"  # why\nconfig: {}\n'
+    assert pins.disagreements(checkout) == []
+
+
+def test_a_project_file_that_requires_no_engine_is_a_disagreement(checkout: Path) -> None:
+    (checkout / "Pulumi.yaml").write_text("name: x\n")
+    assert pins.disagreements(checkout) == [
+        'Pulumi.yaml has no line `requiredPulumiVersion: ">=<version>"`; give it one.'
+    ]
+
+
 def test_only_the_one_pin_and_no_comment_changes(checkout: Path) -> None:
     before = (checkout / "toolchain" / "versions.toml").read_text().splitlines()
     pins.pin("garage", "2.6.1", root=checkout)

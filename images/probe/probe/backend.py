@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from probe import database, redis_client, speech
+from probe import database, language_model, redis_client, speech
 from probe.edge import default_context, get_through_edge, http_client
 from probe.engine import check_engine
 from probe.environment import (
@@ -63,17 +63,13 @@ def checks(role: str, env: Environment) -> list[Check]:
         check_of(env, "cache", check_cache),
         check_of(env, "data", partial(check_data, role=role)),
         check_of(env, "storage", check_storage),
-        # A stack without a language model sets none of its variables; one of them alone is a mistake to be told.
-        *([check_of(env, "llm", check_llm, seconds=LLM_SECONDS)] if _has_language_model(env) else []),
+        # Also where no variable of it is set: the real backend then asks somebody nobody chose.
+        check_of(env, "llm", check_llm, seconds=LLM_SECONDS),
         *speech_checks,
         check_of(env, "hatchet", check_engine),
         check_of(env, "urls", check_urls),
         check_of(env, "auth", partial(check_auth, role=role)),
     ]
-
-
-def _has_language_model(env: Environment) -> bool:
-    return any(name in env.values for name in ("LLM_URL", "LLM_MODEL", "LLM_API_KEY"))
 
 
 def beat_checks(role: str, env: Environment) -> list[Check]:
@@ -154,28 +150,25 @@ async def check_storage(env: Environment) -> dict[str, Any]:
 
 
 async def check_llm(env: Environment) -> dict[str, Any]:
-    """Ask the model for a completion."""
+    """Ask the model as the pipeline does, with a tool it must call.
+
+    Whether it calls it is told, not demanded: a stand-in model cannot, and its transcripts end in ``error``.
+    """
+    language_model.require_url(env)
     model = LanguageModel.from_environment(env)
-    seconds = min(LLM_SECONDS - 1, env.number("LLM_REQUEST_TIMEOUT", 300.0))
+    seconds = min(LLM_SECONDS - 1, env.number("LLM_REQUEST_TIMEOUT", language_model.DEFAULT_TIMEOUT_SECONDS))
     window = env.number("LLM_CONTEXT_WINDOW", 16_000)
-    async with http_client(seconds) as client:
-        response = await client.post(
-            f"{model.url}/chat/completions",
-            headers={"Authorization": f"Bearer {model.api_key}"},
-            json={
-                "model": model.model,
-                "messages": [{"role": "user", "content": "Name the subject of this meeting in one word."}],
-                "temperature": 0.4,
-                "max_tokens": 8,
-            },
-        )
-    if response.status_code != 200:
-        raise WiringError(f"LLM_URL: model {model.model!r} answered {response.status_code}: {response.text[:300]}")
-    choices = response.json().get("choices") or [{}]
-    text = choices[0].get("message", {}).get("content")
-    if not text:
+    prompt = "Name the subject of this meeting in one word."
+    answer = await language_model.ask(env, prompt, language_model.TITLE, seconds=seconds, max_tokens=8)
+    if answer.arguments is None and not answer.text:
         raise WiringError(f"LLM_URL: model {model.model!r} gave an empty completion")
-    return {"url": model.url, "model": model.model, "characters": len(text), "context_window": window}
+    return {
+        "url": model.url,
+        "model": model.model,
+        "tool_call": answer.arguments is not None,
+        "characters": len(answer.text),
+        "context_window": window,
+    }
 
 
 async def check_urls(env: Environment) -> dict[str, Any]:

@@ -7,9 +7,12 @@ its database ready. Any other is refused: a start script that would not start Re
 import asyncio
 import logging
 import os
+import re
+import runpy
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from probe import roles
 from probe.environment import DEFAULT_SECRET_KEY, Environment
@@ -20,12 +23,17 @@ REFUSED = 2
 
 ROLES: Mapping[tuple[str, ...], str] = {
     ("uvicorn", "reflector.app:app", "--host", "0.0.0.0", "--port", "1250"): "server",
-    ("celery", "-A", "reflector.worker.app", "worker", "--loglevel=info"): "worker",
+    ("celery", "-A", "reflector.worker.app", "worker", "--loglevel=info", "--concurrency=N"): "worker",
     ("celery", "-A", "reflector.worker.app", "beat", "--loglevel=info"): "beat",
     ("python", "-m", "reflector.hatchet.run_workers_llm"): "hatchet-worker-llm",
     ("python", "-m", "reflector.hatchet.run_workers_cpu"): "hatchet-worker-cpu",
 }
 """The last lines of upstream's start script (server/runserver.sh, v0.45.0)."""
+
+RENAME_ADMINISTRATOR = ("python", "/app/rename_administrator.py")
+"""A program of the deployment's own, which needs no more of the image than its database driver."""
+
+CONCURRENCY = re.compile(r"--concurrency=[1-9][0-9]*")
 
 log = logging.getLogger("probe.backend")
 
@@ -35,6 +43,9 @@ async def migrate(env: Environment) -> None:
     """Bring the schema up to date, and leave word for the other roles."""
     from probe import backend, database
 
+    # Alembic connects by libpq, which refuses what only the server's own library reads.
+    if urlsplit(env.required("DATABASE_URL", backend.DEFAULT_DATABASE_URL)).query:
+        raise WiringError('DATABASE_URL: invalid dsn: invalid connection option "min_size"')
     dsn = backend.settings(env).dsn
     before, after = await database.migrate(dsn)
     log.info("schema at version %d (was %d)", after, before)
@@ -60,9 +71,13 @@ TASKS: Mapping[tuple[str, ...], Callable[[Environment], Coroutine[Any, Any, None
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
-    line = tuple(sys.argv[1:] if arguments is None else arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    line = tuple("--concurrency=N" if CONCURRENCY.fullmatch(word) else word for word in given)
     if line in ROLES:
         return roles.run(ROLES[line], os.environ)
+    if line == RENAME_ADMINISTRATOR:
+        runpy.run_path(line[1], run_name="__main__")
+        return 0
     if line in TASKS:
         roles.log_to_stdout()
         try:
@@ -75,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from probe import celery_command
 
         return celery_command.main(line[1:])
-    known = "\n  ".join(" ".join(known) for known in (*ROLES, *TASKS))
+    known = "\n  ".join(" ".join(known) for known in (*ROLES, *TASKS, RENAME_ADMINISTRATOR))
     print(f"`{' '.join(line)}` starts nothing of Reflector's; known are\n  {known}", file=sys.stderr)
     return REFUSED
 

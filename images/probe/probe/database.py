@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,16 @@ MIGRATIONS = (
     """
     CREATE TABLE wiring (role text PRIMARY KEY, nonce text NOT NULL, written_at timestamptz NOT NULL);
     CREATE TABLE deployment (name text PRIMARY KEY, value text NOT NULL);
+    """,
+    """
+    CREATE TABLE transcript (
+        id text PRIMARY KEY,
+        name text NOT NULL,
+        status text NOT NULL DEFAULT 'idle',
+        title text,
+        long_summary text,
+        created_at timestamptz NOT NULL DEFAULT now()
+    );
     """,
 )
 """One step a version, in order; a published step is never edited."""
@@ -161,6 +171,65 @@ async def list_notes(dsn: str) -> list[Note]:
     finally:
         await connection.close()
     return [Note(id=row["id"], body=row["body"], created_at=row["created_at"]) for row in rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transcript:
+    """A transcript: ``idle``, ``uploaded``, ``processing``, and at last ``ended`` or ``error`` (v0.45.0's words)."""
+
+    id: str
+    name: str
+    status: str
+    title: str | None
+    long_summary: str | None
+    created_at: datetime
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as JSON; the time in ISO 8601 with its zone."""
+        return {**asdict(self), "created_at": self.created_at.isoformat()}
+
+
+async def add_transcript(dsn: str, name: str) -> Transcript:
+    """Make an idle transcript."""
+    return _one(
+        await _transcripts(dsn, "INSERT INTO transcript (id, name) VALUES ($1, $2) RETURNING *", str(uuid4()), name)
+    )
+
+
+async def list_transcripts(dsn: str) -> list[Transcript]:
+    """All transcripts, newest first."""
+    return await _transcripts(dsn, "SELECT * FROM transcript ORDER BY created_at DESC, id")
+
+
+async def find_transcript(dsn: str, identity: str) -> Transcript | None:
+    """The transcript of this id."""
+    rows = await _transcripts(dsn, "SELECT * FROM transcript WHERE id = $1", identity)
+    return rows[0] if rows else None
+
+
+async def update_transcript(
+    dsn: str, identity: str, status: str, title: str | None = None, long_summary: str | None = None
+) -> None:
+    """Set the status, and what is given of title and summary."""
+    statement = (
+        "UPDATE transcript SET status = $2, title = coalesce($3, title), "
+        "long_summary = coalesce($4, long_summary) WHERE id = $1 RETURNING *"
+    )
+    _one(await _transcripts(dsn, statement, identity, status, title, long_summary))
+
+
+async def _transcripts(dsn: str, statement: str, *values: object) -> list[Transcript]:
+    connection = await connect(dsn)
+    try:
+        return [Transcript(**dict(row)) for row in await connection.fetch(statement, *values)]
+    finally:
+        await connection.close()
+
+
+def _one(rows: list[Transcript]) -> Transcript:
+    if len(rows) != 1:
+        raise WiringError("a transcript just written is not in the database")
+    return rows[0]
 
 
 async def exercise(dsn: str, role: str) -> dict[str, Any]:

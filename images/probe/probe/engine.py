@@ -2,6 +2,8 @@
 
 A client sends its token as the first line and reads ``OK <tenant id>`` or ``ERR <reason>``; then every ``PING`` is
 answered with ``PONG``. One exchange proves name, port, TLS strategy and the token's signature, as gRPC would.
+``RUN <workflow> <input>`` is answered with ``QUEUED <run>``, ``TAKE <workflow>`` with ``RUN <run> <input>`` or with
+``NONE``, and ``DONE <run>`` with ``OK``; a run whose worker hangs up before that is given to the next one.
 """
 
 import asyncio
@@ -27,6 +29,10 @@ LINE_BYTES = 8192
 
 CLAIMS = ("sub", "server_url", "grpc_broadcast_address")
 """What hatchet-sdk 1.22.16 takes from the token (hatchet_sdk/token.py)."""
+
+
+class RefusedError(WiringError):
+    """The engine is there and does not take the token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +82,10 @@ class EngineClient:
         try:
             link = EngineConnection(reader=reader, writer=writer)
             status, _, reason = (await link.exchange(self.token)).partition(" ")
+            if status == "ERR":
+                raise RefusedError(f"hatchet at {self.host}:{self.port} refuses the token: {reason}")
             if status != "OK":
-                raise WiringError(
-                    f"hatchet at {self.host}:{self.port} refuses the token: {reason or 'no reason given'}"
-                )
+                raise WiringError(f"hatchet at {self.host}:{self.port} hung up, so nothing is known of the token")
             yield link
         finally:
             writer.close()
@@ -112,6 +118,26 @@ class EngineConnection:
         """Raise unless the engine answers."""
         if await self.exchange("PING") != "PONG":
             raise WiringError("hatchet hung up")
+
+    async def trigger(self, workflow: str, given: str) -> str:
+        """Have a workflow run with this input, which has no white space; returns the run's id."""
+        word, _, identity = (await self.exchange(f"RUN {workflow} {given}")).partition(" ")
+        if word != "QUEUED":
+            raise WiringError(f"hatchet does not queue the workflow {workflow}")
+        return identity
+
+    async def take(self, workflow: str) -> tuple[str, str] | None:
+        """A run of this workflow that waits, as id and input, or None."""
+        word, _, rest = (await self.exchange(f"TAKE {workflow}")).partition(" ")
+        if word not in ("RUN", "NONE"):
+            raise WiringError("hatchet hung up")
+        identity, _, given = rest.partition(" ")
+        return (identity, given) if word == "RUN" else None
+
+    async def finish(self, identity: str) -> None:
+        """Say that a run is over, well or not."""
+        if await self.exchange(f"DONE {identity}") != "OK":
+            raise WiringError(f"hatchet does not know the run {identity}")
 
 
 async def check_engine(env: Environment) -> dict[str, Any]:

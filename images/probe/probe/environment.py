@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from probe.wiring import CHECK_SECONDS, Check, WiringError
 
@@ -13,6 +13,9 @@ Number = TypeVar("Number", int, float)
 TRUE_WORDS = frozenset(("1", "t", "true", "on", "yes", "y"))
 FALSE_WORDS = frozenset(("0", "f", "false", "off", "no", "n", ""))
 """What pydantic (backend) and Go's strconv (Hatchet) between them take for a boolean."""
+
+POOL_OPTIONS = ("min_size", "max_size")
+"""What databases 0.8.0 takes out of a URL for itself; everything else goes on to PostgreSQL, which refuses it."""
 
 DEFAULT_SECRET_KEY = "changeme-f02f86fd8b3e4fd892c6043e5a298e21"
 """Reflector's built-in SECRET_KEY (reflector/settings.py, v0.45.0); public, so a deployment must replace it."""
@@ -107,7 +110,10 @@ class Database:
         parts = parse_url("DATABASE_URL", f"postgresql://{rest}", ("postgresql",))
         if len(parts.path) < 2:
             raise WiringError("DATABASE_URL names no database (…/name)")
-        return cls(dsn=f"postgresql://{rest}")
+        for name, value in parse_qsl(parts.query, keep_blank_values=True):
+            if name not in POOL_OPTIONS or not value.isdigit() or int(value) == 0:
+                raise WiringError(f"DATABASE_URL: {name}={value} is no bound of a pool, or none that can be")
+        return cls(dsn=parts._replace(query="").geturl())
 
 
 @dataclass(frozen=True, kw_only=True)

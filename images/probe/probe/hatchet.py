@@ -6,12 +6,13 @@ speaks the line protocol of :mod:`probe.engine` here.
 
 import asyncio
 import base64
-import json
+import html
 import logging
-import os
 import re
-import secrets
 import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,34 +29,36 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from probe import hatchet_config, size
 from probe.engine import LINE_BYTES
-from probe.environment import Environment, check_of
-from probe.http import bearer_token, http_error, json_object
+from probe.environment import Environment, check_of, parse_url
+from probe.hatchet_config import CONFIG, DEFAULT_ADMIN_PASSWORD, SERVER_FILE, Configuration
+from probe.hatchet_pools import Pools
+from probe.http import bearer_token, json_object
+from probe.outside import call_out
 from probe.passwords import hash_password, verify_password
 from probe.serving import Listener, Role
 from probe.wiring import WiringError, describe
 
-CONFIG = Path("/config")
-"""Where hatchet-lite's start script puts its generated files (hack/lite/start.sh, working directory /)."""
-
-SERVER_FILE = "server.yaml"
-DATABASE_FILE = "database.yaml"
-"""The two files ``hatchet-admin quickstart`` writes, mode 0600; keys are fields of the first."""
-
-DEFAULT_TENANT_ID = "707d0855-80ab-4e1f-a156-f1c4546cbf52"
-DEFAULT_ADMIN_EMAIL = "admin@example.com"
-DEFAULT_ADMIN_PASSWORD = "Admin123!!"
-"""The seed's defaults (pkg/config/database/config.go)."""
-
-DEFAULT_SERVER_URL = "http://localhost:8080"
-DEFAULT_GRPC_PORT = 7070
-DEFAULT_GRPC_BIND_ADDRESS = "127.0.0.1"
-DEFAULT_GRPC_BROADCAST_ADDRESS = "127.0.0.1:7070"
 DEFAULT_HTTP_PORT = 8888
-"""Runtime defaults (pkg/config/server/server.go; the port is LITE_RUNTIME_PORT of the image)."""
+DEFAULT_PAGES_PORT = 8081
+"""LITE_RUNTIME_PORT and LITE_FRONTEND_PORT of the image. Hatchet listens on these and two more, on every interface."""
+
+SECURITY_CHECKS = 3
+"""How often the security check calls out at each start, as measured: once for each server hatchet-lite makes."""
+
+MIGRATION_SECONDS = 30.0
+MIGRATION_RETRY_SECONDS = 1.0
+"""How long ``hatchet-migrate`` waits for the database, and how often it tries (cmd/hatchet-migrate/migrate/run.go)."""
+
+LEASE_SECONDS = 38.0
+LEASE_RENEWAL_SECONDS = 10.0
+"""A Hatchet that was started again hands out no run until the lease of the one before has run out: 28 to 38 s, as
+measured. The probe keeps leases only in its real size: a finished transcript after a restart is worth half a minute of
+waiting to a test of exactly that, and to no other."""
 
 DEFAULT_TOKEN_LIFE = timedelta(days=90)
 """Life of a token without --expiresIn (cmd/hatchet-admin/cli/token.go)."""
@@ -76,6 +79,13 @@ CREATE TABLE IF NOT EXISTS "APIToken" (
     "expiresAt" timestamptz NOT NULL,
     revoked boolean NOT NULL DEFAULT false
 );
+CREATE TABLE IF NOT EXISTS "Run" (
+    id uuid PRIMARY KEY,
+    workflow text NOT NULL,
+    input text NOT NULL,
+    "createdAt" timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE IF NOT EXISTS "Lease" (id integer PRIMARY KEY CHECK (id = 1), "expiresAt" timestamptz NOT NULL);
 """
 
 MIGRATION_LOCK = 0x48617463686574
@@ -86,6 +96,19 @@ GO_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0
 """Go's time.ParseDuration: hours are its largest unit."""
 
 log = logging.getLogger("probe.hatchet")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A workflow's run that is not over; it is in the database until it is."""
+
+    id: UUID
+    workflow: str
+    input: str
+
+
+class UnreachableError(WiringError):
+    """No connection to the database."""
 
 
 class TokenRefusedError(Exception):
@@ -102,40 +125,60 @@ class Settings:
     grpc_port: int
     grpc_broadcast_address: str
     http_port: int
+    pages_port: int
+    api_port: int
+    health_port: int | None
+    security_check: str | None
+    """Whom the security check asks; nobody where it is off."""
     enforce_utc: bool
+    max_connections: int
+    max_ddl_connections: int
+    """Most connections of each of its pools, and of those for changes of tables."""
     allow_signup: bool
     allow_invites: bool
     allow_create_tenant: bool
     admin_email: str
     admin_password: str
     tenant_id: UUID
+    real_size: bool
 
     @classmethod
-    def from_environment(cls, env: Environment) -> "Settings":
-        """Read DATABASE_URL, SERVER_*, ADMIN_* and DEFAULT_TENANT_ID."""
-        if not env.flag("SERVER_GRPC_INSECURE", False):
+    def from_environment(cls, env: Environment, folder: Path | None = None) -> "Settings":
+        """Read DATABASE_URL, LITE_*, and what variables and the files in ``folder`` say together."""
+        configuration = Configuration.load(env, folder)
+        server, database = configuration.server, configuration.database
+        if not server["runtime.grpcInsecure"]:
             raise WiringError("SERVER_GRPC_INSECURE is not true, and no certificate is made (--skip certs)")
-        env.url("SERVER_URL", DEFAULT_SERVER_URL)
+        parse_url("SERVER_URL", str(server["runtime.url"]))
+        parse_url("SERVER_SECURITY_CHECK_ENDPOINT", str(server["securityCheck.endpoint"]))
         env.url("DATABASE_URL", schemes=("postgresql", "postgres"))
-        tenant = env.required("DEFAULT_TENANT_ID", DEFAULT_TENANT_ID)
+        tenant = str(database["seed.defaultTenantId"])
         try:
             tenant_id = UUID(tenant)
         except ValueError:
             raise WiringError(f"DEFAULT_TENANT_ID={tenant!r} is no UUID") from None
         return cls(
             dsn=postgres_dsn(env.required("DATABASE_URL")),
-            server_url=env.required("SERVER_URL", DEFAULT_SERVER_URL),
-            grpc_bind_address=env.required("SERVER_GRPC_BIND_ADDRESS", DEFAULT_GRPC_BIND_ADDRESS),
-            grpc_port=env.number("SERVER_GRPC_PORT", DEFAULT_GRPC_PORT),
-            grpc_broadcast_address=env.required("SERVER_GRPC_BROADCAST_ADDRESS", DEFAULT_GRPC_BROADCAST_ADDRESS),
+            server_url=str(server["runtime.url"]),
+            grpc_bind_address=str(server["runtime.grpcBindAddress"]),
+            grpc_port=int(server["runtime.grpcPort"]),
+            grpc_broadcast_address=str(server["runtime.grpcBroadcastAddress"]),
             http_port=env.number("LITE_RUNTIME_PORT", DEFAULT_HTTP_PORT),
-            enforce_utc=env.flag("DATABASE_ENFORCE_UTC_TIMEZONE", True),
-            allow_signup=env.flag("SERVER_ALLOW_SIGNUP", True),
-            allow_invites=env.flag("SERVER_ALLOW_INVITES", True),
-            allow_create_tenant=env.flag("SERVER_ALLOW_CREATE_TENANT", True),
-            admin_email=env.text("ADMIN_EMAIL", DEFAULT_ADMIN_EMAIL),
-            admin_password=env.text("ADMIN_PASSWORD", DEFAULT_ADMIN_PASSWORD),
+            pages_port=env.number("LITE_FRONTEND_PORT", DEFAULT_PAGES_PORT),
+            api_port=int(server["runtime.port"]),
+            health_port=int(server["runtime.healthcheckPort"]) if server["runtime.healthcheck"] else None,
+            security_check=str(server["securityCheck.endpoint"]) if server["securityCheck.enabled"] else None,
+            enforce_utc=bool(database["enforceUtcTimezone"]),
+            # To Go zero is no value, and its Postgres library then opens four.
+            max_connections=int(database["maxConns"]) or 4,
+            max_ddl_connections=int(database["ddlPoolMaxConns"]),
+            allow_signup=bool(server["runtime.allowSignup"]),
+            allow_invites=bool(server["runtime.allowInvites"]),
+            allow_create_tenant=bool(server["runtime.allowCreateTenant"]),
+            admin_email=str(database["seed.adminEmail"]),
+            admin_password=str(database["seed.adminPassword"]),
             tenant_id=tenant_id,
+            real_size=size.is_real(env),
         )
 
 
@@ -159,7 +202,7 @@ class Keys:
         """Read the keys; raises WiringError where the file is missing or holds none."""
         path = folder / SERVER_FILE
         try:
-            keyset = json.loads(path.read_text())["encryption"]["jwt"]["privateJWTKeyset"]
+            keyset = hatchet_config.read(path)["encryption"]["jwt"]["privateJWTKeyset"]
             private = serialization.load_pem_private_key(base64.b64decode(keyset), password=None)
         except OSError as problem:
             raise WiringError(f"{path} cannot be read: {problem.strerror}") from problem
@@ -168,42 +211,6 @@ class Keys:
         if not isinstance(private, ec.EllipticCurvePrivateKey):
             raise WiringError(f"{path} holds a key of another kind than ES256 needs")
         return cls(private, _kid(private))
-
-    @classmethod
-    def quickstart(cls, folder: Path, settings: Settings) -> "Keys":
-        """Make what is missing and write both files, as ``hatchet-admin quickstart --overwrite=false`` does."""
-        path = folder / SERVER_FILE
-        if not path.exists():
-            private = ec.generate_private_key(ec.SECP256R1())
-            _write_private(
-                path,
-                {
-                    "auth": {"cookie": {"secrets": f"{secrets.token_hex(8)} {secrets.token_hex(8)}"}},
-                    "encryption": {
-                        "masterKeyset": _base64(secrets.token_bytes(32)),
-                        "jwt": {
-                            "privateJWTKeyset": _base64(
-                                private.private_bytes(
-                                    serialization.Encoding.PEM,
-                                    serialization.PrivateFormat.PKCS8,
-                                    serialization.NoEncryption(),
-                                )
-                            ),
-                            "publicJWTKeyset": _base64(
-                                private.public_key().public_bytes(
-                                    serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-                                )
-                            ),
-                        },
-                    },
-                    "runtime": {"url": settings.server_url, "grpcPort": settings.grpc_port},
-                },
-            )
-            log.info("made new keys in %s", path)
-        if not (folder / DATABASE_FILE).exists():
-            seed = {"adminEmail": settings.admin_email, "defaultTenantId": str(settings.tenant_id)}
-            _write_private(folder / DATABASE_FILE, {"seed": seed})
-        return cls.load(folder)
 
     def sign(self, settings: Settings, tenant_id: UUID, token_id: UUID, expires_at: datetime) -> str:
         """A token with the claims of pkg/auth/token/token.go."""
@@ -247,8 +254,13 @@ class Engine:
         self.settings = settings
         self.folder = folder
         self.workers: set[object] = set()
+        self.waiting: deque[Run] = deque()
+        self.pools = Pools(
+            self.connect, settings.max_connections, settings.max_ddl_connections, real_size=settings.real_size
+        )
         self._keys: Keys | None = None
         self._doors: asyncio.Server | None = None
+        self._leased_until = 0.0
 
     @property
     def keys(self) -> Keys:
@@ -257,12 +269,22 @@ class Engine:
             self._keys = Keys.load(self.folder)
         return self._keys
 
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """A connection for a moment, never more of them at once than a pool may have."""
+        async with self.pools.slot():
+            connection = await self.connect()
+            try:
+                yield connection
+            finally:
+                await connection.close()
+
     async def connect(self) -> Any:
         """Open a connection, refusing a database in another time zone as Hatchet does."""
         try:
             connection = await asyncpg.connect(self.settings.dsn, timeout=SECONDS, command_timeout=SECONDS)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as problem:
-            raise WiringError(f"DATABASE_URL: {describe(problem)}") from problem
+            raise UnreachableError(f"DATABASE_URL: {describe(problem)}") from problem
         zone = await connection.fetchval("SHOW timezone")
         if self.settings.enforce_utc and zone not in UTC_NAMES:
             await connection.close()
@@ -270,8 +292,17 @@ class Engine:
         return connection
 
     async def migrate(self) -> None:
-        """Make the tables."""
-        connection = await self.connect()
+        """Make the tables; raises WiringError, without the cause, where no database answers in MIGRATION_SECONDS."""
+        began = time.monotonic()
+        while True:
+            try:
+                connection = await self.connect()
+                break
+            except UnreachableError as problem:
+                if time.monotonic() - began + MIGRATION_RETRY_SECONDS > MIGRATION_SECONDS:
+                    # What Go says of a wait that was too long, and all that Hatchet says: the cause is lost.
+                    raise WiringError("context deadline exceeded") from problem
+            await asyncio.sleep(MIGRATION_RETRY_SECONDS)
         try:
             async with connection.transaction():
                 await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
@@ -279,16 +310,10 @@ class Engine:
         finally:
             await connection.close()
 
-    async def quickstart(self) -> None:
-        """Make keys where there are none, and seed."""
+    async def seed(self) -> None:
+        """Make the administrator and the tenant where there are none; any password is taken."""
         check_email(self.settings.admin_email)
-        check_password(self.settings.admin_password)
-        try:
-            self._keys = Keys.quickstart(self.folder, self.settings)
-        except OSError as problem:
-            raise WiringError(f"{self.folder} cannot be written: {problem.strerror}") from problem
-        connection = await self.connect()
-        try:
+        async with self.connection() as connection:
             # A user who exists keeps the password, whatever ADMIN_PASSWORD says now: the seed only creates.
             await connection.execute(
                 'INSERT INTO "User" VALUES ($1, $2, $3, $4) ON CONFLICT (email) DO NOTHING',
@@ -303,42 +328,83 @@ class Engine:
                 "Default",
                 "default",
             )
-        finally:
-            await connection.close()
 
     async def open(self) -> None:
-        """Read the keys, and open the workers' port before HTTP answers."""
+        """Read the keys and what is left to run, and open the workers' port before HTTP answers."""
         self._keys = Keys.load(self.folder)
+        if self.settings.security_check is not None:
+            for _ in range(SECURITY_CHECKS):
+                call_out(self.settings.security_check, "SERVER_SECURITY_CHECK_ENABLED is not false")
+        async with self.connection() as connection:
+            rows = await connection.fetch('SELECT id, workflow, input FROM "Run" ORDER BY "createdAt", id')
+            self.waiting.extend(Run(**dict(row)) for row in rows)
+            if self.settings.real_size:
+                left = await connection.fetchval('SELECT extract(epoch FROM "expiresAt" - now()) FROM "Lease"')
+                self._leased_until = time.monotonic() + max(0.0, float(left or 0.0))
         self._doors = await asyncio.start_server(
             self._answer, self.settings.grpc_bind_address, self.settings.grpc_port, limit=LINE_BYTES
         )
 
+    async def keep_lease(self) -> None:
+        """Renew the lease for ever, in its real size; the next process waits until the last one has run out."""
+        while self.settings.real_size:
+            with suppress(WiringError):
+                async with self.connection() as connection:
+                    await connection.execute(
+                        'INSERT INTO "Lease" VALUES (1, now() + $1) '
+                        'ON CONFLICT (id) DO UPDATE SET "expiresAt" = excluded."expiresAt"',
+                        timedelta(seconds=LEASE_SECONDS),
+                    )
+            await asyncio.sleep(LEASE_RENEWAL_SECONDS)
+        await asyncio.Event().wait()
+
+    async def queue(self, workflow: str, given: str) -> Run:
+        """Keep a run until it is over."""
+        run = Run(id=uuid4(), workflow=workflow, input=given)
+        self.pools.use()
+        async with self.connection() as connection:
+            await connection.execute(
+                'INSERT INTO "Run" (id, workflow, input) VALUES ($1, $2, $3)', run.id, workflow, given
+            )
+        self.waiting.append(run)
+        return run
+
+    def take(self, workflow: str) -> Run | None:
+        """The next run of a workflow; none while an earlier Hatchet's lease lasts."""
+        if time.monotonic() < self._leased_until:
+            return None
+        for run in self.waiting:
+            if run.workflow == workflow:
+                self.waiting.remove(run)
+                return run
+        return None
+
+    async def finish(self, run: Run) -> None:
+        """Forget a run that is over."""
+        async with self.connection() as connection:
+            await connection.execute('DELETE FROM "Run" WHERE id = $1', run.id)
+
     async def mint(self, tenant_id: UUID, name: str, life: timedelta) -> str:
         """Create a token and its row."""
         token_id, expires_at = uuid4(), datetime.now(UTC) + life
-        connection = await self.connect()
         try:
-            await connection.execute(
-                'INSERT INTO "APIToken" (id, "tenantId", name, "expiresAt") VALUES ($1, $2, $3, $4)',
-                token_id,
-                tenant_id,
-                name,
-                expires_at,
-            )
+            async with self.connection() as connection:
+                await connection.execute(
+                    'INSERT INTO "APIToken" (id, "tenantId", name, "expiresAt") VALUES ($1, $2, $3, $4)',
+                    token_id,
+                    tenant_id,
+                    name,
+                    expires_at,
+                )
         except asyncpg.ForeignKeyViolationError:
             raise WiringError(f"there is no tenant {tenant_id}") from None
-        finally:
-            await connection.close()
         return self.keys.sign(self.settings, tenant_id, token_id, expires_at)
 
     async def accept(self, token: str) -> UUID:
         """The tenant of a token that is signed here, known to the database and neither revoked nor expired."""
         tenant_id, token_id = self.keys.verify(self.settings, token)
-        connection = await self.connect()
-        try:
+        async with self.connection() as connection:
             row = await connection.fetchrow('SELECT revoked, "expiresAt" FROM "APIToken" WHERE id = $1', token_id)
-        finally:
-            await connection.close()
         if row is None:
             raise TokenRefusedError("failed to read token from database")
         if row["revoked"]:
@@ -349,44 +415,60 @@ class Engine:
 
     async def login(self, email: str, password: str) -> bool:
         """True when the password is the user's."""
-        connection = await self.connect()
-        try:
+        async with self.connection() as connection:
             stored = await connection.fetchval('SELECT password FROM "User" WHERE email = $1', email)
-        finally:
-            await connection.close()
         return stored is not None and verify_password(password, stored)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         worker = object()
+        taken: dict[str, Run] = {}
         try:
             async with asyncio.timeout(SECONDS):
                 token = (await reader.readline()).decode(errors="replace").strip()
             try:
                 reply = f"OK {await self.accept(token)}"
-            except (TokenRefusedError, WiringError) as problem:
+            except TokenRefusedError as problem:
                 reply = f"ERR {problem}"
             writer.write(reply.encode() + b"\n")
             await writer.drain()
             if reply.startswith("OK"):
                 self.workers.add(worker)
-                while (await reader.readline()).strip() == b"PING":
-                    writer.write(b"PONG\n")
+                while line := (await reader.readline()).decode(errors="replace").split():
+                    writer.write(f"{await self._reply(line, taken)}\n".encode())
                     await writer.drain()
-        except (TimeoutError, OSError, ValueError):
+        except (TimeoutError, OSError, ValueError, WiringError):
             log.info("a worker's connection ended early")
         finally:
             self.workers.discard(worker)
+            # Whoever took them is gone: the next worker gets them first.
+            self.waiting.extendleft(reversed(taken.values()))
             writer.close()
+
+    async def _reply(self, line: list[str], taken: dict[str, Run]) -> str:
+        """Do what a worker's line says; ``taken`` holds the runs of its connection. Raises ValueError for another."""
+        match line:
+            case ["PING"]:
+                return "PONG"
+            case ["RUN", workflow, given]:
+                return f"QUEUED {(await self.queue(workflow, given)).id}"
+            case ["TAKE", workflow]:
+                run = self.take(workflow)
+                if run is None:
+                    return "NONE"
+                taken[str(run.id)] = run
+                return f"RUN {run.id} {run.input}"
+            case ["DONE", identity] if identity in taken:
+                await self.finish(taken[identity])
+                del taken[identity]
+                return "OK"
+        raise ValueError(f"a worker said {line}")
 
     async def check_database(self) -> dict[str, Any]:
         """Connect, in UTC, and see the tables."""
-        connection = await self.connect()
-        try:
+        async with self.connection() as connection:
             zone = await connection.fetchval("SHOW timezone")
             name = await connection.fetchval("SELECT current_database()")
             tenants = await connection.fetchval('SELECT count(*) FROM "Tenant"')
-        finally:
-            await connection.close()
         return {"database": name, "timezone": zone, "tenants": tenants}
 
     async def check_keys(self) -> dict[str, Any]:
@@ -394,7 +476,7 @@ class Engine:
         stored = Keys.load(self.folder)
         if stored.kid != self.keys.kid:
             raise WiringError(f"{self.folder / SERVER_FILE} holds other keys than this process uses; restart it")
-        loose = [name for name in (SERVER_FILE, DATABASE_FILE) if (self.folder / name).stat().st_mode & 0o077]
+        loose = [path.name for path in self.folder.iterdir() if path.is_file() and path.stat().st_mode & 0o077]
         if loose:
             raise WiringError(f"{', '.join(loose)} in {self.folder} are readable by others than their owner")
         token_id = uuid4()
@@ -441,26 +523,68 @@ class Engine:
 
 def role(env: Environment, folder: Path = CONFIG) -> Role:
     """Assemble the role."""
-    engine = Engine(Settings.from_environment(env), folder)
+    settings = Settings.from_environment(env, folder)
+    engine = Engine(settings, folder)
     checks = [
         check_of(env, "database", lambda _: engine.check_database()),
         check_of(env, "keys", lambda _: engine.check_keys()),
         check_of(env, "seed", lambda _: engine.check_seed()),
         check_of(env, "grpc", lambda _: engine.check_doors()),
     ]
-    listeners = [Listener(app=application(engine), port=engine.settings.http_port)]
-    return Role(name="hatchet", checks=checks, listeners=listeners, prepare=engine.open)
+    api = application(engine)
+    listeners = [
+        Listener(app=api, port=settings.http_port),
+        # The servers behind that port, and the one for health, are as open as it is.
+        Listener(app=api, port=settings.api_port),
+        Listener(app=pages(), port=settings.pages_port),
+    ]
+    if settings.health_port is not None:
+        listeners.append(Listener(app=health(engine), port=settings.health_port))
+    return Role(
+        name="hatchet",
+        checks=checks,
+        listeners=listeners,
+        prepare=engine.open,
+        tasks=[engine.pools.keep, engine.keep_lease],
+    )
+
+
+def pages() -> Starlette:
+    """The dashboard's port."""
+
+    async def page(request: Request) -> Response:
+        return HTMLResponse(f"<!doctype html><title>Hatchet</title><h1>{html.escape(request.url.path)}</h1>")
+
+    return Starlette(routes=[Route("/{path:path}", page)])
+
+
+def health(engine: Engine) -> Starlette:
+    """The engine's own health port."""
+
+    async def alive(request: Request) -> Response:
+        return await _alive(engine)
+
+    return Starlette(routes=[Route("/live", alive), Route("/ready", alive)])
+
+
+async def _alive(engine: Engine) -> Response:
+    try:
+        await engine.check_database()
+    except (WiringError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as problem:
+        return _errors(500, describe(problem))
+    return Response()
+
+
+def _errors(status: int, *descriptions: str) -> Response:
+    """An error in Hatchet's form."""
+    return JSONResponse({"errors": [{"description": text} for text in descriptions]}, status_code=status)
 
 
 def application(engine: Engine) -> Starlette:
     """The REST routes a deployment touches."""
 
     async def alive(request: Request) -> Response:
-        try:
-            await engine.check_database()
-        except (WiringError, OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as problem:
-            return JSONResponse({"errors": [{"description": describe(problem)}]}, status_code=500)
-        return Response()
+        return await _alive(engine)
 
     async def meta(request: Request) -> Response:
         settings = engine.settings
@@ -485,22 +609,27 @@ def application(engine: Engine) -> Starlette:
         if request.path_params["tenant"] != str(tenant_id):
             raise HTTPException(403, "Forbidden")
         rows = [{"status": "ACTIVE"} for _ in engine.workers]
-        return JSONResponse({"pagination": {}, "rows": rows})
+        return JSONResponse({"rows": rows})
 
     async def login(request: Request) -> Response:
         body = await json_object(request)
         email, password = body.get("email"), body.get("password")
         if not isinstance(email, str) or not isinstance(password, str) or not await engine.login(email, password):
-            raise HTTPException(400, "invalid login")
+            raise HTTPException(400, "invalid credentials")
         return JSONResponse({"email": email})
 
     async def register(request: Request) -> Response:
         if not engine.settings.allow_signup:
-            raise HTTPException(405, "user signups are disabled")
+            raise HTTPException(400, "user signups are disabled")
         raise HTTPException(501, "the probe registers nobody; it only shows whether sign-up is open")
 
+    async def refused(request: Request, problem: Exception) -> Response:
+        if not isinstance(problem, HTTPException):
+            raise problem
+        return _errors(problem.status_code, problem.detail)
+
     async def unavailable(request: Request, problem: Exception) -> Response:
-        return JSONResponse({"errors": [{"description": str(problem)}]}, status_code=500)
+        return _errors(500, str(problem))
 
     return Starlette(
         routes=[
@@ -511,7 +640,7 @@ def application(engine: Engine) -> Starlette:
             Route("/api/v1/users/login", login, methods=["POST"]),
             Route("/api/v1/users/register", register, methods=["POST"]),
         ],
-        exception_handlers={HTTPException: http_error, WiringError: unavailable},
+        exception_handlers={HTTPException: refused, WiringError: unavailable},
     )
 
 
@@ -520,16 +649,6 @@ def check_email(address: str) -> None:
     name, _, domain = address.rpartition("@")
     if not name or "." not in domain.strip("."):
         raise WiringError(f"ADMIN_EMAIL={address!r} is no address: Hatchet wants one such as admin@example.com")
-
-
-def check_password(password: str) -> None:
-    """Hatchet's rule for passwords (pkg/validator/validator.go); raises WiringError for a weaker one."""
-    kinds = (str.isupper, str.islower, str.isnumeric)
-    if not 8 <= len(password.encode()) <= 64 or not all(any(map(kind, password)) for kind in kinds):
-        raise WiringError(
-            "ADMIN_PASSWORD does not meet requirements: must be between 8 and 64 characters and contain at least one "
-            "uppercase letter, one lowercase letter, and one number"
-        )
 
 
 def parse_duration(text: str) -> timedelta:
@@ -543,16 +662,3 @@ def parse_duration(text: str) -> timedelta:
 def _kid(private: ec.EllipticCurvePrivateKey) -> str:
     numbers = private.public_key().public_numbers()
     return f"{numbers.x % 2**32:08x}"
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _write_private(path: Path, value: dict[str, Any]) -> None:
-    """Write JSON, which is YAML too, readable by the owner only, as a whole or not at all."""
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(value, file, indent=2)
-    fresh.replace(path)

@@ -19,6 +19,7 @@ from uuid import UUID
 from probe import roles
 from probe.environment import Environment
 from probe.hatchet import DEFAULT_TOKEN_LIFE, Engine, Settings, parse_duration, role
+from probe.hatchet_config import Configuration
 from probe.wiring import WiringError
 
 
@@ -79,16 +80,26 @@ def admin(arguments: Sequence[str], env: Mapping[str, str]) -> int:
     request = parse_admin(arguments)
     what = "quickstart" if isinstance(request, Quickstart) else "token create"
     try:
-        engine = Engine(Settings.from_environment(Environment(env)), request.config)
         if isinstance(request, Quickstart):
-            asyncio.run(engine.quickstart())
+            quickstart(request.config, Environment(env))
         else:
+            engine = Engine(Settings.from_environment(Environment(env), request.config), request.config)
             tenant_id = request.tenant_id or engine.settings.tenant_id
             print(asyncio.run(engine.mint(tenant_id, request.name, request.life)))
     except WiringError as problem:
         print(f"Fatal: could not run [{what}] command: {problem}", file=sys.stderr)
         return 1
     return 0
+
+
+def quickstart(folder: Path, env: Environment) -> None:
+    """Write settings and keys into the folder, then seed by what stands there: in this order, as Hatchet does."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        Configuration.load(env, folder).with_keys().write(folder)
+    except OSError as problem:
+        raise WiringError(f"{folder} cannot be written: {problem.strerror}") from problem
+    asyncio.run(Engine(Settings.from_environment(env, folder), folder).seed())
 
 
 def migrate(arguments: Sequence[str], env: Mapping[str, str]) -> int:

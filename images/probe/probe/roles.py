@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from probe import size
 from probe.environment import Environment
 from probe.wiring import Scrubber, WiringError
 
@@ -44,6 +45,12 @@ def _web(env: Environment) -> "Role":
     return web.role(env)
 
 
+def _language_model(env: Environment) -> "Role":
+    from probe import language_model
+
+    return language_model.role(env)
+
+
 def _transcription(env: Environment) -> "Role":
     from probe import transcription
 
@@ -58,6 +65,7 @@ ROLES: Mapping[str, Callable[[Environment], "Role"]] = {
     "hatchet-worker-cpu": partial(_hatchet_worker, "hatchet-worker-cpu"),
     "web": _web,
     "transcription": _transcription,
+    "language-model": _language_model,
 }
 """What ``run`` can play; Hatchet is started by commands of its own."""
 
@@ -73,6 +81,7 @@ def run_built(name: str, build: Callable[[Environment], "Role"], env: Mapping[st
 
     log_to_stdout()
     try:
+        size.grow(name, Environment(env))
         role = build(Environment(env))
     except WiringError as problem:
         print(f"probe {name}: {Scrubber(env).clean(str(problem))}", file=sys.stderr, flush=True)

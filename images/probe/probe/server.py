@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -10,6 +10,7 @@ from typing import Any
 
 import jwt
 from starlette.applications import Starlette
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
@@ -19,7 +20,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from probe import backend, database
+from probe import backend, database, pipeline
+from probe.engine import EngineClient
 from probe.environment import DEFAULT_SECRET_KEY, Environment, Storage
 from probe.http import bearer_token, http_error, json_object
 from probe.passwords import MalformedHashError, verify_password
@@ -38,6 +40,16 @@ UNAUTHORISED = 4401
 BODY_BYTES = 64 * 1024 * 1024
 """Largest object the probe takes; tests send kilobytes."""
 
+TRUSTED_PROXIES = "FORWARDED_ALLOW_IPS"
+"""Whose word Uvicorn takes for scheme and client: addresses and networks, or ``*``; by default itself alone."""
+
+LOGIN_ATTEMPTS = 10
+LOGIN_SECONDS = 300.0
+"""So many attempts to log in, good ones too, an address has in so long a time (reflector/auth/auth_password.py)."""
+
+PROCESSED_STATES = ("processing", "ended")
+"""States in which no upload is taken any more (Transcript.locked, and what the pipeline is at)."""
+
 log = logging.getLogger("probe.server")
 
 
@@ -46,7 +58,7 @@ def role(env: Environment) -> Role:
     return Role(
         name="server",
         checks=backend.checks("server", env),
-        listeners=[Listener(app=application(env), port=PORT)],
+        listeners=[Listener(app=application(env), port=PORT, trusted_proxies=env.text(TRUSTED_PROXIES, "127.0.0.1"))],
         warm=partial(backend.warm, env),
     )
 
@@ -59,8 +71,13 @@ def application(env: Environment) -> Starlette:
         Route("/metrics", api.metrics),
         Route("/v1/config", api.config),
         Route("/v1/me", api.me),
+        Route("/v1/client", api.client),
         Route("/v1/notes", api.notes, methods=["GET", "POST"]),
         Route("/v1/objects/{key:path}", api.objects, methods=["GET", "PUT"]),
+        # Starlette redirects from a path with a slash more, to the scheme it believes it was called by.
+        Route("/v1/transcripts", api.transcripts, methods=["GET", "POST"]),
+        Route("/v1/transcripts/{id}", api.transcript),
+        Route("/v1/transcripts/{id}/record/upload", api.upload, methods=["POST"]),
         WebSocketRoute("/v1/events", api.events),
     ]
     if env.text("AUTH_BACKEND", "none") == "password":
@@ -87,6 +104,7 @@ class Api:
         self.env = env
         self.started = time.time()
         self.requests: Counter[tuple[str, int]] = Counter()
+        self.attempts = LoginLimit()
         self._store: ObjectStorage | None = None
 
     async def count(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
@@ -114,6 +132,9 @@ class Api:
 
     async def login(self, request: Request) -> Response:
         """Exchange e-mail and password for a token of 24 hours."""
+        # After the proxies' headers this is who Uvicorn says it is: the edge itself, where nobody trusts the edge.
+        if not self.attempts.allow(request.client.host if request.client is not None else "unknown"):
+            raise HTTPException(429, "Too many login attempts. Try again later.")
         body = await json_object(request)
         email, password = body.get("email"), body.get("password")
         if not isinstance(email, str) or not isinstance(password, str):
@@ -135,6 +156,11 @@ class Api:
         user = self._authorise(request)
         return JSONResponse(None if user is None else {"sub": user["sub"], "email": user.get("email")})
 
+    async def client(self, request: Request) -> Response:
+        """Who asks, and by which scheme, as far as Uvicorn believes the proxies before it."""
+        address = None if request.client is None else request.client.host
+        return JSONResponse({"address": address, "scheme": request.url.scheme})
+
     async def notes(self, request: Request) -> Response:
         """GET lists rows, POST ``{"body": text}`` adds one."""
         self._authorise(request)
@@ -145,6 +171,49 @@ class Api:
         if not isinstance(body, str) or not body:
             raise HTTPException(422, "body is required")
         return JSONResponse((await database.add_note(dsn, body)).as_json(), status_code=201)
+
+    async def transcripts(self, request: Request) -> Response:
+        """GET lists transcripts, POST ``{"name": text}`` makes one."""
+        self._authorise(request)
+        dsn = backend.settings(self.env).dsn
+        if request.method == "GET":
+            found = await database.list_transcripts(dsn)
+            return JSONResponse({"items": [transcript.as_json() for transcript in found], "total": len(found)})
+        name = (await json_object(request)).get("name")
+        if not isinstance(name, str) or not name:
+            raise HTTPException(422, "name is required")
+        return JSONResponse((await database.add_transcript(dsn, name)).as_json())
+
+    async def transcript(self, request: Request) -> Response:
+        """One transcript; its status tells how far the pipeline is."""
+        self._authorise(request)
+        return JSONResponse((await self._transcript(request)).as_json())
+
+    async def upload(self, request: Request) -> Response:
+        """Take a recording in one piece and have it processed: a run of the pipeline in Hatchet."""
+        self._authorise(request)
+        transcript = await self._transcript(request)
+        if transcript.status in PROCESSED_STATES:
+            raise HTTPException(400, "There is already a recording of this transcript")
+        if (request.query_params.get("chunk_number"), request.query_params.get("total_chunks")) != ("0", "1"):
+            raise HTTPException(422, "the probe takes chunk_number=0 and total_chunks=1 only")
+        async with request.form() as form:
+            chunk = form.get("chunk")
+            if not isinstance(chunk, UploadFile):
+                raise HTTPException(422, "chunk is required")
+            data = await chunk.read()
+        dsn = backend.settings(self.env).dsn
+        await pipeline.keep_upload(self.env, transcript.id, data)
+        await database.update_transcript(dsn, transcript.id, "uploaded")
+        async with EngineClient.from_environment(self.env).connection() as link:
+            await link.trigger(pipeline.WORKFLOW, transcript.id)
+        return JSONResponse({"status": "ok"})
+
+    async def _transcript(self, request: Request) -> database.Transcript:
+        found = await database.find_transcript(backend.settings(self.env).dsn, request.path_params["id"])
+        if found is None:
+            raise HTTPException(404, "Transcript not found")
+        return found
 
     async def objects(self, request: Request) -> Response:
         """PUT stores the body, GET answers a presigned URL; both under the key of the path."""
@@ -208,3 +277,21 @@ class Api:
             return self._verify(token)
         except jwt.PyJWTError:
             raise HTTPException(401, "Invalid authentication") from None
+
+
+class LoginLimit:
+    """Counts attempts to log in by address, in memory: a restart forgets them."""
+
+    def __init__(self) -> None:
+        """Nobody has tried yet."""
+        self._tries: defaultdict[str, list[float]] = defaultdict(list)
+
+    def allow(self, address: str) -> bool:
+        """Whether this address may try once more; a refused attempt does not count."""
+        now = time.monotonic()
+        recent = [moment for moment in self._tries[address] if now - moment < LOGIN_SECONDS]
+        self._tries[address] = recent
+        if len(recent) >= LOGIN_ATTEMPTS:
+            return False
+        recent.append(now)
+        return True

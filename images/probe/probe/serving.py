@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -34,6 +35,9 @@ class Listener:
     app: ASGIApp
     port: int
     host: str = "0.0.0.0"
+    trusted_proxies: str | None = None
+    """Whose X-Forwarded-For and -Proto count, as Uvicorn reads FORWARDED_ALLOW_IPS: addresses and networks, or ``*``.
+    Nobody's where it is None."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,16 +86,13 @@ async def serve(role: Role) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    if role.prepare is not None:
-        try:
-            await role.prepare()
-        except WiringError as problem:
-            raise StartupError(str(problem)) from problem
+    stopped: asyncio.Task[Any] = asyncio.create_task(stop.wait())
+    if role.prepare is not None and not await _prepared(role.prepare, stopped):
+        return
     listeners = [*role.listeners, Listener(app=wiring_app(role), port=WIRING_PORT, host="127.0.0.1")]
     servers = [_server(listener) for listener in listeners]
     serving = {asyncio.ensure_future(server.serve()) for server in servers}
     tasks = {asyncio.ensure_future(task()) for task in role.tasks}
-    stopped = asyncio.ensure_future(stop.wait())
     log.info("%s is up, listening on %s", role.name, ", ".join(f"{item.host}:{item.port}" for item in listeners))
     done, _ = await asyncio.wait({stopped} | serving | tasks, return_when=asyncio.FIRST_COMPLETED)
     for server in servers:
@@ -105,6 +106,22 @@ async def serve(role: Role) -> None:
         raise StartupError(f"{role.name} ended: {cause or 'a part of it stopped'}") from cause
 
 
+async def _prepared(prepare: Callable[[], Awaitable[None]], stopped: "asyncio.Task[Any]") -> bool:
+    """Prepare, which may wait for somebody; False where the role is told to stop before that is done."""
+    preparing: asyncio.Future[None] = asyncio.ensure_future(prepare())
+    waited: set[asyncio.Future[Any]] = {preparing, stopped}
+    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+    if not preparing.done():
+        preparing.cancel()
+        await asyncio.gather(preparing, return_exceptions=True)
+        return False
+    try:
+        await preparing
+    except WiringError as problem:
+        raise StartupError(str(problem)) from problem
+    return True
+
+
 def _server(listener: Listener) -> _Server:
     return _Server(
         uvicorn.Config(
@@ -115,6 +132,8 @@ def _server(listener: Listener) -> _Server:
             http="h11",
             ws="websockets-sansio",
             lifespan="off",
+            proxy_headers=listener.trusted_proxies is not None,
+            forwarded_allow_ips=listener.trusted_proxies,
             access_log=False,
             log_config=None,
             timeout_graceful_shutdown=3,

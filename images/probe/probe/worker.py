@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from probe import backend, database
+from probe import backend, database, pipeline
 from probe.celery_node import PingResponder, node_name
-from probe.engine import EngineClient
+from probe.engine import EngineClient, EngineConnection, RefusedError
 from probe.environment import Environment
 from probe.serving import Listener, Role, StartupError
 from probe.wiring import WiringError, describe
@@ -22,8 +23,16 @@ from probe.wiring import WiringError, describe
 RETRY_SECONDS = 2.0
 """Pause after a lost connection to Hatchet."""
 
+ABSENT_SECONDS = 20.0
+REFUSED_SECONDS = 2.4
+"""After so long a Hatchet worker ends with status 1 that finds no Hatchet, or one that refuses its token, at its start
+(as measured on hatchet-sdk 1.22.16). Docker starts it again. One that has been connected waits for Hatchet for ever."""
+
+TAKE_SECONDS = 1.0
+"""Pause between questions for work."""
+
 SCHEDULE_FILE = "celerybeat-schedule"
-SYNC_SECONDS = 180
+SYNC_SECONDS = 300
 """Celery beat's file in its working directory, and how often it writes it (PersistentScheduler.sync_every)."""
 
 HEARTBEAT_SECONDS = 4.0
@@ -60,7 +69,9 @@ def beat_role(env: Environment) -> Role:
 def hatchet_worker_role(name: str, env: Environment) -> Role:
     """A Hatchet worker: proves its token, then heartbeats; health is served only where the SDK would serve it."""
     client = EngineClient.from_environment(env)
-    heart = Heart(client)
+    # The worker for the processor has mixdowns only, which come from rooms: no recording is given to it.
+    heart = Heart(client, partial(pipeline.run, env) if name == "hatchet-worker-llm" else None)
+    schema = _Schema(env)
     listeners = []
     prefix = "HATCHET_CLIENT_WORKER_HEALTHCHECK_"
     if env.flag(prefix + "ENABLED", False):
@@ -71,12 +82,18 @@ def hatchet_worker_role(name: str, env: Environment) -> Role:
                 host=env.required(prefix + "BIND_ADDRESS", "0.0.0.0"),
             )
         )
+
+    async def prepare() -> None:
+        await schema.run()
+        await heart.start()
+
     return Role(
         name=name,
         checks=backend.checks(name, env),
         warm=partial(backend.warm, env),
+        # They open after `prepare`: until the worker is registered its health port refuses connections.
         listeners=listeners,
-        prepare=_Schema(env).run,
+        prepare=prepare,
         tasks=[heart.beat],
     )
 
@@ -116,11 +133,12 @@ class Schedule:
 
 
 class Heart:
-    """A Hatchet worker's connection and what its health endpoint says about it."""
+    """A Hatchet worker's connection, what it does by it, and what its health endpoint says about it."""
 
-    def __init__(self, client: EngineClient) -> None:
-        """Nothing is connected yet: the worker is starting."""
+    def __init__(self, client: EngineClient, work: Callable[[str], Awaitable[bool]] | None = None) -> None:
+        """Nothing is connected yet: the worker is starting. ``work`` processes one run's input."""
         self.client = client
+        self.work = work
         self.last = 0.0
 
     @property
@@ -130,19 +148,67 @@ class Heart:
             return "STARTING"
         return "HEALTHY" if time.monotonic() - self.last < 3 * HEARTBEAT_SECONDS else "UNHEALTHY"
 
+    async def start(self) -> None:
+        """Prove the token once; raises WiringError when Hatchet refuses it or stays away."""
+        began = time.monotonic()
+        while True:
+            try:
+                async with self.client.connection() as link:
+                    await link.heartbeat()
+                    self.last = time.monotonic()
+                    return
+            except RefusedError:
+                await asyncio.sleep(max(0.0, began + REFUSED_SECONDS - time.monotonic()))
+                raise
+            except (WiringError, OSError, TimeoutError) as problem:
+                if time.monotonic() - began + RETRY_SECONDS > ABSENT_SECONDS:
+                    raise WiringError(describe(problem)) from problem
+            await asyncio.sleep(RETRY_SECONDS)
+
     async def beat(self) -> None:
-        """Connect, heartbeat, and connect again when the engine goes away."""
+        """Connect, heartbeat and work, and connect again when the engine goes away."""
         while True:
             try:
                 async with self.client.connection() as link:
                     log.info("hatchet accepted the token, tenant %s", self.client.tenant_id)
-                    while True:
-                        await link.heartbeat()
-                        self.last = time.monotonic()
-                        await asyncio.sleep(HEARTBEAT_SECONDS)
+                    await self._serve(link)
             except (WiringError, OSError, TimeoutError) as problem:
                 log.warning("%s; trying again in %g s", describe(problem), RETRY_SECONDS)
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _serve(self, link: EngineConnection) -> None:
+        """Heartbeat for ever, also while a run is worked on."""
+        working: asyncio.Task[None] | None = None
+        try:
+            while True:
+                await link.heartbeat()
+                self.last = time.monotonic()
+                for _ in range(max(1, round(HEARTBEAT_SECONDS / TAKE_SECONDS))):
+                    if self.work is not None:
+                        if working is None:
+                            working = await self._take(link, self.work)
+                        elif working.done():
+                            await working
+                            await link.finish(working.get_name())
+                            working = None
+                    await asyncio.sleep(min(TAKE_SECONDS, HEARTBEAT_SECONDS))
+        finally:
+            if working is not None:
+                # Its worker is gone for the engine, which gives the run to the next one.
+                working.cancel()
+
+    async def _take(
+        self, link: EngineConnection, work: Callable[[str], Awaitable[bool]]
+    ) -> "asyncio.Task[None] | None":
+        run = await link.take(pipeline.WORKFLOW)
+        if run is None:
+            return None
+        identity, given = run
+
+        async def process() -> None:
+            log.info("run %s ended %s", identity, "well" if await work(given) else "in error")
+
+        return asyncio.create_task(process(), name=identity)
 
 
 def health_app(heart: Heart) -> Starlette:

@@ -14,8 +14,9 @@ from rendering.environment import SERVER_PORT
 from settings.application import Application, Server, Web
 from settings.edge import Edge
 from testing import building
-from testing.building import Neighbours, bytes_of, environment_of
+from testing.building import Neighbours, environment_of, token_of
 
+POOLS = {"server": 10, "worker": 2, "hatchet-worker-llm": 2, "beat": 1}
 BACKEND = ["server", "worker", "hatchet-worker-llm", "beat"]
 BUILT = building.built("Reflector")
 
@@ -28,7 +29,7 @@ def environment(role: str) -> Mapping[str, str]:
 def test_every_backend_role_plays_its_own_part_with_the_same_secrets(role: str) -> None:
     told = environment(role)
     assert told["ENTRYPOINT"] == role
-    assert told["SECRET_KEY"] == bytes_of("it-secret-key")
+    assert told["SECRET_KEY"] == token_of("it-secret-key")
     assert told["HATCHET_CLIENT_TOKEN"] == building.HATCHET_TOKEN
     assert told["TRANSCRIPT_STORAGE_AWS_SECRET_ACCESS_KEY"] == building.STORE_SECRET
     assert told["LLM_API_KEY"] == building.MODEL_KEY
@@ -39,9 +40,11 @@ def test_every_backend_role_plays_its_own_part_with_the_same_secrets(role: str) 
 @pytest.mark.parametrize("role", BACKEND)
 def test_every_backend_role_reaches_what_it_was_handed(role: str) -> None:
     told = environment(role)
-    assert told["DATABASE_URL"] == (
-        f"postgresql+asyncpg://reflector-user:{building.DATABASE_PASSWORD}@sql:15432/reflector"
-    ), "the backend speaks to its database asynchronously"
+    url, _, pool = told["DATABASE_URL"].partition("?")
+    assert url == (f"postgresql+asyncpg://reflector-user:{building.DATABASE_PASSWORD}@sql:15432/reflector"), (
+        "the backend speaks to its database asynchronously"
+    )
+    assert pool == f"min_size=1&max_size={POOLS[role]}"
     assert (told["REDIS_HOST"], told["REDIS_PORT"]) == ("keys", "16379")
     assert told["CELERY_BROKER_URL"] == told["CELERY_RESULT_BACKEND"] == "redis://keys:16379/1"
     assert (told["HATCHET_CLIENT_SERVER_URL"], told["HATCHET_CLIENT_HOST_PORT"]) == ("http://flow:18888", "flow:17077")
@@ -58,6 +61,18 @@ def test_the_identity_provider_tells_each_kind_of_process_what_is_for_it() -> No
         assert ("SERVER_SIGN_IN" in environment(role)) is (role == "server"), "the others have no use for it"
     assert environment("web")["WEB_SIGN_IN"] == "web"
     assert {"SERVER_SIGN_IN", "BACKEND_SIGN_IN"}.isdisjoint(environment("web"))
+
+
+def test_the_server_believes_the_edges_network_about_a_request_and_nobody_else() -> None:
+    # As the daemon has chosen it; "*" would believe whoever reaches the port.
+    assert environment("server")["FORWARDED_ALLOW_IPS"] == "172.30.0.0/16"
+    for role in ("worker", "beat", "hatchet-worker-llm", "web"):
+        assert "FORWARDED_ALLOW_IPS" not in environment(role), "nobody asks it through the edge"
+
+
+def test_the_api_answers_at_every_name_and_pages_at_the_canonical_one() -> None:
+    site = BUILT.component.site
+    assert [(bool(route.paths), route.canonical) for route in site.routes] == [(True, False), (False, True)]
 
 
 def test_the_server_waits_for_everything_it_uses() -> None:
@@ -95,11 +110,6 @@ def test_the_start_script_listens_where_others_look() -> None:
     assert f"--port {SERVER_PORT}\n" in startup.runserver()
 
 
-def test_without_a_language_model_no_variable_names_one() -> None:
-    built = building.build(lambda near: Reflector("it", building.reflector_args(near, language_model=None)))
-    assert [name for name in environment_of(built.named("it-server")) if name.startswith("LLM_")] == []
-
-
 def test_models_inside_the_backend_are_kept_where_they_run() -> None:
     speech = SpeechServices(url="", whisper_model="small")
     built = building.build(lambda near: Reflector("it", building.reflector_args(near, speech=speech)))
@@ -125,7 +135,7 @@ def test_the_roles_that_work_on_files_share_them() -> None:
 
 def test_the_web_frontend_has_a_secret_of_its_own_and_runs_as_nobody_special() -> None:
     web = BUILT.named("it-web")
-    assert environment("web")["NEXTAUTH_SECRET"] == bytes_of("it-nextauth-secret")
+    assert environment("web")["NEXTAUTH_SECRET"] == token_of("it-nextauth-secret")
     assert web.plain("user") == "1001:1001"
     assert web.plain("command") == ["serve", "pages"]
 
@@ -177,12 +187,17 @@ def test_the_room_makes_a_reflector_at_the_names_and_with_the_limits_of_the_sett
             identity=near.identity(),
             object_store=near.object_store(),
             speech=near.speech(),
-            language_model=None,
+            language_model=near.language_model(),
             workflow=near.workflow(),
         )
 
     built = building.build(build)
     limits = [built.named(f"reflector-{role}").plain("memory") for role in ("server", "web", "beat")]
-    assert limits == [300, 200, 512]
+    assert limits == [300, 200, 1024]
     assert built.component.site.names == ["a.test", "localhost", "b.test", "127.0.0.1", "::1", "192.0.2.1"]
     assert environment_of(built.named("reflector-server"))["BASE_URL"] == "https://a.test:8443"
+
+
+def test_pages_are_the_domains_also_at_the_port_the_host_publishes() -> None:
+    assert Edge(domain="a.test", https_port=8443, public_port=443).origins == ("https://a.test", "https://a.test:8443")
+    assert Edge(domain="a.test", https_port=443).origins == ("https://a.test",)

@@ -1,6 +1,7 @@
 """The daemon behind the provider's back, by the docker command."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,10 +30,12 @@ def test_a_command_reaches_the_stacks_daemon_and_no_other(docker: Any, monkeypat
     log = docker(ps="")
     monkeypatch.setenv("DOCKER_HOST", "unix:///elsewhere.sock")
     monkeypatch.setenv("DOCKER_CONTEXT", "elsewhere")
+    monkeypatch.setenv("DOCKER_CONFIG", "/logins")
     Daemon(address="tcp://host:2376", certificates="/certs").run("ps")
     environment = calls(log)[0]["environment"]
     assert {key: value for key, value in environment.items() if key.startswith("DOCKER_")} == {
         "DOCKER_HOST": "tcp://host:2376", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/certs",
+        "DOCKER_CONFIG": "/logins",
     }  # fmt: skip
 
 
@@ -68,10 +71,34 @@ def test_a_container_that_is_not_there_is_none(docker: Any) -> None:
     assert Daemon(address="unix:///x").container("x") is None
 
 
-def test_trouble_with_the_daemon_is_not_taken_for_absence(docker: Any) -> None:
-    docker(container_inspect={"status": 1, "stderr": "Cannot connect to the Docker daemon"})
-    with pytest.raises(DaemonError, match="Cannot connect"):
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Cannot connect to the Docker daemon",
+        "error during connect: Get http://x/v1.43/containers/x/json: dial tcp: lookup x on 192.0.2.53:53: no such host",
+        "make sure the URL is valid: stderr=bash: line 1: docker: command not found",
+        "Error response from daemon: No such container: another",
+        "open /certs/ca.pem: no such file or directory",
+    ],
+)
+def test_trouble_with_the_daemon_is_not_taken_for_absence(docker: Any, said: str) -> None:
+    docker(container_inspect={"status": 1, "stderr": said})
+    with pytest.raises(DaemonError, match=re.escape(said)):
         Daemon(address="unix:///x").container("x")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("container", "Error: No such container: x"),
+        ("container", "Error response from daemon: No such container: x"),
+        ("volume", "Error response from daemon: get x: no such volume"),
+        ("volume", "Error: No such volume: x"),
+    ],
+)
+def test_absence_is_told_in_each_way_the_daemon_has(docker: Any, kind: str, said: str) -> None:
+    docker(**{f"{kind}_inspect": {"status": 1, "stderr": f"{said}\n"}})
+    assert getattr(Daemon(address="unix:///x"), kind)("x") is None
 
 
 def test_last_words_are_state_last_health_check_and_log_lines(docker: Any) -> None:
@@ -82,6 +109,49 @@ def test_last_words_are_state_last_health_check_and_log_lines(docker: Any) -> No
         "last health check: exit code 7: refused",
     ]
     assert set(words.splitlines()[3:]) == {"one", "two", "three"}, "both streams belong to the log"
+
+
+def dying(*, environment: tuple[str, ...] = (), out_of_memory: bool = False) -> str:
+    """Return what the daemon knows of a container in trouble."""
+    (container,) = json.loads(CONTAINER)
+    container["Config"]["Env"] = list(environment)
+    container["State"]["OOMKilled"] = out_of_memory
+    container["HostConfig"] = {"Memory": 512 * 1024**2}
+    return json.dumps([container])
+
+
+def test_a_kill_for_memory_is_called_one(docker: Any) -> None:
+    docker(container_inspect=dying(out_of_memory=True), logs="")
+    assert Daemon(address="unix:///x").last_words("x", 20).splitlines()[:2] == [
+        "state: running, exit code 0, restarted 2 times",
+        "a process of it was killed for memory: the limit is 512 MiB; raise the memory_mib of the service",
+    ]
+    docker(container_inspect=dying(), logs="")
+    assert "killed for memory" not in Daemon(address="unix:///x").last_words("x", 20)
+
+
+def test_secrets_among_the_last_words_are_masked(docker: Any) -> None:
+    environment = (
+        "DATABASE_URL=postgresql://reflector:Passw0rdOfTheBase@postgres:5432/reflector",
+        "SECRET_KEY=0123456789abcdef",
+        "HATCHET_CLIENT_TOKEN=eyJhbGciOi",
+        "AUTH_BACKEND=password",
+        "EMPTY_TOKEN=",
+    )
+    said = "cannot log in with Passw0rdOfTheBase, 0123456789abcdef or eyJhbGciOi at postgres:5432 by password"
+    docker(container_inspect=dying(environment=environment), logs=said)
+    assert Daemon(address="unix:///x").last_words("x", 20).splitlines()[-1] == (
+        "cannot log in with [secret], [secret] or [secret] at postgres:5432 by password"
+    )
+
+
+def test_log_lines_can_be_left_out(docker: Any) -> None:
+    log = docker(container_inspect=CONTAINER, logs="said")
+    assert Daemon(address="unix:///x").last_words("x", 0).splitlines() == [
+        "state: running, exit code 0, restarted 2 times",
+        "last health check: exit code 7: refused",
+    ]
+    assert [call["arguments"][0] for call in calls(log)] == ["container"]
 
 
 def test_without_its_log_the_rest_of_the_last_words_is_said_all_the_same(docker: Any) -> None:

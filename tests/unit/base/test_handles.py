@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from components.base import handles
 from components.base.handles import IdentityProvider
 from testing import building
 from testing.building import HANDED_SECRETS, Neighbours
@@ -53,3 +54,8 @@ def test_no_secret_shows_in_the_repr_of_a_handle(hand_over: Callable[[Neighbours
     assert [secret for secret in HANDED_SECRETS if secret in shown] == [], "a traceback would print it"
     assert "password" not in shown
     assert "private_key" not in shown
+
+
+def test_a_network_whose_range_nobody_knows_is_named() -> None:
+    with pytest.raises(RuntimeError, match="the network application has no address range in the state; run: make up"):
+        handles._subnets("application", [])

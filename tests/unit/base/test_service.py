@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.base.handles import Service
+from components.base.handles import MemoryLimits, Service
 from components.base.service import File, HealthCheck, Port, Protocol, ServiceArgs, go_duration, service
 from components.base.volume import volume
 from testing import building
@@ -225,10 +225,24 @@ def test_files_and_volumes_are_sorted_by_path() -> None:
 
 
 def test_what_is_not_given_is_not_sent() -> None:
-    absent = {"command", "user", "ports", "volumes", "uploads", "tmpfs", "gpus", "stopSignal"}
+    absent = {"command", "user", "ports", "volumes", "uploads", "tmpfs", "gpus", "deviceRequests", "stopSignal"}
     container = made()
     assert absent.isdisjoint(container.inputs), "an empty value reads back as a difference"
     assert "startInterval" not in container.plain("healthcheck"), "older engines refuse it"
+
+
+@pytest.mark.parametrize("gpus", ["all", "device=0", "device=GPU-3a23c669-1f69"])
+def test_all_gpus_or_one_are_asked_for_as_docker_run_does(gpus: str) -> None:
+    container = made(gpus=gpus)
+    assert container.plain("gpus") == gpus
+    assert "deviceRequests" not in container.inputs
+
+
+def test_several_gpus_are_asked_for_by_their_ids_alone() -> None:
+    """The provider reads `device=0,1` as device 0 and a count of 1, and Docker refuses the two together."""
+    container = made(gpus="device=2,0")
+    assert "gpus" not in container.inputs, "the provider refuses both"
+    assert container.plain("deviceRequests") == [{"driver": "nvidia", "capabilities": ["gpu"], "deviceIds": ["0", "2"]}]
 
 
 def test_a_container_waits_for_what_it_depends_on() -> None:
@@ -290,3 +304,16 @@ def test_what_the_outputs_tell_of_a_service(port: int | None, address: str) -> N
     described = dict(server.described)
     assert described.pop("image") is server.container.image
     assert described == {"container": "reflector-test-it", "address": address, "health": "wget x"}
+
+
+@pytest.mark.parametrize(
+    ("limits", "memory", "swap"),
+    [(MemoryLimits.MEMORY_AND_SWAP, 512, 512), (MemoryLimits.MEMORY, 512, -1), (MemoryLimits.NONE, None, None)],
+)
+def test_limits_are_sent_as_the_daemon_reports_them(limits: MemoryLimits, memory: int | None, swap: int | None) -> None:
+    inputs = made({"memory_limits": limits}).inputs
+    assert (inputs.get("memory"), inputs.get("memorySwap")) == (memory, swap), "or each run would replace it"
+
+
+def test_log_options_the_daemon_adds_are_not_looked_at() -> None:
+    assert list(made().request.ignoreChanges) == ["logOpts"]

@@ -11,7 +11,7 @@ def test_there_is_a_database_for_each_name_and_one_cache() -> None:
 
     def build(near: Neighbours) -> data.DataServices:
         images = {"postgres": near.image(), "redis": near.image()}
-        return data.data_services(settings, near.host, images, databases=["one", "two"])
+        return data.data_services(settings, near.host, images, databases=["one", "two"], connections=50)
 
     built = building.build(build)
     assert built.component.databases.keys() == {"one", "two"}

@@ -13,7 +13,9 @@ BUILT = building.built("Postgres")
 def test_a_database_name_sql_would_have_to_quote_is_refused() -> None:
     with pytest.raises(ValueError, match="'Bad-Name'"):
         building.build(
-            lambda near: PostgresArgs(host=near.host, image=near.image(), memory_mib=64, databases=["Bad-Name"])
+            lambda near: PostgresArgs(
+                host=near.host, image=near.image(), memory_mib=64, connections=9, databases=["Bad-Name"]
+            )
         )
 
 
@@ -46,3 +48,15 @@ def test_no_container_knows_a_consumers_password() -> None:
     text = BUILT.named("it-container").text()
     assert password_of("it-superuser") in text
     assert password_of("it-reflector") not in text, "the server needs the superuser's alone, and that one only once"
+
+
+def test_its_data_are_where_the_volume_is_whatever_the_image_would_take() -> None:
+    container = BUILT.named("it-container")
+    # From 18 on the image would keep them beside the volume, and they would go with the container.
+    assert building.environment_of(container)["PGDATA"] == container.plain("volumes")[0]["containerPath"]
+
+
+def test_a_volume_is_looked_at_before_the_server_may_touch_it() -> None:
+    shell, option, script, name, *command = BUILT.named("it-container").plain("command")
+    assert (shell, option, name, command[0]) == ("sh", "-c", "sh", "postgres")
+    assert 'exec docker-entrypoint.sh "$@"' in script

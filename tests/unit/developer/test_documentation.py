@@ -81,7 +81,7 @@ def line_of(setting: str) -> list[str]:
         ("images.references.redis", "none", "`upstream`"),
         ("speech.url", "required", "`hosted`"),
         ("storage.region", "required", "`s3` or `external`"),
-        ("language_model.model", "`ollama`: `qwen2.5:14b`<br>`external`: required", "`ollama` or `external`"),
+        ("language_model.model", "`ollama`: `qwen2.5:14b`<br>`external`: required", ""),
         ("language_model.mode", "required (`ollama` if `language_model` is left out)", ""),
     ],
 )
@@ -151,7 +151,7 @@ def test_a_setting_nobody_knows_has_no_row() -> None:
 def test_the_memory_limits_are_all_of_them() -> None:
     found = re.findall(r"^\| `([\w.]+)` \| (\d+) \|", documentation.memory_limits(), re.MULTILINE)
     assert len(found) == 12, "one for each service there can be"
-    assert ("data.postgres.memory_mib", "1024") in found
+    assert ("data.postgres.memory_mib", "2560") in found
 
 
 # --- Pulumi.yaml ------------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """The edge: the only published ports, a certificate for each name, and no restart for a new one."""
 
+import tomllib
+
 import pytest
 
 from components import edge
@@ -9,6 +11,7 @@ from settings.edge import Edge
 from testing import building
 from testing.building import Built, Neighbours, delivered
 from testing.engine import value_of
+from toolchain import ROOT
 
 BUILT = building.built("Caddy")
 
@@ -112,6 +115,30 @@ def test_sites_that_share_a_certificate_share_its_file() -> None:
 
     content = delivered(building.build(build).named("it-release"))
     assert [name for name in content if name.endswith(".pem")] == ["shared.pem"]
+
+
+def test_the_edge_brings_along_what_it_answers_until_something_is_delivered() -> None:
+    environment = building.environment_of(BUILT.named("it-container"))
+    assert "https://:443 {" in environment["STANDBY_SITES"]
+    assert environment["STANDBY_NAMES"] == "rewrite * /edge-certificate.pem\n"
+
+
+def test_a_route_that_is_served_at_one_name_only_reaches_the_edge_as_such() -> None:
+    def build(near: Neighbours) -> None:
+        routes = [Route(paths=["/v1/*"], upstream="http://a:1"), Route(upstream="http://b:2", canonical=True)]
+        site = Site(names=["a.test", "b.test"], certificate=near.certificate(), routes=routes)
+        Caddy("it", building.caddy_args(near, sites=[site]))
+
+    text = delivered(building.build(build).named("it-release"))["sites.caddy"]
+    assert text.count("redir @other") == 1
+    assert "redir @other1_2 https://a.test{uri} 307" in text
+
+
+def test_one_caddy_is_checked_and_built_and_pulled() -> None:
+    pins = tomllib.loads((ROOT / "toolchain" / "versions.toml").read_text(encoding="utf-8"))
+    assert pins["images"]["caddy"]["tag"] == f"{pins['caddy']['version']}-alpine", (
+        "move both: make pin PART=caddy and PART=images.caddy"
+    )
 
 
 def test_a_client_that_names_nothing_means_the_first_site() -> None:

@@ -21,6 +21,7 @@ from settings.images import RegistryLogin
 from settings.proxy import Proxy, ProxyLogin
 from testing import building
 from testing.building import PREFIX
+from testing.certificates import docker_client
 from testing.commands import calls
 from testing.engine import Engine, is_secret, value_of
 
@@ -184,6 +185,54 @@ def test_the_engine_clears_a_left_over_network_before_it_makes_one(engine: Engin
     assert commands(log)[-1] == "network rm network-id"
 
 
+def volume(owner: Owner | None) -> str:
+    """Return what the daemon knows of a volume."""
+    return json.dumps([{"Name": "v", "Labels": labels(owner)}])
+
+
+@pytest.mark.parametrize("owner", [OWNER, Owner(stack=PREFIX, deployment=""), None])
+def test_a_volume_of_ours_of_an_earlier_release_or_of_nobody_is_found_again(
+    engine: Engine, docker: Any, owner: Owner | None
+) -> None:
+    log = docker(volume_inspect=volume(owner))
+    asyncio.run(hooks_of(engine)["host-other-volumes"](before_create("v")))
+    assert commands(log) == ["volume inspect v"]
+
+
+def test_a_volume_that_is_not_there_is_made(engine: Engine, docker: Any) -> None:
+    docker(volume_inspect={"status": 1, "stderr": "Error: No such volume: v"})
+    asyncio.run(hooks_of(engine)["host-other-volumes"](before_create("v")))
+
+
+def test_a_volume_of_another_state_is_refused(engine: Engine, docker: Any) -> None:
+    docker(volume_inspect=volume(Owner(stack=PREFIX, deployment="fedcba9876543210")))
+    with pytest.raises(RuntimeError, match="another state knows: the volume v is not this state's"):
+        asyncio.run(hooks_of(engine)["host-other-volumes"](before_create("v")))
+
+
+def test_a_deployment_whose_state_is_lost_is_gone_on_with(engine: Engine) -> None:
+    engine.run(lambda: Host("host", building.host_args(adopt="0123456789abcdef")))
+    assert engine.named("host-deployment").request.importId == "ASNFZ4mrze8", "its bytes, as the provider spells them"
+
+
+def test_without_one_to_go_on_with_a_deployment_is_made(engine: Engine) -> None:
+    engine.run(lambda: building.host())
+    assert engine.named("host-deployment").request.importId == ""
+
+
+@pytest.mark.parametrize(("shown", "lines"), [(True, 20), (False, 0)])
+def test_the_log_of_a_failed_container_is_shown_unless_it_is_not_to_be(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, shown: bool, lines: int
+) -> None:
+    engine.run(lambda: Host("host", building.host_args(show_logs=shown)))
+    said: list[str] = []
+    monkeypatch.setattr(type(DAEMON), "last_words", lambda _, __, lines: f"{lines} lines")
+    monkeypatch.setattr(pulumi.log, "error", said.append)
+    hooks: Any = engine.hooks
+    asyncio.run(hooks["host-last-words"](failure("container is not healthy")))
+    assert said == [f"reflector-test-caddy did not become healthy\n{lines} lines"]
+
+
 def test_networks_are_guarded_and_labelled(engine: Engine) -> None:
     hooks_of(engine)
     made = engine.of_type(building.NETWORK)
@@ -283,12 +332,11 @@ def test_a_local_host_is_reached_by_its_address_alone(engine: Engine) -> None:
 
 
 def test_a_host_with_certificates_is_reached_with_them_and_the_key_stays_secret(engine: Engine, tmp_path: Path) -> None:
-    for name in ("ca", "cert", "key"):
-        (tmp_path / f"{name}.pem").write_text(f"Handed {name}", encoding="ascii")
+    authority, certificate, key = docker_client(tmp_path)
     handle = host_of(engine, HostSettings(address="tcp://docker.test:2376", certificates=str(tmp_path)))
     (made,) = engine.of_type("pulumi:providers:docker")
-    assert (made.plain("caMaterial"), made.plain("certMaterial")) == ("Handed ca", "Handed cert")
-    assert made.plain("keyMaterial") == "Handed key"
+    assert (made.plain("caMaterial"), made.plain("certMaterial")) == (authority, certificate)
+    assert made.plain("keyMaterial") == key
     assert made.is_secret("keyMaterial")
     assert handle.daemon.environment["DOCKER_CERT_PATH"] == str(tmp_path), "hooks and steps need them too"
 

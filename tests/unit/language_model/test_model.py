@@ -1,4 +1,4 @@
-"""What the room of language models makes of its settings: one handle or none, whatever is behind it."""
+"""What the room of language models makes of its settings: one handle, whatever is behind it."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from testing.engine import is_secret, value_of
 
 
 def made(chosen: Any) -> Built:
-    def build(near: Neighbours) -> LanguageModel | None:
+    def build(near: Neighbours) -> LanguageModel:
         return language_model.model(chosen, near.host, {"ollama": near.image()})
 
     return building.build(build)
@@ -36,9 +36,3 @@ def test_a_model_elsewhere_is_its_address_its_name_and_its_key() -> None:
 
 def test_a_model_elsewhere_that_wants_no_key_is_given_what_the_client_insists_on() -> None:
     assert made(settings.External(url="https://models.test/v1", model="m")).component.api_key == "not-needed"
-
-
-def test_without_a_model_there_is_none() -> None:
-    built = made(settings.Without())
-    assert built.component is None
-    assert built.engine.of_type(building.CONTAINER) == []

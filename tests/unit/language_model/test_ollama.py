@@ -21,6 +21,10 @@ def test_ollama_gets_the_context_length_it_would_otherwise_cut_to() -> None:
     assert building.environment_of(BUILT.named("it-container"))["OLLAMA_CONTEXT_LENGTH"] == "16384"
 
 
+def test_no_model_of_somebody_elses_is_asked_through_ours() -> None:
+    assert building.environment_of(BUILT.named("it-container"))["OLLAMA_NO_CLOUD"] == "1"
+
+
 def test_the_language_model_is_ready_once_the_model_is_there() -> None:
     setup = BUILT.named("it-model")
     model = BUILT.component.language_model

@@ -21,14 +21,23 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
         containers: str = "",
         info: Mapping[str, Any] = INFO,
         version: Mapping[str, Any] = VERSION,
-        networks: Sequence[Mapping[str, Any]] = (),
+        *,
+        volumes: str = "",
+        networks: str = "",
+        addresses: Sequence[Mapping[str, Any]] = (),
     ) -> Path:
         monkeypatch.setenv("PATH", path_with(tmp_path / "path"))
-        answers = {"info": json.dumps(dict(info)), "version": json.dumps(dict(version)), "ps": containers}
-        if networks:
+        answers = {
+            "info": json.dumps(dict(info)),
+            "version": json.dumps(dict(version)),
+            "ps": containers,
+            "volume ls": volumes,
+            "network ls": networks,
+        }
+        if addresses:
             answers |= {
-                "network ls": "".join(f"id-of-{network['Name']}\n" for network in networks),
-                "network inspect": json.dumps(list(networks)),
+                "network ls --no-trunc --quiet": "".join(f"id-of-{network['Name']}\n" for network in addresses),
+                "network inspect": json.dumps(list(addresses)),
             }
         return fake_command(tmp_path / "path", "docker", answers)
 
@@ -38,7 +47,12 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
 @pytest.fixture
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
     """A stack of a checkout with local state, no engine and no file yet."""
-    for variable in ("PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN", "PULUMI_CONFIG_PASSPHRASE"):
+    for variable in (
+        "PULUMI_BACKEND_URL",
+        "PULUMI_ACCESS_TOKEN",
+        "PULUMI_CONFIG_PASSPHRASE",
+        "PULUMI_CONFIG_PASSPHRASE_FILE",
+    ):
         monkeypatch.delenv(variable, raising=False)
     root = tmp_path / "checkout"
     root.mkdir()

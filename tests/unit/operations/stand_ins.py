@@ -1,6 +1,7 @@
 """What the tests of operations put in the engine's place, and in the state's."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -26,17 +27,40 @@ PENDING: Final[Mapping[str, Any]] = {
     "version": 3,
     "deployment": {
         "resources": [{"urn": "kept"}],
-        "pending_operations": [{"type": "creating", "resource": {"urn": "urn:interrupted"}}],
+        "pending_operations": [
+            {"type": "creating", "resource": {"urn": "urn:interrupted", "type": "docker:index/container:Container"}}
+        ],
     },
 }
 
 
-def listed(name: str, ports: str = "", stack: str = "", deployment: str = "") -> str:
-    """Return a line of `docker ps`."""
+def listed(
+    name: str,
+    ports: str = "",
+    stack: str = "",
+    deployment: str = "",
+    *,
+    state: str = "running",
+    status: str = "Up 2 hours (healthy)",
+    networks: str = "bridge",
+) -> str:
+    """Return a line of `docker ps`, of the container whose id is its name in capitals."""
+    container = {
+        "ID": name.upper(), "Names": name, "Labels": _labels(stack, deployment), "Ports": ports, "State": state,
+        "Status": status, "Networks": networks,
+    }  # fmt: skip
+    return json.dumps(container) + "\n"
+
+
+def listed_volume(name: str, stack: str, deployment: str = "") -> str:
+    """Return a line of `docker volume ls`."""
+    return json.dumps({"Name": name, "Labels": _labels(stack, deployment)}) + "\n"
+
+
+def _labels(stack: str, deployment: str) -> str:
     labels = "maintainer=somebody"
     labels += f",org.reflector.stack={stack}" if stack else ""
-    labels += f",org.reflector.deployment={deployment}" if deployment else ""
-    return json.dumps({"Names": name, "Labels": labels, "Ports": ports}) + "\n"
+    return labels + (f",org.reflector.deployment={deployment}" if deployment else "")
 
 
 def settings_of(https_port: int, http_port: int, edge: Mapping[str, object] | None = None, **more: object) -> Settings:
@@ -49,6 +73,8 @@ def with_file(stack: Stack, settings: Mapping[str, object], **more: object) -> P
     """Give `stack` a file with these settings, and return where it is."""
     file = stack.layout.root / f"Pulumi.{stack.name}.yaml"
     config = {f"reflector:{name}": value for name, value in settings.items()}
+    if "secure" in str(config):
+        more.setdefault("encryptionsalt", "v1:salt=:v1:x:y")
     file.write_text(yaml.safe_dump({"config": config, **more}), encoding="utf-8")
     return file
 
@@ -63,20 +89,49 @@ def with_state(
     folder: Path | None = None,
     *,
     resources: Sequence[Mapping[str, Any]] = (),
-    pending: bool = False,
+    pending: bool | Sequence[Mapping[str, Any]] = False,
+    salt: str = "",
+    time: str = "2026-01-01T00:00:00Z",
     lock: Mapping[str, Any] | None = None,
 ) -> Path:
     """Give `stack` a checkpoint, and perhaps a lock; return where the lock is."""
     state = (folder or stack.layout.state) / ".pulumi"
-    checkpoint = state / "stacks" / "reflector" / "test.json"
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    latest = PENDING["deployment"] if pending else {"resources": resources}
-    checkpoint.write_text(json.dumps({"checkpoint": {"latest": latest}}), encoding="utf-8")
+    file = state / "stacks" / "reflector" / "test.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(checkpoint(resources=resources, pending=pending, salt=salt, time=time), encoding="utf-8")
     locks = state / "locks" / "organization" / "reflector" / "test"
     locks.mkdir(parents=True, exist_ok=True)
     if lock is not None:
         (locks / "lock.json").write_text(json.dumps(lock), encoding="utf-8")
     return locks / "lock.json"
+
+
+def checkpoint(
+    *,
+    resources: Sequence[Mapping[str, Any]] = (),
+    pending: bool | Sequence[Mapping[str, Any]] = False,
+    salt: str = "",
+    time: str = "2026-01-01T00:00:00Z",
+) -> str:
+    """Return what the engine's file backend keeps of a stack."""
+    latest: dict[str, Any] = {"manifest": {"time": time}, "resources": list(resources)}
+    if pending is True:
+        latest |= PENDING["deployment"]
+    elif pending:
+        latest["pending_operations"] = list(pending)
+    if salt:
+        latest["secrets_providers"] = {"type": "passphrase", "state": {"salt": salt}}
+    return json.dumps({"version": 3, "checkpoint": {"stack": "test", "latest": latest}})
+
+
+def lock_of(pid: int, hostname: str = "") -> Mapping[str, Any]:
+    """Return the content of an engine's lock; of this machine unless another is named."""
+    return {
+        "pid": pid,
+        "hostname": hostname or socket.gethostname(),
+        "username": "somebody",
+        "timestamp": "2026-01-02T03:04:05.678Z",
+    }
 
 
 def asked(log: Path) -> list[str]:

@@ -6,18 +6,20 @@ import os
 import socket
 import threading
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from components.base.daemon import Daemon
-from components.base.ownership import Owner
 from operations import checks
-from operations.checks import Listing
+from operations.checks import Found
+from operations.listing import Listing, containers
 from operations.stack import Stack
 from settings import Settings
 from settings.problems import Problem
+from testing.certificates import CLIENT, certificate, docker_client
 from testing.commands import fake_command, path_with
 from testing.docker import free_port
 from tests.unit.operations.stand_ins import (
@@ -43,9 +45,20 @@ def free_ports() -> tuple[int, int]:
     return free_port(), free_port()
 
 
+def state_of(deployment: str) -> list[dict[str, Any]]:
+    """Return the resources of a state that marks what is its own like this; none if it is empty."""
+    return [{"urn": "urn::host-deployment", "outputs": {"hex": deployment}}] if deployment else []
+
+
 def found_on_host(settings: Settings, deployment: str | None = None) -> list[Problem]:
     """Return what is wrong with the Docker host."""
-    return checks.look_at_host(settings, deployment=deployment)[0]
+    return checks.look_at_host(settings, None if deployment is None else state_of(deployment)).problems
+
+
+def publishing(ports: str) -> Listing:
+    """Return a container with these published ports."""
+    (listing,) = containers(listed("x", ports))
+    return listing
 
 
 # --- Ports ------------------------------------------------------------------------------------------------------------
@@ -73,7 +86,7 @@ def found_on_host(settings: Settings, deployment: str | None = None) -> list[Pro
 def test_published_ports_are_read_from_dockers_own_notation(
     ports: str, port: int, protocol: str, expected: bool
 ) -> None:
-    assert Listing(name="x", owner=Owner.of(None), ports=ports).publishes(port, protocol, ANY) is expected
+    assert publishing(ports).publishes(port, protocol, ANY) is expected
 
 
 @pytest.mark.parametrize(
@@ -91,8 +104,7 @@ def test_published_ports_are_read_from_dockers_own_notation(
 def test_a_port_is_only_in_the_way_on_an_address_both_use(
     published: str, addresses: tuple[str, ...], expected: bool
 ) -> None:
-    listing = Listing(name="x", owner=Owner.of(None), ports=f"{published}:443->443/tcp")
-    assert listing.publishes(443, "tcp", addresses) is expected
+    assert publishing(f"{published}:443->443/tcp").publishes(443, "tcp", addresses) is expected
 
 
 def test_a_port_of_another_container_is_named_with_its_holder(docker: Docker, free_ports: tuple[int, int]) -> None:
@@ -163,7 +175,7 @@ def test_a_busy_port_of_another_machine_cannot_be_tried(docker: Docker, tmp_path
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         port = busy.getsockname()[1]
-        assert found_on_host(settings_of(port, 1, hosts=ELSEWHERE)) == []
+        assert found_on_host(settings_of(port, 2, hosts=ELSEWHERE)) == []
 
 
 def test_the_stacks_own_ports_are_not_in_its_way(docker: Docker) -> None:
@@ -200,7 +212,8 @@ def test_a_stack_of_this_name_that_this_state_does_not_know_is_somebody_elses(
     assert str(problem) == (
         "STACK: a stack of this name is on unix:///var/run/docker.sock already, and this state knows nothing of it: "
         "reflector-test-caddy; allowed: a stack this checkout or backend has deployed itself, or a name nobody else "
-        "uses. Go on where it was deployed, or use another stack name; if its state is lost: docs/deploy.md"
+        "uses. Go on where it was deployed, or use another stack name; if its state is lost, take it over: "
+        f"pulumi config set --path hosts.main.adopt {theirs or '0000000000000000'} (docs/deploy.md)"
     )
 
 
@@ -244,33 +257,34 @@ def test_a_folder_that_cannot_be_looked_into_is_no_problem(docker: Docker, free_
 def test_the_daemon_is_asked_everything_at_once(docker: Docker, monkeypatch: pytest.MonkeyPatch) -> None:
     docker()
     answer = Daemon.run
-    # Nobody gets past it before all three are there.
-    together = threading.Barrier(3)
+    # Nobody gets past it before all four are there.
+    together = threading.Barrier(4)
 
     def run(daemon: Daemon, *arguments: str) -> str:
         together.wait(timeout=30)
         return answer(daemon, *arguments)
 
     monkeypatch.setattr(Daemon, "run", run)
-    assert found_on_host(settings_of(free_port(), free_port())) == []
+    assert found_on_host(settings_of(free_port(), free_port()), "") == []
 
 
-@pytest.mark.parametrize("question", ["info", "version", "ps"])
+@pytest.mark.parametrize("question", ["info", "version", "ps", "volume ls"])
 def test_a_question_the_daemon_does_not_answer_is_the_only_problem_of_the_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, question: str
 ) -> None:
-    answers: dict[str, Any] = {"info": json.dumps(dict(INFO)), "version": json.dumps(dict(VERSION)), "ps": ""}
+    answers: dict[str, Any] = {"info": json.dumps(dict(INFO)), "version": json.dumps(dict(VERSION))}
+    answers |= {"ps": "", "volume ls": ""}
     answers[question] = {"status": 1, "stderr": "Cannot connect to the Docker daemon"}
     log = fake_command(tmp_path, "docker", answers)
     monkeypatch.setenv("PATH", path_with(tmp_path))
-    problems, hints = checks.look_at_host(settings_of(443, 80), deployment="")
-    assert [str(problem) for problem in problems] == [
+    found = checks.look_at_host(settings_of(443, 80), ())
+    assert [str(problem) for problem in found.problems] == [
         "hosts.main.address: unix:///var/run/docker.sock: Cannot connect to the Docker daemon; "
         "allowed: a Docker daemon that answers. Start it, allow this user to reach it, or set another: "
         "pulumi config set --path hosts.main.address <address>"
     ]
-    assert hints == []
-    assert len(asked(log)) == 3, "none of them is left behind"
+    assert found.hints == []
+    assert len(asked(log)) == 4, "none of them is left behind"
 
 
 def test_without_the_docker_command_there_is_one_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,32 +295,32 @@ def test_without_the_docker_command_there_is_one_problem(tmp_path: Path, monkeyp
 
 def test_a_daemon_that_knows_it_is_proposed_to_look_at_starting_services_more_often(docker: Docker) -> None:
     docker()
-    problems, hints = checks.look_at_host(settings_of(free_port(), free_port()), deployment=None)
-    assert problems == []
-    (hint,) = hints
+    found = checks.look_at_host(settings_of(free_port(), free_port()), None)
+    assert found.problems == []
+    (hint,) = found.hints
     assert hint.endswith("pulumi config set --path health.start_interval_seconds 1")
 
 
 def test_nothing_is_proposed_to_who_has_set_it_already(docker: Docker) -> None:
     docker()
     settings = settings_of(free_port(), free_port(), health={"start_interval_seconds": 2})
-    assert checks.look_at_host(settings, deployment=None) == ([], [])
+    assert checks.look_at_host(settings, None) == Found(problems=[])
 
 
 def test_nothing_is_proposed_that_the_daemon_does_not_know(docker: Docker) -> None:
     docker(version=OLDER)
-    assert checks.look_at_host(settings_of(free_port(), free_port()), deployment=None) == ([], [])
+    assert checks.look_at_host(settings_of(free_port(), free_port()), None) == Found(problems=[])
 
 
 def test_what_the_daemon_does_not_know_is_a_problem(docker: Docker) -> None:
     docker(version=OLDER)
     settings = settings_of(free_port(), free_port(), health={"start_interval_seconds": 2})
-    problems, hints = checks.look_at_host(settings, deployment=None)
-    assert [str(problem) for problem in problems] == [
+    found = checks.look_at_host(settings, None)
+    assert [str(problem) for problem in found.problems] == [
         "health.start_interval_seconds: 2, while unix:///var/run/docker.sock speaks API 1.43; allowed: nothing on an "
         "engine older than Docker 25 (API 1.44). Remove it: pulumi config rm --path health.start_interval_seconds"
     ]
-    assert hints == []
+    assert found.hints == []
 
 
 # --- One list ---------------------------------------------------------------------------------------------------------
@@ -343,6 +357,55 @@ def test_without_settings_to_go_by_no_host_is_asked(stack: Stack, docker: Docker
     checked = checks.check(stack)
     assert [problem.setting for problem in checked.problems] == ["Pulumi.test.yaml"]
     assert asked(log) == []
+
+
+@pytest.mark.parametrize(
+    ("main", "setting"),
+    [
+        ({"address": "ssh://-oProxyCommand=x@h"}, "hosts.main.address"),
+        ({"address": "tcp://h:2376"}, "hosts.main.certificates"),
+        ({"address": "TCP://10.0.0.5:2375"}, "hosts.main.certificates"),
+        ({"address": "tcp://h:2376", "certificates": "/nowhere"}, "hosts.main.certificates"),
+        (3, "hosts.main"),
+    ],
+)
+def test_where_the_way_to_the_host_is_wrong_no_other_host_is_asked(
+    stack: Stack, docker: Docker, main: object, setting: str
+) -> None:
+    log = docker(listed("reflector-test-redis"))
+    with_file(stack, {"hosts": {"main": main}})
+    assert {problem.setting for problem in checks.check(stack).problems} == {setting}
+    assert asked(log) == []
+
+
+@pytest.mark.parametrize("name", ["ca", "cert"])
+def test_certificates_that_are_out_of_date_are_told_before_the_host_is_asked(
+    stack: Stack, docker: Docker, tmp_path: Path, name: str
+) -> None:
+    log = docker()
+    docker_client(tmp_path)
+    late, key = certificate("late", usages=[CLIENT], from_days=-60, to_days=-30)
+    (tmp_path / f"{name}.pem").write_text(late)
+    if name == "cert":
+        (tmp_path / "key.pem").write_text(key)
+    with_file(stack, {"hosts": {"main": {"address": "tcp://h:2376", "certificates": str(tmp_path)}}})
+    (problem,) = checks.check(stack).problems
+    day = (datetime.now(UTC) - timedelta(days=30)).strftime("%Y-%m-%d")
+    assert str(problem) == (
+        f"hosts.main.certificates: {tmp_path}/{name}.pem: expired on {day}; allowed: a folder with ca.pem, cert.pem, "
+        "key.pem in PEM form, a certificate of a client's and its key, in their time. Put the right file there, or set "
+        "another folder: pulumi config set --path hosts.main.certificates <folder>"
+    )
+    assert asked(log) == []
+
+
+def test_what_settings_hint_at_is_passed_on(stack: Stack, docker: Docker, free_ports: tuple[int, int]) -> None:
+    docker()
+    https, http = free_ports
+    with_file(stack, {"edge": {"domain": "reflector.local", "https_port": https, "http_port": http}})
+    checked = checks.check(stack)
+    assert checked.problems == []
+    assert [hint for hint in checked.hints if hint.startswith("s3.reflector.local has a dot before .local")]
 
 
 def test_a_stack_without_problems_gives_its_settings(stack: Stack, docker: Docker, free_ports: tuple[int, int]) -> None:
@@ -468,7 +531,7 @@ def test_the_engine_is_asked_for_what_is_imported_where_it_can_tell(
 def with_networks(docker: Docker, *networks: tuple[str, str, str]) -> None:
     """Let the daemon have networks: name, subnet, and the stack they are of."""
     docker(
-        networks=[
+        addresses=[
             {
                 "Name": name,
                 "Labels": {"org.reflector.stack": stack} if stack else None,
@@ -530,7 +593,7 @@ def test_a_docker_command_that_is_missing_over_ssh_has_a_remedy_of_its_own(
     monkeypatch.setenv("PATH", path_with(tmp_path / "path"))
     missing = {"status": 1, "stderr": "command [ssh -- host docker system dial-stdio] has exited with exit status 127"}
     fake_command(tmp_path / "path", "docker", {"": missing})
-    (problem,) = found_on_host(settings_of(1, 2, hosts=ELSEWHERE))
+    (problem,) = found_on_host(settings_of(8443, 8080, hosts=ELSEWHERE))
     assert str(problem) == (
         "hosts.main.address: ssh://host: the docker command is not on the PATH of a non-interactive ssh session there; "
         "allowed: a Docker daemon that answers. Install it there, or link it to where such sessions look (ssh <host> "

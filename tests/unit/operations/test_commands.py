@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +12,8 @@ import pytest
 from operations import __main__ as commands
 from operations import checks
 from operations.checks import Checked
+from operations.healing import IMAGE_TYPE, NETWORK_TYPE, VOLUME_TYPE, Damage
 from operations.stack import Stack
-from operations.state import IMAGE_TYPE
 from settings import Problem, Settings, parse
 from settings.base import Sealed
 from testing.commands import fake_command, path_with
@@ -30,11 +30,17 @@ def settings_with(**concerns: object) -> Settings:
 
 
 def with_checks(
-    monkeypatch: pytest.MonkeyPatch, *, settings: Settings | None = None, hints: tuple[str, ...] = ()
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    settings: Settings | None = None,
+    hints: Sequence[str] = (),
+    damage: Sequence[Damage] = (),
+    forgotten: Sequence[str] = (),
 ) -> None:
     """Let the checks find these settings, or a problem."""
-    found = Checked(settings=settings, problems=[] if settings else [PROBLEM], hints=list(hints))
+    found = Checked(settings=settings, problems=[] if settings else [PROBLEM], hints=list(hints), damage=list(damage))
     monkeypatch.setattr(checks, "check", lambda _: found)
+    monkeypatch.setattr(checks, "forgotten_volumes", lambda _: list(forgotten))
 
 
 def test_every_problem_and_every_hint_is_printed_and_fails_the_check(
@@ -43,7 +49,7 @@ def test_every_problem_and_every_hint_is_printed_and_fails_the_check(
     port = free_port()
     docker(listed("reflector-test-redis") + listed("proxy", f"0.0.0.0:{port}->80/tcp"))
     with_file(stack, {"edge": {"domian": "x", "https_port": free_port(), "http_port": port}})
-    assert commands.check(stack) is None
+    assert commands.check(stack).settings is None
     heading, *lines = capsys.readouterr().err.splitlines()
     assert heading == "3 problems in the configuration, nothing was created:"
     assert [line.split(": ")[0] for line in lines] == ["  - edge.domian", "  - STACK", "  - edge.http_port", "Hint"]
@@ -97,7 +103,7 @@ def test_the_url_is_the_one_people_see(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_nobody_is_told_of_a_password_where_nobody_logs_in(capsys: pytest.CaptureFixture[str]) -> None:
-    commands.summarize(settings_with(sign_in={"mode": "public"}))
+    commands.summarize(settings_with(sign_in={"mode": "public", "everybody_reads_everything": True}))
     assert "password" not in capsys.readouterr().out
 
 
@@ -131,13 +137,15 @@ def test_a_preview_shows_the_difference(
     assert asked(log) == [f"preview --diff{flag} --stack test"]
 
 
-def test_down_keeps_what_is_protected(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+KEPT: Final = "--exclude-protected --exclude **docker:index/volume:Volume::** --exclude **random:index/**"
+
+
+def test_down_keeps_data_and_secrets(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     with_state(stack)
     log = with_engine(stack, destroy="")
     assert commands.down(stack) == 0
     assert asked(log) == [
-        "destroy --yes --skip-preview --exclude-protected --exclude **docker:index/remoteImage:RemoteImage::** "
-        "--stack test"
+        f"destroy --yes --skip-preview {KEPT} --exclude **docker:index/remoteImage:RemoteImage::** --stack test"
     ]
     assert "Data, keys and passwords are kept" in capsys.readouterr().out
 
@@ -146,7 +154,7 @@ def test_down_leaves_images_to_a_state_it_can_read_only(stack: Stack, monkeypatc
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://somebodys-state")
     log = with_engine(stack, stack_select="", destroy="")
     assert commands.down(stack) == 0
-    assert asked(log)[-1] == "destroy --yes --skip-preview --exclude-protected --stack test", (
+    assert asked(log)[-1] == f"destroy --yes --skip-preview {KEPT} --stack test", (
         "nobody could see whether they are still there"
     )
 
@@ -172,6 +180,55 @@ def test_an_image_that_was_cleared_away_after_down_is_made_again(
     log = with_engine(stack, up="")
     assert commands.up(stack, refresh=False) == 0
     assert asked(log) == [f"up --yes --skip-preview{flag} --stack test"]
+
+
+@pytest.mark.parametrize(
+    ("refresh", "flags"), [(False, "--replace urn::web --replace urn::cache"), (True, "--refresh --replace urn::web")]
+)
+@pytest.mark.parametrize("command", ["up --yes --skip-preview", "preview --diff"])
+def test_what_is_damaged_is_said_and_made_again_in_the_same_run(
+    stack: Stack,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    refresh: bool,
+    flags: str,
+) -> None:
+    damage = [
+        Damage(urn="urn::web", type="docker:index/container:Container", name="reflector-test-web", what="is gone"),
+        Damage(urn="urn::cache", type=NETWORK_TYPE, name="reflector-test-cache", what="is gone"),
+    ]
+    with_checks(monkeypatch, settings=settings_with(), damage=damage)
+    with_state(stack)
+    log = with_engine(stack, up="", preview="")
+    run = {"up": commands.up, "preview": commands.preview}[command.split()[0]]
+    assert run(stack, refresh=refresh) == 0
+    (call,) = asked(log)
+    assert call.startswith(f"{command} {flags}")
+    said = capsys.readouterr().out
+    assert "reflector-test-web is gone: it is made again\nreflector-test-cache is gone: it is made again\n" in said
+
+
+def test_a_missing_volume_makes_the_engine_look_for_itself(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = Damage(urn="urn::data", type=VOLUME_TYPE, name="reflector-test-postgres", what="is gone")
+    with_checks(monkeypatch, settings=settings_with(), damage=[lost])
+    with_state(stack)
+    log = with_engine(stack, up="")
+    assert commands.up(stack, refresh=False) == 0
+    assert asked(log) == ["up --yes --skip-preview --refresh --stack test"], "a protected one cannot be replaced"
+
+
+@pytest.mark.parametrize("forgotten", [[], ["reflector-test-ollama", "reflector-test-garage-data"]])
+def test_volumes_of_modes_that_are_off_are_listed_by_name(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], forgotten: list[str]
+) -> None:
+    with_checks(monkeypatch, settings=settings_with(), forgotten=forgotten)
+    with_state(stack)
+    with_engine(stack, up="")
+    assert commands.up(stack, refresh=False) == 0
+    said = capsys.readouterr().out
+    assert ("Kept for modes that are switched off" in said) is bool(forgotten)
+    assert ", ".join(forgotten) in said
 
 
 def test_an_unknown_command_is_refused_with_those_there_are() -> None:

@@ -7,8 +7,8 @@ from typing import Any, Final
 import pytest
 
 from operations import image_lock
+from operations.healing import IMAGE_TYPE
 from operations.stack import Stack
-from operations.state import IMAGE_TYPE
 from settings import Settings, lock_of, lock_path, lock_text, parse
 from settings.base import Sealed
 from tests.unit.operations.stand_ins import asked, with_engine, with_state

@@ -1,9 +1,7 @@
 """The Caddyfile: sites, certificates by name, and no more than that; read by Caddy itself where there is one."""
 
 import contextlib
-import datetime
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -16,12 +14,10 @@ from typing import Any, Final
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from rendering import caddyfile
-from rendering.caddyfile import NOTHING, PAGES, Policy, SiteText
-from toolchain import ROOT, Layout, Progress, obtain_caddy
+from rendering.caddyfile import NOTHING, PAGES, Policy, RouteText, SiteText
+from testing.certificates import certificate
 
 CERTIFICATE: Final = "-----BEGIN CERTIFICATE-----\nLeaf\n-----END CERTIFICATE-----\n"
 KEY: Final = "-----BEGIN EC PRIVATE KEY-----\nKey\n-----END EC PRIVATE KEY-----\n"
@@ -32,14 +28,20 @@ def site(*names: str, **given: Any) -> SiteText:
     usual: dict[str, Any] = {
         "names": names or ("reflector.example.com",),
         "certificate_file": "edge.pem",
-        "routes": [(("/v1/*", "/health"), "http://api:1"), ((), "http://pages:2")],
+        "routes": [
+            RouteText(paths=("/v1/*", "/health"), upstream="http://api:1"),
+            RouteText(upstream="http://pages:2", canonical=True),
+        ],
         "policy": PAGES,
     }
     return SiteText(**{**usual, **given})
 
 
 STORE: Final = site(
-    "s3.reflector.example.com", certificate_file="store.pem", routes=[((), "http://store:3")], policy=NOTHING
+    "s3.reflector.example.com",
+    certificate_file="store.pem",
+    routes=[RouteText(upstream="http://store:3")],
+    policy=NOTHING,
 )
 
 
@@ -88,10 +90,12 @@ def test_every_name_of_a_site_is_served_and_no_other() -> None:
 
 
 def test_any_number_of_sites_are_served_each_by_its_own_routes() -> None:
-    text = release(*(site(f"{name}.test", routes=[((), f"http://{name}:1")]) for name in ("a", "b", "c"))).sites
+    text = release(
+        *(site(f"{name}.test", routes=[RouteText(upstream=f"http://{name}:1")]) for name in ("a", "b", "c"))
+    ).sites
     for number, name in enumerate(("a", "b", "c"), start=1):
         block = text[text.index(f"@site{number} host {name}.test") :]
-        assert block.index(f"reverse_proxy http://{name}:1\n") < block.index("\n\t}\n")
+        assert block.index(f"reverse_proxy http://{name}:1 {{\n") < block.index("\n\t}\n")
 
 
 def test_a_name_of_two_sites_is_refused() -> None:
@@ -108,8 +112,8 @@ def test_plain_http_redirects_to_the_port_of_the_urls(port: int, target: str) ->
 
 def test_paths_go_where_their_route_leads_and_the_rest_to_the_last() -> None:
     text = release().sites
-    assert "@route1_1 path /v1/* /health\n\t\thandle @route1_1 {\n\t\t\treverse_proxy http://api:1\n" in text
-    assert "\t\thandle {\n\t\t\treverse_proxy http://pages:2\n" in text
+    assert "@route1_1 path /v1/* /health\n\t\thandle @route1_1 {\n\t\t\treverse_proxy http://api:1 {\n" in text
+    assert "\t\t\treverse_proxy http://pages:2 {\n" in text
     assert text.index("reverse_proxy http://api:1") < text.index("reverse_proxy http://pages:2"), (
         "the first that matches"
     )
@@ -119,17 +123,70 @@ def test_paths_go_where_their_route_leads_and_the_rest_to_the_last() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("reflector.example.com", True), ("reflector.localhost", False), ("localhost", False)]
+    ("names", "told"),
+    [
+        (["reflector.example.com", "localhost", "a.localhost", "127.0.0.1", "::1"], "reflector.example.com"),
+        (["reflector.example.com", "192.0.2.7", "meet.example.com"], "reflector.example.com meet.example.com"),
+    ],
 )
-def test_only_a_real_domain_is_pinned_to_https(name: str, expected: bool) -> None:
-    assert ("Strict-Transport-Security" in release(site(name)).sites) is expected, (
+def test_only_real_domains_are_pinned_to_https(names: list[str], told: str) -> None:
+    text = release(site(*names)).sites
+    assert f"@named1 host {told}\n\t\theader @named1 Strict-Transport-Security" in text, (
         "HSTS covers every port of a name: on localhost it would break other services"
     )
 
 
+@pytest.mark.parametrize(
+    ("names", "https_port"),
+    [
+        (["reflector.localhost", "localhost", "127.0.0.1"], 443),
+        (["LOCALHOST"], 443),
+        (["reflector.example.com"], 8443),
+    ],
+)
+def test_nothing_is_pinned_to_https_where_the_name_has_neighbours(names: list[str], https_port: int) -> None:
+    assert "Strict-Transport-Security" not in release(site(*names), https_port=https_port).sites
+
+
+# --- Names ------------------------------------------------------------------------------------------------------------
+
+
+def test_other_names_lead_to_the_canonical_one_where_a_route_is_served_there_only() -> None:
+    text = release(site("a.test", "b.test", "::1"), https_port=8443).sites
+    assert "@other1_2 not host a.test\n\t\t\tredir @other1_2 https://a.test:8443{uri} 307" in text
+    assert "@other1_1" not in text, "the API answers at every name"
+    assert "redir @other" not in release(site("a.test")).sites
+
+
+# --- Requests ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_clients_claim_to_be_is_not_passed_on() -> None:
+    text = release().sites
+    for header in ("Forwarded", "X-Forwarded-*", "X-Real-Ip"):
+        assert f"\trequest_header -{header}\n" in text
+    assert text.index("request_header") < text.index("@site1")
+
+
+def test_every_stream_outlives_a_release() -> None:
+    text = release().sites
+    assert text.count("stream_close_delay 12h") == text.count("reverse_proxy") > 0
+
+
+# --- Standby ----------------------------------------------------------------------------------------------------------
+
+
+def test_while_there_is_no_release_whatever_is_asked_is_answered_in_words() -> None:
+    made = caddyfile.standby("edge.pem", https_port=8443, http_port=8080)
+    assert made.names == "rewrite * /edge.pem\n"
+    for listener in ("http://:8080 {", "https://:8443 {"):
+        block = made.sites[made.sites.index(listener) :]
+        assert 'respond "This site is being set up. Try again in a moment." 503' in block[: block.index("\n}")]
+
+
 def test_what_has_to_arrive_as_it_was_sent_is_not_touched() -> None:
     text = release(STORE).sites
-    assert "reverse_proxy http://store:3\n" in text
+    assert "reverse_proxy http://store:3 {\n" in text
     assert "encode" not in text
     assert "header {" not in text, "what S3 clients get must be what the store said"
 
@@ -181,7 +238,7 @@ CHANGED: Final[Mapping[str, caddyfile.Release]] = {
     "a name": release(site("other.example.com"), STORE),
     "a site less": release(site()),
     "a certificate": release(site(certificate_file="other.pem"), STORE),
-    "a route": release(site(routes=[((), "http://other:1")]), STORE),
+    "a route": release(site(routes=[RouteText(upstream="http://other:1")]), STORE),
     "a policy": release(site(policy=NOTHING), STORE),
     "the HTTPS port": release(https_port=1),
     "the HTTP port": release(http_port=1),
@@ -199,25 +256,6 @@ def test_the_same_configuration_is_the_same_release() -> None:
 
 
 # --- Caddy itself -----------------------------------------------------------------------------------------------------
-
-
-def find_caddy() -> Path | None:
-    candidates = [ROOT / ".toolchain" / "bin" / "caddy"]
-    on_path = shutil.which("caddy")
-    candidates += [Path(on_path)] if on_path else []
-    return next((path for path in candidates if path.is_file() and os.access(path, os.X_OK)), None)
-
-
-@pytest.fixture(scope="module")
-def caddy() -> Path:
-    """The real Caddy: in CI and for `make check` the pinned one, else what is there."""
-    if os.environ.get("CI"):
-        return obtain_caddy(Layout(), Progress())
-    found = find_caddy()
-    if found is None:
-        # Elsewhere getting it may mean minutes of compiling, which is not what somebody asks for with `make unit`.
-        pytest.skip("Caddy itself could not be asked about the rendered files: there is none in .toolchain/ or on PATH")
-    return found
 
 
 @dataclass(frozen=True)
@@ -272,32 +310,6 @@ def test_caddy_itself_takes_the_rendered_files(caddy: Path, tmp_path: Path, site
         assert formatted.returncode == 0, f"Caddy would format {file.name} otherwise: {formatted.stderr}"
 
 
-def certificate_for(name: str) -> tuple[str, str]:
-    """Return a certificate for `name` that signs itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return (
-        certificate.public_bytes(serialization.Encoding.PEM).decode(),
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.TraditionalOpenSSL,
-            serialization.NoEncryption(),
-        ).decode(),
-    )
-
-
 @dataclass(frozen=True)
 class Running:
     """A real Caddy that serves the rendered files."""
@@ -345,7 +357,7 @@ def running(caddy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
     certificates = placed.folder / "config" / caddyfile.CERTIFICATES_DIRECTORY
     certificates.mkdir()
     for name in ("a", "s3"):
-        (certificates / f"{name}.pem").write_text(caddyfile.certificate(*certificate_for(f"the one of {name}")))
+        (certificates / f"{name}.pem").write_text(caddyfile.certificate(*certificate(f"the one of {name}")))
     log = placed.folder / "log"
     with (
         log.open("wb") as sink,
@@ -400,7 +412,7 @@ def test_caddy_itself_shows_a_new_certificate_as_soon_as_its_file_is_replaced(ru
     file = running.certificates / "s3.pem"
     before = file.read_text()
     renewed = file.with_suffix(".new")
-    renewed.write_text(caddyfile.certificate(*certificate_for("the renewed one")))
+    renewed.write_text(caddyfile.certificate(*certificate("the renewed one")))
     renewed.replace(file)
     try:
         assert running.shown("s3.a.test") == "the renewed one"

@@ -35,6 +35,23 @@ def test_a_hugging_face_token_is_passed_on_only_if_there_is_one(url: str) -> Non
     assert "HF_TOKEN" not in environment.speech(url, None, "small", None)
 
 
+def test_a_time_out_stands_where_it_is_read() -> None:
+    """Only a client of a speech service reads it, and Hatchet ends its step after 1200 seconds."""
+    for key in (None, "key"):
+        made = environment.speech("http://speech", key, "", None)
+        assert made["TRANSCRIPT_FILE_TIMEOUT"] == made["DIARIZATION_FILE_TIMEOUT"] == "1150"
+    assert [name for name in environment.speech("", None, "small", None) if "TIMEOUT" in name] == []
+
+
+@pytest.mark.parametrize("url", ["", "http://speech"])
+def test_what_nothing_reads_is_not_set(url: str) -> None:
+    assert "DIARIZATION_ENABLED" not in environment.speech(url, None, "small", None)
+
+
+def test_who_fetches_models_does_not_report_it() -> None:
+    assert environment.speech("", None, "small", None)["HF_HUB_DISABLE_TELEMETRY"] == "1"
+
+
 def test_a_language_model_is_four_variables() -> None:
     assert environment.language_model("http://m/v1", "m", "k", 4096) == {
         "LLM_URL": "http://m/v1", "LLM_MODEL": "m", "LLM_API_KEY": "k", "LLM_CONTEXT_WINDOW": "4096",
@@ -46,6 +63,9 @@ def test_an_endpoint_is_named_only_where_it_is_not_aws(endpoint: str, expected: 
     made = environment.storage(endpoint=endpoint, region="r", bucket="b", access_key_id="i", secret_access_key="s")
     assert ("TRANSCRIPT_STORAGE_AWS_ENDPOINT_URL" in made) is expected
     assert made["TRANSCRIPT_STORAGE_AWS_BUCKET_NAME"] == "b"
+    # The SDK's own way is checksums behind every upload, which stores that are not AWS refuse.
+    for variable in ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION"):
+        assert made.get(variable) == ("when_required" if expected else None)
 
 
 def test_hatchets_workers_answer_about_themselves_on_loopback() -> None:
@@ -57,12 +77,13 @@ def test_hatchets_workers_answer_about_themselves_on_loopback() -> None:
 
 def test_a_port_is_text_and_a_broker_keeps_the_results_too() -> None:
     made = environment.backend(
-        url="https://a", database_url="d", redis_host="h", redis_port=6379, broker_url="redis://h:6379/1",
+        url="https://a", origins=["https://a", "https://a:8443"], redis_host="h", redis_port=6379, broker_url="redis://h:6379/1",
         secret_key="s",
     )  # fmt: skip
     assert (made["REDIS_HOST"], made["REDIS_PORT"]) == ("h", "6379")
     assert made["CELERY_BROKER_URL"] == made["CELERY_RESULT_BACKEND"] == "redis://h:6379/1"
-    assert {made[name] for name in ("BASE_URL", "UI_BASE_URL", "CORS_ORIGIN")} == {"https://a"}
+    assert {made[name] for name in ("BASE_URL", "UI_BASE_URL")} == {"https://a"}
+    assert made["CORS_ORIGIN"] == "https://a,https://a:8443"
 
 
 def test_the_web_frontend_is_told_where_people_and_where_it_finds_the_server() -> None:
@@ -73,7 +94,9 @@ def test_the_web_frontend_is_told_where_people_and_where_it_finds_the_server() -
 
 def test_the_backend_is_public_exactly_where_nobody_logs_in() -> None:
     assert environment.password_backend() == {"AUTH_BACKEND": "password", "PUBLIC_MODE": "false"}
-    assert environment.public_backend() == {"AUTH_BACKEND": "none", "PUBLIC_MODE": "true"}
+    assert environment.public_backend(30) == {
+        "AUTH_BACKEND": "none", "PUBLIC_MODE": "true", "PUBLIC_DATA_RETENTION_DAYS": "30",
+    }  # fmt: skip
 
 
 def test_the_web_frontend_asks_for_a_login_exactly_where_there_is_one() -> None:

@@ -45,3 +45,14 @@ def test_a_role_reaches_its_own_database_only() -> None:
 
 def test_the_superuser_has_no_password_once_all_is_set_up() -> None:
     assert "ALTER ROLE postgres PASSWORD NULL;" in postgres.databases({"reflector": "P1"})
+
+
+def test_indexes_are_made_anew_by_the_rules_of_a_new_library() -> None:
+    script = postgres.databases({"reflector": "P1"})
+    for name in ("template1", "reflector"):
+        connected = script.index(f"\\connect {name}\n")
+        assert script.index(f"'ALTER DATABASE {name} REFRESH COLLATION VERSION'") > connected, (
+            "it works on its own only"
+        )
+    assert script.index("\\connect template1\n") < script.index("CREATE DATABASE"), "nothing is made from one that lags"
+    assert script.index("\\connect postgres\n") < script.index("SET log_statement"), "a new session has no settings"

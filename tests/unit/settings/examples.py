@@ -39,9 +39,9 @@ _PYDANTIC: Final = (
 _LINE: Final = re.compile(r"(?P<setting>\S.*?): (?P<given>.+); allowed: (?P<allowed>.+)\. (?P<remedy>[A-Z].+)")
 _CANDIDATES: Final = (
     # The first that a setting takes is its example.
-    "reflector.test", "https://a.test/v1", "192.0.2.1", "DNS:a.test", "unix:///run/docker.sock", "all", "me@a.test",
-    "redis:7.2.1", "http://proxy.test:3129", "10.213.0.0/20", str(ROOT / SCHEMA_FILE), "somebody",
-    800, 4096, ["192.0.2.1"], ["DNS:a.test"],
+    "reflector.test", "https://a.test/v1", "https://a.test", "192.0.2.1", "DNS:a.test", "unix:///run/docker.sock",
+    "all", "me@a.test", "redis:7.2.1", "10.213.0.0/20", str(ROOT / SCHEMA_FILE), "somebody", 2100, 3,
+    ["192.0.2.1"], ["DNS:a.test"], True, "memory", "0123456789abcdef",
 )  # fmt: skip
 
 
@@ -66,6 +66,8 @@ def minimal(group: type[Model]) -> dict[str, Any]:
     for name, field in group.model_fields.items():
         if field.is_required():
             content[name] = example(field)
+    if "everybody_reads_everything" in group.model_fields:  # has no default that would do
+        content["everybody_reads_everything"] = True
     return content
 
 

@@ -16,7 +16,7 @@ from settings.sign_in import Public
 from settings.speech import Container, Hosted, InProcess
 from settings.storage import S3, Garage
 from settings.storage import External as StoreElsewhere
-from tests.unit.settings.examples import parsed, stack_file
+from tests.unit.settings.examples import parsed, refused, stack_file
 from toolchain import Layout
 
 SCHEMA: Final = "# yaml-language-server: $schema=stack.schema.json"
@@ -117,7 +117,7 @@ config:
     garage: 512
     hatchet: 512
     server: 1024
-    worker: 1024
+    worker: 2048
     beat: 128
     hatchet-worker-llm: 1024
     web: 512
@@ -130,7 +130,8 @@ encryptionsalt: v1:salt=:v1:x:y
 
 def converted(text: str) -> tuple[Settings, str, list[str]]:
     """Return what the file means now, its text, and what was left out."""
-    new, left = flat.stack_file(text)
+    new, left, undecided = flat.stack_file(text)
+    assert undecided == []
     assert new.splitlines()[0] == SCHEMA
     again = yaml.safe_load(new)["config"]
     assert not flat.is_flat(again)
@@ -184,7 +185,8 @@ def test_every_setting_of_the_first_release_finds_its_place() -> None:
     )  # fmt: skip
     assert (stack.health.interval_seconds, stack.health.startup_limit_seconds) == (5, 120)
     assert (stack.data.postgres.memory_mib, stack.data.redis.memory_mib, stack.workflow.memory_mib) == (2048, 128, 512)
-    assert stack.application.hatchet_worker_llm.memory_mib == stack.application.worker.memory_mib == 1024
+    limits = (stack.application.hatchet_worker_llm.memory_mib, stack.application.worker.memory_mib)
+    assert limits == (1024, 2048)
     assert stack.edge.memory_mib == 128
     # Ciphertexts are moved as they are.
     config = yaml.safe_load(text)["config"]
@@ -200,8 +202,8 @@ def test_every_setting_of_the_first_release_finds_its_place() -> None:
 @pytest.mark.parametrize(
     ("old", "concern", "expected"),
     [
-        ({"authentication": "none"}, "sign_in", Public()),
-        ({"llm": "none", "llm_model": "x", "llm_context_tokens": "4096"}, "language_model", None),
+        ({"authentication": "none", "sign_in": {"everybody_reads_everything": True}}, "sign_in",
+         Public(everybody_reads_everything=True)),
         ({"llm_model": "tiny"}, "language_model", Ollama(model="tiny")),
         ({"llm": "ollama", "ollama_gpus": "all"}, "language_model", Ollama(gpus="all")),
         ({"whisper_model": "large"}, "speech", InProcess(whisper_model="large")),
@@ -209,6 +211,8 @@ def test_every_setting_of_the_first_release_finds_its_place() -> None:
         ({"transcription": "container", "transcription_gpus": "all", "image_references": {"transcription": "a:1.2.3"}},
          "speech", Container(gpus="all")),
         ({"storage": "s3", "s3_region": "r", "storage_bucket": "bucket"}, "storage", S3(region="r", bucket="bucket")),
+        # The default of then, which is nobody's own today.
+        ({"storage": "s3", "s3_region": "r"}, "storage", S3(region="r", bucket="reflector-media")),
         ({"garage_capacity_gib": "5"}, "storage", Garage(capacity_gib=5)),
         ({"memory_mib": {"garage": 512}}, "storage", Garage(memory_mib=512)),
         ({"memory_mib": '{"ollama": 2048}'}, "language_model", Ollama(memory_mib=2048)),
@@ -228,11 +232,22 @@ def test_the_mode_that_was_meant_is_filled_in(old: dict[str, Any], concern: str,
     assert expected is None or found == expected
 
 
+def test_a_stack_without_a_model_is_told_to_choose_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without one Reflector asks api.openai.com: nothing of ours can be put in its place unasked."""
+    stack = stack_of(tmp_path, f"config:\n  {PROJECT}:llm: none\n  {PROJECT}:llm_model: x\n")
+    assert convert(stack) == 0
+    said = capsys.readouterr().out.splitlines()
+    (problem,) = refused(stack_file((tmp_path / "Pulumi.test.yaml").read_text(encoding="utf-8")).settings)
+    assert said[1:] == [f"to decide before the next run: {problem}"]
+    assert problem.setting == "language_model.mode"
+    assert "api.openai.com" in problem.allowed
+
+
 def test_what_has_no_effect_is_left_out_and_named() -> None:
-    tree, left = of(llm="none", llm_model="x", whisper_model="small", transcription="hosted", memory_mib={"web": 256, "ollama": 1, "nginx": 1})  # fmt: skip # noqa: E501
-    assert left == ["memory_mib.ollama", "memory_mib.nginx", "speech.whisper_model", "language_model.model"]
+    tree, left = of(llm="external", ollama_gpus="all", llm_model="x", whisper_model="small", transcription="hosted", memory_mib={"web": 256, "ollama": 1, "nginx": 1})  # fmt: skip # noqa: E501
+    assert left == ["memory_mib.ollama", "memory_mib.nginx", "speech.whisper_model", "language_model.gpus"]
     assert tree == {
-        "language_model": {"mode": "none"},
+        "language_model": {"mode": "external", "model": "x"},
         "speech": {"mode": "hosted"},
         "application": {"web": {"memory_mib": 256}},
     }
@@ -265,7 +280,7 @@ def test_a_text_that_looks_like_a_number_stays_one_where_texts_are() -> None:
 
 def test_what_is_in_todays_form_already_is_stronger() -> None:
     tree, left = of(edge={"domain": "new.test"}, domain="old.test", https_port="8443",
-                    storage={"mode": "s3", "region": "r"}, s3_region="old", llm="none", language_model=3)  # fmt: skip
+                    storage={"mode": "s3", "region": "r"}, s3_region="old", llm="ollama", language_model=3)  # fmt: skip
     assert tree["edge"] == {"domain": "new.test", "https_port": 8443}
     assert tree["storage"] == {"mode": "s3", "region": "r"}
     assert tree["language_model"] == 3

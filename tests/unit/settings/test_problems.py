@@ -91,6 +91,47 @@ def test_a_name_nobody_can_type_is_on_one_line_too() -> None:
         assert problem.remedy == "Remove it from the stack file"
 
 
+# --- Memory -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_database_that_cannot_carry_its_connections_is_refused() -> None:
+    """At 1024 MiB it is killed in the middle of a dozen uploads."""
+    problem = only({"data": {"postgres": {"memory_mib": 1024}}})
+    assert str(problem) == (
+        "data.postgres.memory_mib: 1024; allowed: 2039 or more, for 92 connections of 18 MiB each "
+        "(hatchet 45, hatchet-worker-llm 20, server 10, worker 4, spare 13). "
+        "Set it: pulumi config set --path data.postgres.memory_mib <number>"
+    )
+    assert parsed({"data": {"postgres": {"memory_mib": 2039}}}).data.postgres.memory_mib == 2039
+
+
+def test_a_worker_that_cannot_carry_its_processes_is_refused() -> None:
+    problem = only({"application": {"worker": {"memory_mib": 2000, "processes": 3}}})
+    assert str(problem) == (
+        "application.worker.memory_mib: 2000; allowed: 2100 or more, 700 for each of application.worker.processes. "
+        "Set it, or have fewer: pulumi config set --path application.worker.memory_mib <number>"
+    )
+
+
+def test_more_processes_need_more_connections_too() -> None:
+    problems = refused_everywhere({"application": {"worker": {"processes": 30, "memory_mib": 21000}}})
+    assert [problem.setting for problem in problems] == ["data.postgres.memory_mib"]
+    assert "worker 60" in problems[0].allowed
+
+
+def test_where_the_probe_plays_the_parts_small_limits_do() -> None:
+    small = {"data": {"postgres": {"memory_mib": 512}}, "application": {"worker": {"memory_mib": 512}}}
+    assert len(refused(small)) == 2
+    assert parsed({"images": {"mode": "built"}, **small}).data.postgres.memory_mib == 512
+    assert [problem.setting for problem in refused({"images": {"mode": "qqqq"}, **small})] == ["images.mode"]
+
+
+def test_the_connections_are_those_of_all_consumers() -> None:
+    two, five = parsed({}).connections, parsed({"application": {"worker": {"processes": 5}}}).connections
+    assert {name for name in two if two[name] != five[name]} == {"worker"}
+    assert sum(two.values()) < 100, "the default of PostgreSQL itself"
+
+
 # --- Modes ------------------------------------------------------------------------------------------------------------
 
 FOREIGN: Final = [
@@ -123,14 +164,34 @@ def test_another_modes_setting_is_told_once_whatever_it_says(spot: Spot, member:
     assert "two modes at once" in only(put(spot.tree, (*spot.path, name), value)).given
 
 
+@pytest.mark.parametrize("more", [{}, {"gpus": "all"}, {"model": "m", "url": "https://a.test"}], ids=str)
+def test_a_stack_without_a_language_model_is_refused_for_what_it_would_do(more: dict[str, Any]) -> None:
+    assert str(only({"language_model": {"mode": "none", **more}})) == (
+        "language_model.mode: 'none'; allowed: ollama or external, as without a model Reflector sends every transcript "
+        "to api.openai.com and then fails it. Set it, and a model that calls tools, such as a small one: "
+        "pulumi config set --path language_model.mode ollama && "
+        "pulumi config set --path language_model.model qwen2.5:3b"
+    )
+
+
+@pytest.mark.parametrize("more", [{}, {"everybody_reads_everything": False}], ids=str)
+def test_a_stack_is_public_only_for_somebody_who_knows_what_that_means(more: dict[str, Any]) -> None:
+    assert str(only({"sign_in": {"mode": "public", **more}})) == (
+        "sign_in.everybody_reads_everything: false; allowed: true, as everybody who reaches it is shown every "
+        "transcript, private ones of before among them, and what is made here is deleted after 7 days "
+        "(sign_in.anonymous_retention_days). "
+        "If that is meant: pulumi config set --path sign_in.everybody_reads_everything true"
+    )
+
+
 def test_the_table_of_foreign_settings_has_the_old_ones_in_it() -> None:
     """Once written by hand; the models say the same."""
     names = {str(param.id) for param in FOREIGN}
     assert names >= {
         "speech-container-url", "speech-in-process-url", "speech-container-api_key", "speech-in-process-api_key",
         "speech-hosted-gpus", "speech-in-process-gpus", "speech-hosted-whisper_model", "speech-container-whisper_model",
-        "language_model-ollama-url", "language_model-none-url", "language_model-ollama-api_key",
-        "language_model-none-api_key", "language_model-external-gpus", "language_model-none-gpus",
+        "language_model-ollama-url", "language_model-ollama-api_key",
+        "language_model-external-gpus",
         "storage-s3-capacity_gib", "storage-external-capacity_gib", "storage-s3-domain", "storage-external-domain",
         "storage-garage-region", "storage-garage-endpoint", "storage-s3-endpoint", "storage-garage-access_key_id",
         "storage-s3-access_key_id", "storage-garage-secret_access_key", "storage-s3-secret_access_key",
@@ -317,7 +378,7 @@ def leaf_text(leaf: str, value: str) -> str:
         ("edge.domain", "a text"),
         ("data.redis.memory_mib", "a whole number"),
         ("hosts.main.address", "a text"),
-        ("language_model.mode", "ollama, external or none"),
+        ("language_model.mode", "ollama or external"),
     ],
 )
 def test_a_trap_of_yaml_is_told_once_for_what_it_is(word: str, path: str, allowed: str) -> None:
@@ -420,6 +481,21 @@ def test_the_engine_shows_the_list_and_no_traceback(monkeypatch: pytest.MonkeyPa
         program.load()
 
 
+@pytest.mark.parametrize("name", program.REDIRECTING)
+def test_a_variable_that_leads_to_another_daemon_is_refused_by_the_program(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Plain `pulumi` in a shell that has not sourced env.sh: the provider would take it before the settings."""
+    monkeypatch.setattr(pulumi, "get_stack", lambda: STACK)
+    monkeypatch.setenv("PULUMI_CONFIG", json.dumps({f"{PROJECT}:edge": "{}"}))
+    monkeypatch.setenv(name, "elsewhere")
+    with pytest.raises(pulumi.RunError, match=rf"^{name} of this shell .* unset {name}$") as refused:
+        program.load()
+    assert "\n" not in str(refused.value)
+    monkeypatch.setenv(name, "")
+    program.load()
+
+
 def test_no_rule_speaks_of_what_is_wrong_itself() -> None:
     """The default that stands in for it is nobody's mistake."""
     assert only({"edge": {"https_port": "many", "http_port": 443}}).setting == "edge.https_port"
@@ -450,7 +526,7 @@ def test_what_is_right_can_be_used_all_the_same() -> None:
     trees: list[dict[str, Any]] = [
         MANY,
         {**MANY, "hosts": {"main": 3}, "health": 3, "qqqq": 1},
-        {"storage": {"mode": "s3", "region": "r", "qqqq": 1}},
+        {"storage": {"mode": "s3", "region": "r", "bucket": "own", "qqqq": 1}},
         {"edge": {"http_port": 443}},
         {"speech": {"mode": "container"}},
         {"hosts": {"main": {"address": "ssh://a@b"}, "other": {}}},

@@ -186,8 +186,8 @@ def test_a_row_says_what_somebody_has_to_know() -> None:
     assert (found["edge.public_port"].type, found["edge.public_port"].default) == ("number", None)
     assert (found["edge.extra_names"].type, found["edge.extra_names"].default) == ("list", ())
     assert (found["language_model.url"].required, found["language_model.url"].type) == (True, "text")
-    assert found["language_model.mode"].type == "ollama or external or none"
+    assert found["language_model.mode"].type == "ollama or external"
     assert found["hosts.<name>.address"].default == "unix:///var/run/docker.sock"
-    assert {row.type for row in found.values()} - {"text", "number", "list"} == {
+    assert {row.type for row in found.values()} - {"text", "number", "list", "true or false"} == {
         row.type for row in found.values() if row.path.endswith(".mode")
     }

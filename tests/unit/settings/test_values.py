@@ -4,14 +4,17 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+import botocore.session  # type: ignore[import-untyped]
 import pytest
 
 from settings import ALL_SERVICES, lock_path, lock_text
-from settings.base import dotted
+from settings.base import Sealed, dotted
+from testing.certificates import SERVER, certificate, docker_client
 from tests.unit.settings.examples import (
     LEAVES,
     ORDINARY,
     SEALED,
+    SECRETS,
     STACK,
     Leaf,
     example,
@@ -20,26 +23,38 @@ from tests.unit.settings.examples import (
     refused,
     refused_everywhere,
 )
+from tests.unit.settings.wrong import (
+    ADDRESS,
+    AWS,
+    BUCKET,
+    CONTAINER,
+    DOCKER_HOST,
+    DOMAIN,
+    EMAIL,
+    GARAGE,
+    GPUS,
+    HOST_NAME,
+    HOSTED,
+    IMAGE,
+    MODEL,
+    MODEL_ELSEWHERE,
+    NAME,
+    OLLAMA,
+    PORTS,
+    REACHED,
+    SECRET_WORDS,
+    STORE,
+    URL,
+    WITHOUT_QUERY,
+    WITHOUT_SPACES,
+    WITHOUT_USER,
+    WRONG,
+    Row,
+)
 
-HOST_NAME: Final = "a host name of letters, digits and hyphens, such as reflector.example.com"
-DOCKER_HOST: Final = "unix:///<path>, ssh://<user>@<host>[:<port>] or tcp://<host>:<port>"
-ADDRESS: Final = "an IPv4 address, or an IPv6 address without a zone"
-NAME: Final = "DNS:<host name> or IP:<address>"
-BUCKET: Final = "3 to 63 lower-case letters, digits, dots and hyphens"
-EMAIL: Final = "an e-mail address as browsers take it, such as admin@reflector.example.com"
-MODEL: Final = "a model name: one word that does not start with a hyphen"
-URL: Final = "a URL starting with http:// or https://"
-IMAGE: Final = "an image reference with a digest (@sha256:…) or an exact version tag, never latest"
-GPUS: Final = "all, or device=<index or UUID>[,…]"
-WORD: Final = "one word without spaces"
-TAKEN: Final = f"a host name other than {', '.join(ALL_SERVICES)}: inside the stack those have a meaning of their own"
-STORE_TAKEN: Final = TAKEN.replace("than ", "than localhost, ", 1)
 ALL_OF_A_KIND: Final = "what stands for all addresses of a kind, or single ones"
 
-OLLAMA: Final = {"mode": "ollama"}
-MODEL_ELSEWHERE: Final = {"mode": "external", "url": "https://a/v1", "model": "m"}
-HOSTED: Final = {"mode": "hosted", "url": "https://a"}
-PROXY: Final = "http:// or https://, a host and a port, and no more: name and password are set beside it"
+WITHOUT_PATH: Final = "the URL of a proxy without a path, such as http://proxy.example.com:3128"
 PROXIED: Final = {"http": "http://proxy.test:3128"}
 EXCLUDED: Final = "a host name, .<domain>, an address, or a network such as 10.0.0.0/8"
 POOL: Final = (
@@ -49,23 +64,14 @@ POOL: Final = (
 REGISTRY: Final = (
     "<host>[:<port>] in lower case as images begin with it, without https:// and path; docker.io for Docker Hub"
 )
-CONTAINER: Final = {
-    "speech": {"mode": "container"},
-    "images": {"mode": "upstream", "references": {"transcription": "speech:1.2.3"}},
-}
-STORE: Final = {"mode": "external", "region": "r", "access_key_id": "k", "secret_access_key": SEALED}
-GARAGE: Final = {"mode": "garage"}
-PORTS: Final = ("https_port", "http_port", "public_port")
-
-Row = tuple[dict[str, Any], str, str, str]
 
 BAD: Final[list[Row]] = [
-    # the settings, path of the problem, what was given, what is allowed
+    *WRONG,
     *(
         ({"hosts": {"main": {"address": text}}}, "hosts.main.address", repr(text), DOCKER_HOST)
         for text in (
             "", "localhost", "/var/run/docker.sock", "unix://var/run/docker.sock", "http://host", "ssh://",
-            "ssh://user:word@host", "ssh://host:notaport", "ssh://[::1", "tcp://host", "tcp://:2376", "tcp://[::1",
+            "ssh://host:notaport", "ssh://[::1", "tcp://host", "tcp://:2376", "tcp://[::1",
         )
     ),
     ({"hosts": {"main": {"certificates": " "}}}, "hosts.main.certificates", "' '", "the path of a folder"),
@@ -79,18 +85,10 @@ BAD: Final[list[Row]] = [
         for text in ("postgres", "postgres:latest", "postgres:17", "postgres:alpine", "UPPER/a:1.2", "a@sha256:1")
     ),
     *(
-        ({"edge": {"domain": text}}, "edge.domain", repr(text), HOST_NAME)
+        ({"edge": {"domain": text}}, "edge.domain", repr(text), DOMAIN)
         for text in (
             "", "bad_name.example", "-x.example", "a..b", "10.0.0.1", "x" * 64, "a." * 130 + "b", "*.a.b", "ſ3.test",
         )
-    ),
-    *(
-        ({"edge": {"domain": text}}, "edge.domain", repr(text.lower()), TAKEN)
-        for text in (*ALL_SERVICES, "Server")
-    ),
-    *(
-        ({"storage": {**GARAGE, "domain": text}}, "storage.domain", repr(text.lower()), STORE_TAKEN)
-        for text in ("localhost", "LocalHost", *ALL_SERVICES)
     ),
     ({"storage": {**GARAGE, "domain": "bad_name"}}, "storage.domain", "'bad_name'", HOST_NAME),
     (
@@ -147,17 +145,29 @@ BAD: Final[list[Row]] = [
          f"{hours}, while certificate_validity_hours is 24", "less than certificate_validity_hours")
         for hours in (24, 25)
     ),
+    *(
+        ({"application": {"worker": {"processes": count}}}, "application.worker.processes", str(count),
+         "1 to 64 processes")
+        for count in (0, -1, 65)
+    ),
+    *(
+        ({"sign_in": {"mode": "public", "everybody_reads_everything": True, "anonymous_retention_days": days}},
+         "sign_in.anonymous_retention_days", str(days), "1 day or more")
+        for days in (0, -7)
+    ),
+    ({"sign_in": {"mode": "public", "everybody_reads_everything": "yes, all of it"}},
+     "sign_in.everybody_reads_everything", "'yes, all of it'", "true or false"),
     ({"sign_in": {"mode": "oidc"}}, "sign_in.mode", "'oidc'", "password or public"),
     *(
         ({"sign_in": {"mode": "password", "admin_email": text}}, "sign_in.admin_email", repr(text), EMAIL)
         for text in (
             "nobody", "@a.test", "me@", "me@@a.test", "me@a@b.test", "m e@a.test", " me@a.test", "me@a.test\n",
-            "me <me@a.test>", '"me"@a.test', "jürgen@a.test", "me@ä.test", "me@a..test", "me@-a.test", "me@a_b.test",
+            "me <me@a.test>", '"me"@a.test', "jürgen@a.test", "me@a..test", "me@-a.test", "me@a_b.test",
             f"me@{'x' * 64}.test", "",
         )
     ),
     ({"speech": {"mode": "cloud"}}, "speech.mode", "'cloud'", "container, in-process or hosted"),
-    ({"language_model": {"mode": "openai"}}, "language_model.mode", "'openai'", "ollama, external or none"),
+    ({"language_model": {"mode": "openai"}}, "language_model.mode", "'openai'", "ollama or external"),
     ({"storage": {"mode": "minio"}}, "storage.mode", "'minio'", "garage, s3 or external"),
     *(
         ({concern: {**content, name: text}}, f"{concern}.{name}", repr(text), MODEL)
@@ -174,21 +184,18 @@ BAD: Final[list[Row]] = [
     ({**CONTAINER, "speech": {"mode": "container", "gpus": "many"}}, "speech.gpus", "'many'", GPUS),
     *(
         ({"storage": {**GARAGE, "bucket": text}}, "storage.bucket", repr(text), BUCKET)
-        for text in ("Bad_Bucket", "a..b", "", "ab", "-ab", "x" * 64)
+        for text in ("Bad_Bucket", "", "ab", "-ab", "x" * 64)
     ),
     ({"storage": {**GARAGE, "capacity_gib": 0}}, "storage.capacity_gib", "0", "1 GiB or more"),
     *(
-        ({"storage": {**STORE, name: text}}, f"storage.{name}", repr(text), WORD)
-        for name in ("region", "access_key_id")
-        for text in ("", " ", "two words", "word\n")
-    ),
-    *(
-        ({"proxy": {name: text}}, f"proxy.{name}", repr(text), PROXY)
+        ({"proxy": {name: text}}, f"proxy.{name}", repr(text), allowed)
         for name in ("http", "https")
-        for text in (
-            "", "proxy:3128", "proxy.test", "socks5://proxy.test:1080", "http://", "http://me:word@proxy.test:3128",
-            "http://proxy.test:3128/x", "http://proxy.test:3128?x", "http://proxy.test:3128#x", "http://proxy.test:0",
-            "http://proxy.test:x", "http://bad_name:3128", " http://proxy.test:3128", "http://proxy.test:3128\n",
+        for text, allowed in (
+            ("", URL), ("proxy:3128", URL), ("proxy.test", URL), ("socks5://proxy.test:1080", URL), ("http://", URL),
+            ("http://me:word@proxy.test:3128", WITHOUT_USER), ("http://proxy.test:3128/x", WITHOUT_PATH),
+            ("http://proxy.test:3128?x", WITHOUT_QUERY), ("http://proxy.test:0", URL), ("http://proxy.test:x", URL),
+            ("http://localhost:3128", REACHED), ("http://127.0.0.1:3128", REACHED),
+            (" http://proxy.test:3128", WITHOUT_SPACES), ("http://proxy.test:3128\n", WITHOUT_SPACES),
         )
     ),
     *(
@@ -236,13 +243,6 @@ BAD: Final[list[Row]] = [
     ({"data": {"redis": {"memory_mib": "1g"}}}, "data.redis.memory_mib", "'1g'", "a whole number"),
     ({"data": {"redis": {"memory_mib": 1.5}}}, "data.redis.memory_mib", "1.5", "a whole number"),
     ({"data": {"redis": {"memory_mib": 512.0}}}, "data.redis.memory_mib", "512.0", "a whole number"),
-    *(
-        ({concern: {**content, name: text}}, f"{concern}.{name}", repr(text), URL)
-        for concern, content, name in (
-            ("speech", HOSTED, "url"), ("language_model", MODEL_ELSEWHERE, "url"), ("storage", STORE, "endpoint"),
-        )
-        for text in ("ftp://a", "example.com", "https://", "https://a:notaport", "https://[", "https://a:0", "")
-    ),
     ({"hosts": {}}, "hosts", "an empty mapping", "one or more"),
     ({"hosts": {"other": {}}}, "hosts.other", "a host, and none is called main", "one host, called main"),
     ({"hosts": {"main": {}, "other": {}}}, "hosts.other", "another host", "one host, called main"),
@@ -268,6 +268,21 @@ def test_a_bad_value_is_named_with_what_is_allowed_and_what_to_do(
     if problem.remedy != "Rename it in the stack file":
         assert re.search(r"([Ss]et|Remove) it: pulumi config (set|rm) ", problem.remedy)
         assert path.partition("[")[0] in problem.remedy
+
+
+def test_the_table_is_as_long_as_it_looks() -> None:
+    trees = [repr(tree) for tree, *_ in BAD]
+    assert len(set(trees)) == len(trees) > 600, "each is another mistake"
+
+
+@pytest.mark.parametrize("value", SECRET_WORDS, ids=repr)
+@pytest.mark.parametrize("leaf", SECRETS, ids=str)
+def test_a_secret_that_was_badly_pasted_is_refused_by_name_and_not_shown(leaf: Leaf, value: str) -> None:
+    (problem,) = refused(leaf.with_value(Sealed(value)))
+    assert str(problem) == (
+        f"{dotted(leaf.path)}: an encrypted value; allowed: one encrypted word of ASCII characters, without spaces and "
+        f"without a line break at its end. Set it: pulumi config set --secret --path {dotted(leaf.path)}"
+    )
 
 
 # --- Types ------------------------------------------------------------------------------------------------------------
@@ -331,10 +346,108 @@ def test_a_number_that_is_meant_as_a_text_can_be_set_as_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["unix:///run/docker.sock", "ssh://user@host", "ssh://host:2222", "ssh://user@host:22"]
-)
-def test_a_docker_host_the_client_and_the_provider_understand_is_taken(address: str) -> None:
-    assert parsed({"hosts": {"main": {"address": address}}}).host.address == address
+    ("address", "meant"),
+    [
+        *(
+            (address, address)
+            for address in (
+                "unix:///run/docker.sock", "unix:///a folder/docker.sock", "ssh://user@host", "ssh://host:2222",
+                "ssh://user@host:22", "ssh://me@my_alias", "ssh://me@Alias", "ssh://me@192.0.2.9",
+                "ssh://root@[2001:db8::1]:22", "ssh://root@[2001:db8::1]",
+            )
+        ),
+        # A slash would be the path of a socket over there.
+        ("ssh://root@192.0.2.9:22/", "ssh://root@192.0.2.9:22"), ("ssh://root@[::1]/", "ssh://root@[::1]"),
+        ("SSH://me@host", "ssh://me@host"), ("Unix:///run/docker.sock", "unix:///run/docker.sock"),
+    ],
+)  # fmt: skip
+def test_a_docker_host_the_client_and_the_provider_understand_is_taken(address: str, meant: str) -> None:
+    assert parsed({"hosts": {"main": {"address": address}}}).host.address == meant
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("Reflector.Example", "reflector.example"), ("münchen.example", "xn--mnchen-3ya.example"),
+        ("MÜNCHEN.example", "xn--mnchen-3ya.example"), ("mu\u0308nchen.example", "xn--mnchen-3ya.example"),
+        ("faß.example", "xn--fa-hia.example"), ("例え。テスト", "xn--r8jz45g.xn--zckzah"),
+        ("xn--mnchen-3ya.example", "xn--mnchen-3ya.example"), ("a.0xg", "a.0xg"), ("1.2.3.4x", "1.2.3.4x"),
+    ],
+)  # fmt: skip
+def test_a_name_in_any_script_is_taken_as_dns_has_it(given: str, meant: str) -> None:
+    found = parsed({"edge": {"domain": given, "extra_names": [f"DNS:x.{given}"]}, "sign_in": {"mode": "password"}})
+    assert (found.edge.domain, found.storage_domain, found.dns_names[-1]) == (meant, f"s3.{meant}", f"x.{meant}")
+    assert (found.url, found.admin_email) == (f"https://{meant}", f"admin@{meant}")
+    assert parsed({"storage": {**GARAGE, "domain": given}}).storage_domain == meant
+    models = {"language_model": {**MODEL_ELSEWHERE, "url": f"https://{given}:8000/v1"}}
+    assert parsed(models).model_dump()["language_model"]["url"] == f"https://{meant}:8000/v1"
+
+
+def test_an_addresss_domain_is_taken_as_the_login_page_sends_it() -> None:
+    assert parsed({"sign_in": {"mode": "password", "admin_email": "Me@MÜNCHEN.test"}}).admin_email == (
+        "Me@xn--mnchen-3ya.test"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        *(
+            (url, url)
+            for url in (
+                "http://llm:8000/v1", "http://my_llm:8000/v1", "http://192.0.2.7:11434/v1", "https://[2001:db8::7]/v1",
+                "https://a.openai.azure.com/openai/v1", "https://generativelanguage.googleapis.com/v1beta/openai",
+                "https://yourself.test/v1", "https://fsn1.your-objectstorage.test/v1", "https://a.test/v1/@team",
+                "http://docker.internal.test/v1", "http://llm.localdomain/v1", "https://localhost.example.com/v1",
+            )
+        ),
+        ("HTTPS://A.Test/V1/", "https://a.test/V1"), ("https://a.test//", "https://a.test"),
+    ],
+)  # fmt: skip
+def test_a_url_containers_can_call_is_taken_in_normal_form(given: str, meant: str) -> None:
+    found = parsed({"language_model": {**MODEL_ELSEWHERE, "url": given}, "speech": {**HOSTED, "url": given}})
+    dump = found.model_dump()
+    assert (dump["language_model"]["url"], dump["speech"]["url"]) == (meant, meant)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "bucket"),
+    [
+        ("https://s3.eu-west-1.amazonaws.com", "media"), ("http://minio:9000", "minio"),
+        ("https://fsn1.your-objectstorage.com", "media"), ("https://[2001:db8::7]:3900", "media"),
+        # The store, and not the bucket at a store.
+        ("https://media.example.com", "media"), (None, "my.bucket"), ("https://s3.test", "sthree-media"),
+    ],
+)  # fmt: skip
+def test_a_store_and_its_bucket_are_taken(endpoint: str | None, bucket: str) -> None:
+    found = parsed({"storage": {**STORE, "endpoint": endpoint, "bucket": bucket}}).model_dump()["storage"]
+    assert (found["endpoint"], found["bucket"]) == (endpoint, bucket)
+
+
+@pytest.mark.parametrize("region", ["eu-central-1", "us-gov-west-1", "eusc-de-east-1"])
+def test_a_region_of_aws_is_taken_and_a_bucket_with_dots_too(region: str) -> None:
+    """The SDK addresses it by path, so the host name in its URLs is one of the certificate's."""
+    bucket = "recordings.example.com"
+    parsed({"storage": {**AWS, "region": region, "bucket": bucket}})
+    client: Any = botocore.session.get_session().create_client(
+        "s3", region_name=region, aws_access_key_id="k", aws_secret_access_key="s"
+    )
+    signed = client.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "a"})
+    assert re.match(rf"https://s3[a-z0-9.-]*/{bucket}/a\?", signed)
+
+
+@pytest.mark.parametrize("reference", ["[2001:db8::1]:5000/a:1.2.3", "Registry.Example.com:5000/redis:7.2.1"])
+def test_an_image_in_any_registry_docker_knows_is_taken(reference: str) -> None:
+    tree = {"images": {"mode": "upstream", "references": {"redis": reference}}}
+    assert parsed(tree).sources.images["redis"].reference == reference
+
+
+def test_names_multicast_dns_does_not_know_are_hinted_at() -> None:
+    assert [hint.partition(" ")[0] for hint in parsed({"edge": {"domain": "reflector.local"}}).hints()] == [
+        "s3.reflector.local"
+    ]
+    assert list(parsed({"edge": {"domain": "a.local"}, "storage": {**GARAGE, "domain": "s3-a.local"}}).hints()) == []
+    assert list(parsed({"edge": {"domain": "a.local.test"}}).hints()) == []
 
 
 @pytest.mark.parametrize("name", ["qwen2.5:14b", "hf.co/bartowski/Llama-3.2-3B-GGUF:Q8_0", "gpt-4o", "/models/a.gguf"])
@@ -354,6 +467,10 @@ def test_extra_names_enter_the_edge_in_normal_form_and_once() -> None:
     assert found.dns_names[-1] == "other.example"
     assert found.dns_names.count("localhost") == 1
     assert found.edge.addresses == ("127.0.0.1", "::1", "2001:db8::1")
+
+
+def test_an_ipv4_address_in_ipv6_is_the_ipv4_address() -> None:
+    assert parsed({"edge": {"extra_names": ["IP:::ffff:192.0.2.1"]}}).edge.addresses[-1] == "192.0.2.1"
 
 
 def test_an_extra_name_is_no_name_inside_the_stack_and_may_be_a_services() -> None:
@@ -388,7 +505,7 @@ def test_a_url_shows_its_port_only_where_it_must() -> None:
 
 @pytest.mark.parametrize(("tree", "path"), [
     ({"speech": {**HOSTED, "url": "https://a/b/"}}, ("speech", "url")),
-    ({"storage": {**STORE, "endpoint": "https://a/b/"}}, ("storage", "endpoint")),
+    ({"language_model": {**MODEL_ELSEWHERE, "url": "https://a/b/"}}, ("language_model", "url")),
 ])  # fmt: skip
 def test_urls_lose_their_trailing_slash(tree: dict[str, Any], path: tuple[str, str]) -> None:
     concern, name = path
@@ -417,21 +534,57 @@ def test_certificates_without_tcp_are_refused() -> None:
     )
 
 
+FIT: Final = (
+    "a folder with ca.pem, cert.pem, key.pem in PEM form, a certificate of a client's and its key, in their time"
+)
+
+
 def test_each_missing_certificate_is_named(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_text("CA")
+    docker_client(tmp_path)
+    for name in ("cert", "key"):
+        (tmp_path / f"{name}.pem").unlink()
     found = refused_everywhere(with_certificates("tcp://host:2376", str(tmp_path)))
-    assert [problem.given.partition(":")[0] for problem in found] == [
-        str(tmp_path / "cert.pem"),
-        str(tmp_path / "key.pem"),
+    assert [(problem.given, problem.allowed) for problem in found] == [
+        (f"{tmp_path}/{name}.pem: No such file or directory", FIT) for name in ("cert", "key")
     ]
 
 
-def test_certificates_are_read_and_the_key_never_shows(tmp_path: Path) -> None:
-    for name in ("ca", "cert", "key"):
-        (tmp_path / f"{name}.pem").write_text(f"Handed {name}")
+@pytest.mark.parametrize(
+    ("names", "file", "reason"),
+    [
+        # of whom the three files are → the one that is named, and why
+        (("ca", "cert", "other"), "key.pem", "the key of another certificate"),
+        (("ca", "key", "cert"), "cert.pem", "no certificate in it, but: private key"),
+        (("nothing", "cert", "key"), "ca.pem", "no certificate in it"),
+        (("ca", "server", "server-key"), "cert.pem",
+         "a certificate for servers only (its extended key usage has no clientAuth)"),
+    ],
+    ids=["another-pair", "swapped", "empty", "of-a-server"],
+)  # fmt: skip
+def test_certificates_that_do_not_fit_are_told_in_one_line(
+    tmp_path: Path, names: tuple[str, str, str], file: str, reason: str
+) -> None:
+    texts = dict(zip(("ca", "cert", "key"), docker_client(tmp_path), strict=True)) | {"nothing": ""}
+    texts |= zip(("server", "server-key"), certificate("server", usages=[SERVER]), strict=True)
+    texts["other"] = certificate("other")[1]
+    for target, name in zip(("ca", "cert", "key"), names, strict=True):
+        (tmp_path / f"{target}.pem").write_text(texts[name])
+    assert str(only(with_certificates("tcp://host:2376", str(tmp_path)))) == (
+        f"hosts.main.certificates: {tmp_path}/{file}: {reason}; allowed: {FIT}. Put the right file there, or set "
+        "another folder: pulumi config set --path hosts.main.certificates <folder>"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_certificates_are_read_written_anew_and_the_key_never_shows(tmp_path: Path, encoding: str) -> None:
+    texts = docker_client(tmp_path)
+    for name, text in zip(("ca", "cert", "key"), texts, strict=True):
+        attributes = "Bag Attributes\n    friendlyName: Réunion CA\n"
+        (tmp_path / f"{name}.pem").write_text(attributes + text, encoding=encoding)
     host = parsed(with_certificates("tcp://host:2376", str(tmp_path))).host
-    assert host.tls == ("Handed ca", "Handed cert", "Handed key")
-    assert "Handed key" not in repr(host)
+    assert host.tls == texts
+    assert texts[2].splitlines()[1] not in repr(host)
+    assert "PRIVATE" not in f"{host!r} {host.model_dump()}"
 
 
 @pytest.mark.parametrize("leaf", [leaf for leaf in LEAVES if leaf.name != "certificates"], ids=str)

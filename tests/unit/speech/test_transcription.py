@@ -11,6 +11,7 @@ def test_the_speech_service_trusts_our_roots_and_keeps_its_models() -> None:
     assert [upload["file"] for upload in CONTAINER.plain("uploads")] == [
         "/usr/local/share/ca-certificates/custom-ca.crt"
     ]
+    assert building.environment_of(CONTAINER)["HF_HUB_DISABLE_TELEMETRY"] == "1", "who fetches models reports nothing"
     assert building.environment_of(CONTAINER)["SSL_CERT_FILE"] == "/etc/ssl/certs/ca-certificates.crt"
     assert [mount["containerPath"] for mount in CONTAINER.plain("volumes")] == ["/root/.cache"]
 

@@ -7,7 +7,7 @@ import pytest
 from components.base.handles import ObjectStore
 from components.storage.garage import UID
 from testing import building
-from testing.building import bytes_of
+from testing.building import token_of
 from testing.engine import value_of
 
 BUILT = building.built("Garage")
@@ -34,7 +34,7 @@ def test_garages_secrets_are_files_only_it_can_read() -> None:
 
 def test_garages_key_has_the_form_garage_insists_on() -> None:
     key_id = value_of(STORE.access_key_id)  # type: ignore[arg-type]  # an output here
-    assert key_id == f"GK{bytes_of('it-key-id', 12)}"
+    assert key_id == f"GK{token_of('it-key-id', 12)}"
     assert len(key_id) == 26
 
 
@@ -46,7 +46,7 @@ def test_garage_is_set_up_from_standard_input_beside_the_engine() -> None:
     assert (state["bucket"], state["capacity_bytes"], state["origins"]) == (
         "media", 2 * 1024**3, ["https://reflector.test"],
     )  # fmt: skip
-    assert state["secret_access_key"] == bytes_of("it-key-secret")
+    assert state["secret_access_key"] == token_of("it-key-secret")
 
 
 def test_the_object_store_is_ready_once_its_bucket_is() -> None:

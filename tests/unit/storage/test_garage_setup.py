@@ -22,18 +22,27 @@ SECRET: Final = "HandedSecret"
 OTHER_SECRET: Final = "SecretInTheVolume"
 NODE: Final = "ab" * 32
 CAPACITY: Final = 2 * 1024**3
-NOT_FOUND: Final = {"status": 1, "stderr": "Error: GetKeyInfo returned NoSuchAccessKey (404 Not Found)"}
+FORMER_ID: Final = "GK" + "f" * 24
+RIGHTS: Final = {"read": True, "write": True, "owner": False}
+NO_RIGHTS: Final = {"read": False, "write": False, "owner": False}
+
+
+def refused(code: str) -> dict[str, Any]:
+    """Return a refusal in Garage's words, below a line of its log."""
+    return {"status": 1, "stderr": f"INFO garage_net::netapp: Connection established\nError: {code} (404): no\n"}
+
 
 FRESH: Final[Mapping[str, Any]] = {
     "GetClusterStatus": {"nodes": [{"id": NODE}]},
     "GetClusterLayout": {"version": 0, "roles": []},
     "UpdateClusterLayout": {},
     "ApplyClusterLayout": {},
-    "GetKeyInfo": NOT_FOUND,
+    "GetKeyInfo": refused("NoSuchAccessKey"),
     "ImportKey": {"accessKeyId": KEY_ID},
-    "GetBucketInfo": NOT_FOUND,
+    "GetBucketInfo": refused("NoSuchBucket"),
     "CreateBucket": {"id": "bucket-id", "keys": []},
     "AllowBucketKey": {},
+    "ListKeys": [{"id": KEY_ID, "name": "reflector"}],
     "UpdateBucket": {},
 }
 DONE: Final[Mapping[str, Any]] = {
@@ -42,7 +51,7 @@ DONE: Final[Mapping[str, Any]] = {
     "GetKeyInfo": {"accessKeyId": KEY_ID, "secretAccessKey": SECRET},
     "GetBucketInfo": {
         "id": "bucket-id",
-        "keys": [{"accessKeyId": KEY_ID, "permissions": {"read": True, "write": True}}],
+        "keys": [{"accessKeyId": KEY_ID, "permissions": RIGHTS}],
     },
 }
 
@@ -68,7 +77,9 @@ def run(folder: Path, answers: Mapping[str, Any]) -> Ran:
         folder,
         "docker",
         {
-            f"{ASK} {endpoint}": answer if "status" in answer else {"stdout": json.dumps(answer)}
+            f"{ASK} {endpoint}": answer
+            if isinstance(answer, dict) and "status" in answer
+            else {"stdout": json.dumps(answer)}
             for endpoint, answer in answers.items()
         },
     )
@@ -103,7 +114,7 @@ def test_an_empty_garage_is_brought_to_the_desired_state_in_order(fresh: Ran) ->
     assert fresh.status == 0, fresh.stderr
     assert fresh.endpoints == [
         "GetClusterStatus", "GetClusterLayout", "UpdateClusterLayout", "ApplyClusterLayout", "GetKeyInfo", "ImportKey",
-        "GetBucketInfo", "CreateBucket", "AllowBucketKey", "UpdateBucket",
+        "GetBucketInfo", "CreateBucket", "AllowBucketKey", "ListKeys", "UpdateBucket",
     ]  # fmt: skip
 
 
@@ -123,7 +134,14 @@ def test_the_key_may_read_and_write_its_bucket_and_no_more(fresh: Ran) -> None:
 def test_browsers_of_the_edge_may_use_presigned_urls(fresh: Ran) -> None:
     (rule,) = dict(fresh.asked)["UpdateBucket"]["body"]["corsRules"]
     assert rule["AllowedOrigin"] == ["https://a.test"]
-    assert rule["ExposeHeader"] == ["ETag"]
+    assert rule["ExposeHeader"] == ["ETag", "Accept-Ranges", "Content-Length", "Content-Range"], "players seek by range"
+
+
+def test_what_is_left_of_uploads_that_never_ended_goes_after_a_week_and_nothing_else(fresh: Ran) -> None:
+    (rule,) = dict(fresh.asked)["UpdateBucket"]["body"]["lifecycleRules"]
+    assert rule == {
+        "ID": "unfinished-uploads", "Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+    }  # fmt: skip
 
 
 def test_the_secret_is_never_an_argument_nor_printed(fresh: Ran) -> None:
@@ -134,7 +152,14 @@ def test_the_secret_is_never_an_argument_nor_printed(fresh: Ran) -> None:
 def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
     ran = run(tmp_path, DONE)
     assert ran.status == 0, ran.stderr
-    assert ran.endpoints == ["GetClusterStatus", "GetClusterLayout", "GetKeyInfo", "GetBucketInfo", "UpdateBucket"]
+    assert ran.endpoints == [
+        "GetClusterStatus",
+        "GetClusterLayout",
+        "GetKeyInfo",
+        "GetBucketInfo",
+        "ListKeys",
+        "UpdateBucket",
+    ]
     assert ran.stdout == "", "nothing was changed, so nothing is said"
 
 
@@ -146,6 +171,59 @@ def test_another_capacity_is_taken_over(tmp_path: Path) -> None:
 def test_lost_rights_are_given_back(tmp_path: Path) -> None:
     bucket = {"id": "bucket-id", "keys": [{"accessKeyId": KEY_ID, "permissions": {"read": True, "write": False}}]}
     assert "AllowBucketKey" in run(tmp_path, {**DONE, "GetBucketInfo": bucket}).endpoints
+
+
+def test_the_keys_of_a_lost_state_lose_their_rights_and_no_other_does(tmp_path: Path) -> None:
+    keys = [{"accessKeyId": KEY_ID, "permissions": RIGHTS}, {"accessKeyId": FORMER_ID, "permissions": RIGHTS}]
+    known = {"buckets": [{"id": "bucket-id", "permissions": NO_RIGHTS}, {"id": "earlier-id", "permissions": RIGHTS}]}
+    names = [
+        {"id": KEY_ID, "name": "reflector"},
+        {"id": FORMER_ID, "name": "reflector"},
+        {"id": "GK1", "name": "backup"},
+    ]
+    ran = run(
+        tmp_path,
+        {
+            **DONE,
+            "GetBucketInfo": {"id": "bucket-id", "keys": keys},
+            "ListKeys": names,
+            # Asked for twice; the fake's answer serves both.
+            "GetKeyInfo": {"accessKeyId": KEY_ID, "secretAccessKey": SECRET, **known},
+            "DenyBucketKey": {},
+        },
+    )
+    assert ran.status == 0, ran.stderr
+    denied = [payload for endpoint, payload in ran.asked if endpoint == "DenyBucketKey"]
+    assert [(one["bucketId"], one["accessKeyId"]) for one in denied] == [
+        ("bucket-id", FORMER_ID), ("earlier-id", FORMER_ID),
+    ]  # fmt: skip
+    assert all(one["permissions"] == {"read": True, "write": True, "owner": True} for one in denied)
+    assert "DeleteKey" not in ran.endpoints, "Garage would never take the same key again, and a state may come back"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "code"),
+    [
+        # Writes: something vanished under the step's hands.
+        ("CreateBucket", "NoSuchAccessKey"),
+        ("AllowBucketKey", "NoSuchBucket"),
+        ("UpdateBucket", "NoSuchBucket"),
+        # Look-ups: something else than what was looked for.
+        ("GetBucketInfo", "NoSuchAccessKey"),
+        ("GetKeyInfo", "NoSuchBucket"),
+        ("ListKeys", "NoSuchAccessKey"),
+    ],
+)
+def test_what_is_not_there_is_only_no_error_of_a_look_up_for_it(tmp_path: Path, endpoint: str, code: str) -> None:
+    ran = run(tmp_path, {**FRESH, endpoint: refused(code)})
+    assert ran.status == 1
+    assert f"Garage refused {endpoint}: " in ran.stderr
+    assert f"Error: {code} (404): no" in ran.stderr
+
+
+def test_a_name_that_looks_like_an_error_code_is_none(tmp_path: Path) -> None:
+    stderr = "Error: InternalError (500): bucket called Error: NoSuchBucket (404)"
+    assert run(tmp_path, {**FRESH, "GetBucketInfo": {"status": 1, "stderr": stderr}}).status == 1
 
 
 def test_another_stacks_volume_is_refused(tmp_path: Path) -> None:

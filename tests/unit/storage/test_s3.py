@@ -2,8 +2,10 @@
 
 import json
 
+import pulumi
+
 from components.base.handles import ObjectStore
-from components.storage.s3 import bucket_policy
+from components.storage.s3 import S3, S3Args, bucket_policy
 from testing import building
 from testing.engine import is_secret, value_of
 
@@ -13,10 +15,18 @@ STORE: ObjectStore = BUILT.component.store
 
 def test_a_bucket_of_aws_is_private_and_kept() -> None:
     bucket, access = BUILT.named("it-bucket"), BUILT.named("it-public-access")
-    assert bucket.request.protect
+    assert not bucket.request.protect, "or the mode could not be switched off"
     assert bucket.request.retainOnDelete
+    assert bucket.request.importId == ""
     for rule in ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"):
         assert access.plain(rule) is True, rule
+
+
+def test_a_bucket_that_is_there_already_is_taken_over_when_told_so() -> None:
+    bucket = building.build(
+        lambda near: S3("it", S3Args(bucket="media", origins=[], adopt=True), pulumi.ResourceOptions(parent=near.ready))
+    ).named("it-bucket")
+    assert bucket.request.importId == "media", "AWS makes no bucket a second time, and it holds the recordings"
 
 
 def test_browsers_of_the_edge_alone_may_use_a_bucket_of_aws() -> None:

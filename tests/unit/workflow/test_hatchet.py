@@ -23,6 +23,10 @@ def test_hatchet_is_closed_to_sign_ups_and_has_an_administrator_of_its_own() -> 
     assert environment["ADMIN_PASSWORD"] == password_of("it-admin"), "else the seed is upstream's well-known one"
 
 
+def test_hatchet_tells_its_makers_nothing() -> None:
+    assert building.environment_of(BUILT.named("it-container"))["SERVER_SECURITY_CHECK_ENABLED"] == "false"
+
+
 def test_hatchet_reaches_the_database_it_was_handed_on_the_databases_network() -> None:
     container = BUILT.named("it-container")
     assert building.environment_of(container)["DATABASE_URL"] == (

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pulumi/pulumi-terraform-bridge/v3/pkg/tfbridge"
 	"github.com/pulumi/pulumi/pkg/v3/codegen/schema"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 )
 
 // token is what an SDK sends to and expects of one resource or function; sdk_shapes.py explains the shapes.
@@ -180,5 +181,18 @@ func TestEveryTokenAndPropertyIsWhatTheSDKExpects(t *testing.T) {
 func TestAContainerMakesRoomForItsReplacement(t *testing.T) {
 	if !Docker("1.0.0").Resources["docker_container"].DeleteBeforeReplace {
 		t.Error("two containers cannot hold one name: delete before replace")
+	}
+}
+
+func TestRandomBytesHaveTheIDTheOfficialPluginGivesThem(t *testing.T) {
+	id := Random("1.0.0").Resources["random_bytes"].ComputeID
+	value := resource.NewProperty("q83v")
+	for _, state := range []resource.PropertyMap{{"base64": value}, {"base64": resource.MakeSecret(value)}} {
+		if got, err := id(t.Context(), state); err != nil || got != "q83v" {
+			t.Errorf("got %q, %v, want the bytes in base64", got, err)
+		}
+	}
+	if got, err := id(t.Context(), resource.PropertyMap{}); err == nil {
+		t.Errorf("without a value: got %q, want an error", got)
 	}
 }

@@ -188,6 +188,27 @@ func TestLocalFailure(t *testing.T) {
 	}
 }
 
+// A command that shows nothing hands over a secret on stdout. Why it failed is on stderr.
+func TestLocalFailureOfACommandThatShowsNothing(t *testing.T) {
+	t.Parallel()
+	in := props{"create": val("head -c 9 /dev/zero | tr '\\0' x; echo; echo why >&2; exit 3"), "logging": val("none")}
+	err := newEngine(t).resource(localCommand).tryCreate(t.Context(), in)
+	mustContain(t, err, "exit status 3", "why")
+	if strings.Contains(err.Error(), "xxxxxxxxx") {
+		t.Errorf("the error tells stdout: %v", err)
+	}
+}
+
+func TestLocalLinesInPiecesAreNotMixed(t *testing.T) {
+	t.Parallel()
+	pause := "; sleep 0.05; "
+	script := strings.Join([]string{"printf one", "printf two >&2", "echo -out", "echo -err >&2"}, pause)
+	lines := newEngine(t).resource(localCommand).create(props{"create": val(script)}).lines()
+	if want := []string{"one-out", "two-err"}; !slices.Equal(lines, want) {
+		t.Errorf("logged %q, want %q", lines, want)
+	}
+}
+
 func TestLocalLogging(t *testing.T) {
 	t.Parallel()
 	for mode, want := range map[string][]string{

@@ -6,7 +6,8 @@
 //   - cancelling an operation ends the whole process group of a local command, not its shell alone, and also a remote
 //     command or a copy, for which that one waits;
 //   - log lines and error texts never show an input that the program marked secret, and an error carries only the last
-//     of a long output;
+//     of a long output, and nothing of stdout where logging is none;
+//   - a line of stdout that is written in pieces is not mixed with one of stderr;
 //   - an overlong line of output cannot block a command, bytes that are not UTF-8 cannot lose a finished one, and a
 //     remote one need not read all of its stdin;
 //   - `assets` and `archive` are those of the last run: without assetPaths or archivePaths there are none, where that
@@ -15,8 +16,15 @@
 //   - CopyToRemote takes assets and archives from a URI, archives put together from assets (as later versions of that one
 //     do), and a source that a preview does not know yet; a copy that fails only when it is closed has failed;
 //   - perDialTimeout holds for the login too, and a login through a proxy that fails is tried again on a new connection;
+//   - a failed attempt to connect is shown with the host and the reason while the next one is waited for, where that one
+//     counts them ("Dial 2/10 failed");
+//   - an environment variable that an SSH server does not accept (AcceptEnv) is one error with the remedy in it, where
+//     that one logs the remedy beside it; the warning about PULUMI_COMMAND_STDOUT and _STDERR names the way out of it;
+//   - an error begins with the property it is about ("dir: ", "assetPaths: ", "privateKey: "), and one of a connection
+//     with the host, by way of which proxy;
 //   - an RSA hostKey is accepted from servers that no longer sign with SHA-1;
 //   - a stale SSH_AUTH_SOCK is no error where there is a private key or a password;
+//   - it answers the engine's Handshake, which that one does not implement;
 //   - there is no build of it for Windows.
 package command
 

@@ -210,7 +210,9 @@ func TestRemoteWaitsForTheServer(t *testing.T) {
 		done <- r.tryCreate(t.Context(), on(connection, props{"create": val("echo in")}))
 	}()
 	eventually(t, "a retry is shown", func() bool {
-		return strings.Contains(strings.Join(e.lines(), "\n"), "attempt 2 failed (limit unlimited), retrying")
+		shown := strings.Join(e.lines(), "\n")
+		return strings.Contains(shown, address+": attempt 2 failed (limit unlimited), retrying") &&
+			strings.Contains(shown, "connection refused")
 	})
 	newSSHServer(t, func(s *sshServer) { s.listen(address) })
 	if err := <-done; err != nil {
@@ -317,6 +319,16 @@ func TestRemotePreviousOutputRefused(t *testing.T) {
 	r.expect(map[string]string{"stdout": "unset"})
 	if shown := strings.Join(r.lines(), "\n"); !strings.Contains(shown, `"PULUMI_COMMAND_STDOUT"`) {
 		t.Errorf("no warning was shown: %q", shown)
+	}
+}
+
+func TestRemoteEnvironmentRefusedIsOneErrorWithTheRemedy(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t)
+	in := on(newSSHServer(t).reach(nil), props{"create": val("true"), "environment": val(map[string]any{"REFUSED": "1"})})
+	mustContain(t, e.resource(remoteCommand).tryCreate(t.Context(), in), `"REFUSED"`, "AcceptEnv")
+	if lines := e.lines(); len(lines) > 0 {
+		t.Errorf("logged beside the error: %q", lines)
 	}
 }
 

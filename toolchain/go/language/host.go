@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource/plugin"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/util/rpcutil"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/version"
 	pulumirpc "github.com/pulumi/pulumi/sdk/v3/proto/go"
@@ -19,6 +22,9 @@ import (
 
 // alreadyReported is the exit code by which the executor says that it has shown the user what went wrong.
 const alreadyReported = 32
+
+// policyPack is the kind of plugin that checks what a program asks for.
+const policyPack = "analyzer"
 
 type host struct {
 	pulumirpc.UnimplementedLanguageRuntimeServer
@@ -48,7 +54,7 @@ func (h *host) Cancel(context.Context, *emptypb.Empty) (*emptypb.Empty, error) {
 func (h *host) GetRequiredPackages(
 	ctx context.Context, request *pulumirpc.GetRequiredPackagesRequest,
 ) (*pulumirpc.GetRequiredPackagesResponse, error) {
-	python, options, err := resolve(request.GetInfo())
+	python, options, err := resolve(request.GetInfo(), false)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +89,7 @@ func (h *host) Run(ctx context.Context, request *pulumirpc.RunRequest) (*pulumir
 	if request.GetAttachDebugger() {
 		return nil, errors.New("this language host cannot attach a debugger: use the official release of Pulumi for that")
 	}
-	python, options, err := resolve(request.GetInfo())
+	python, options, err := resolve(request.GetInfo(), false)
 	if err != nil {
 		return nil, err
 	}
@@ -170,10 +176,31 @@ func checkTypes(ctx context.Context, python toolchain.Toolchain, options toolcha
 	case toolchain.TypeCheckerPyright:
 		module = "pyright"
 	}
-	command, err := python.ModuleCommand(ctx, module, options.ProgramDir)
+	// Of the project's own environment: one that happens to be on PATH would see none of the project's packages.
+	installed, err := python.ListPackages(ctx, true)
 	if err != nil {
 		return err
 	}
+	if !slices.ContainsFunc(installed, func(one plugin.DependencyInfo) bool { return one.Name == module }) {
+		return fmt.Errorf("the runtime option typechecker is %q, which the project's Python does not have: add it to "+
+			"the project's requirements and install them, or leave the option out", module)
+	}
+	var arguments []string
+	if environment, err := python.VirtualEnvPath(ctx); err != nil {
+		return err
+	} else if module == "mypy" && environment != "" {
+		// It would check every package installed in an environment inside the project.
+		within, err := filepath.Rel(options.ProgramDir, environment)
+		if err != nil {
+			return err
+		}
+		arguments = append(arguments, "--exclude", within)
+	}
+	command, err := python.ModuleCommand(ctx, module, append(arguments, options.ProgramDir)...)
+	if err != nil {
+		return err
+	}
+	command.Dir = options.ProgramDir
 	if output, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s found errors (%w):\n%s", module, err, output)
 	}
@@ -182,7 +209,7 @@ func checkTypes(ctx context.Context, python toolchain.Toolchain, options toolcha
 
 func (h *host) RunPlugin(request *pulumirpc.RunPluginRequest, server pulumirpc.LanguageRuntime_RunPluginServer) error {
 	ctx := server.Context()
-	python, options, err := resolve(request.GetInfo())
+	python, options, err := resolve(request.GetInfo(), request.GetKind() != policyPack)
 	if err != nil {
 		return err
 	}
@@ -193,7 +220,7 @@ func (h *host) RunPlugin(request *pulumirpc.RunPluginRequest, server pulumirpc.L
 		return err
 	}
 	arguments := append([]string{"-u", options.ProgramDir}, request.GetArgs()...)
-	if request.GetKind() == "analyzer" {
+	if request.GetKind() == policyPack {
 		// A policy pack is no program: the SDK serves it, given the engine's address and the pack's folder.
 		arguments = append(append([]string{"-u", "-m", "pulumi.policy"}, request.GetArgs()...), options.ProgramDir)
 	}
@@ -228,7 +255,7 @@ func (h *host) RunPlugin(request *pulumirpc.RunPluginRequest, server pulumirpc.L
 func (h *host) InstallDependencies(
 	request *pulumirpc.InstallDependenciesRequest, server pulumirpc.LanguageRuntime_InstallDependenciesServer,
 ) error {
-	python, options, err := resolve(request.GetInfo())
+	python, options, err := resolve(request.GetInfo(), request.GetIsPlugin())
 	if err != nil {
 		return err
 	}
@@ -248,7 +275,7 @@ func (h *host) RuntimeOptionsPrompts(
 }
 
 func (h *host) About(ctx context.Context, request *pulumirpc.AboutRequest) (*pulumirpc.AboutResponse, error) {
-	python, _, err := resolve(request.GetInfo())
+	python, _, err := resolve(request.GetInfo(), false)
 	if err != nil {
 		return nil, err
 	}
@@ -285,7 +312,7 @@ func about(ctx context.Context, python toolchain.Toolchain) (executable, version
 func (h *host) GetProgramDependencies(
 	ctx context.Context, request *pulumirpc.GetProgramDependenciesRequest,
 ) (*pulumirpc.GetProgramDependenciesResponse, error) {
-	python, _, err := resolve(request.GetInfo())
+	python, _, err := resolve(request.GetInfo(), false)
 	if err != nil {
 		return nil, err
 	}

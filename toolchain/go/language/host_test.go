@@ -78,11 +78,86 @@ func TestABrokenPluginFileIsNamed(t *testing.T) {
 }
 
 func TestOptionsAreCheckedByName(t *testing.T) {
-	for name, value := range map[string]any{"toolchain": "conda", "typechecker": "pytype", "virtualenv": 3} {
-		_, _, err := resolve(&pulumirpc.ProgramInfo{Options: options(t, map[string]any{name: value})})
-		if err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s=%v: got %v, want an error that names the option", name, value, err)
+	for _, one := range []struct {
+		name  string
+		value any
+	}{
+		{"toolchain", "conda"}, {"toolchain", "auto"}, {"typechecker", "pytype"}, {"typechecker", "none"}, {"virtualenv", 3},
+	} {
+		_, _, err := resolve(&pulumirpc.ProgramInfo{Options: options(t, map[string]any{one.name: one.value})}, false)
+		if err == nil || !strings.Contains(err.Error(), one.name) {
+			t.Errorf("%s=%v: got %v, want an error that names the option", one.name, one.value, err)
 		}
+	}
+}
+
+func TestOptionsOfOthersAreLeftAlone(t *testing.T) {
+	info := &pulumirpc.ProgramInfo{Options: options(t, map[string]any{"toolchain": "pip", "colour": 3})}
+	if _, _, err := resolve(info, false); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAPluginHasAnEnvironmentOfItsOwnAndAProgramNeedNot(t *testing.T) {
+	for _, given := range []map[string]any{{}, {"toolchain": "pip"}} {
+		for plugin, want := range map[bool]string{false: "", true: "venv"} {
+			_, resolved, err := resolve(&pulumirpc.ProgramInfo{ProgramDirectory: t.TempDir(), Options: options(t, given)}, plugin)
+			if err != nil || resolved.Virtualenv != want {
+				t.Errorf("plugin %v, options %v: got %q, %v, want %q", plugin, given, resolved.Virtualenv, err, want)
+			}
+		}
+	}
+}
+
+// runChecked starts a program whose project names mypy, under a Python that has the given packages.
+func runChecked(t *testing.T, installed, report string) (answer *pulumirpc.RunResponse, calls string) {
+	t.Helper()
+	info := project(t, nil)
+	info.Options = options(t, map[string]any{"virtualenv": "venv", "typechecker": "mypy"})
+	record := filepath.Join(t.TempDir(), "record")
+	t.Setenv("RECORD", record)
+	write(t, filepath.Join(info.RootDirectory, "venv", "bin", "python"), `#!/bin/sh
+echo "$(pwd) $*" >> "$RECORD"
+case "$2" in
+pip) echo '[`+installed+`]' ;;
+mypy) `+report+` ;;
+esac
+`, 0o755)
+	answer, err := (&host{executor: "/sdk/executor"}).Run(t.Context(), &pulumirpc.RunRequest{Info: info})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer, strings.ReplaceAll(string(text), info.RootDirectory, "ROOT")
+}
+
+func TestATypeCheckerThatIsNotInstalledIsNamedAndNothingRuns(t *testing.T) {
+	answer, calls := runChecked(t, `{"name": "pulumi", "version": "3.0.0"}`, "exit 0")
+	if !strings.Contains(answer.Error, "mypy") || !strings.Contains(answer.Error, "requirements") {
+		t.Errorf("got %q, want the name of the type checker and the remedy", answer.Error)
+	}
+	if strings.Contains(calls, "-m mypy") || strings.Contains(calls, "executor") {
+		t.Errorf("started: %s", calls)
+	}
+}
+
+func TestATypeCheckerChecksTheProjectWithoutItsEnvironment(t *testing.T) {
+	answer, calls := runChecked(t, `{"name": "mypy", "version": "1.0.0"}`, "exit 0")
+	if answer.Error != "" {
+		t.Error(answer.Error)
+	}
+	if !strings.Contains(calls, "ROOT -m mypy --exclude venv ROOT\n") || !strings.Contains(calls, "-u /sdk/executor") {
+		t.Errorf("started: %s", calls)
+	}
+}
+
+func TestWhatATypeCheckerFindsIsTheErrorAndNothingRuns(t *testing.T) {
+	answer, calls := runChecked(t, `{"name": "mypy", "version": "1.0.0"}`, "echo found-this; exit 1")
+	if !strings.Contains(answer.Error, "found-this") || strings.Contains(calls, "executor") {
+		t.Errorf("got %q, started: %s", answer.Error, calls)
 	}
 }
 
@@ -170,7 +245,7 @@ func TestAboutSaysWhatTheSDKSays(t *testing.T) {
 		t.Skip("there is no Python to ask")
 	}
 	info := &pulumirpc.ProgramInfo{RootDirectory: t.TempDir(), Options: options(t, map[string]any{"toolchain": "pip"})}
-	python, _, err := resolve(info)
+	python, _, err := resolve(info, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,7 @@ func (in *BaseInputs) Annotate(a infer.Annotator) {
 	a.Describe(&in.Stdin, "The text that the command reads from its standard input.")
 	a.Describe(&in.Logging, "Which streams of the command are shown live, both by default. What is kept in the outputs "+
 		"`stdout` and `stderr` does not depend on it. Where the output holds a secret, show nothing and list the "+
-		"outputs in `additionalSecretOutputs`.")
+		"outputs in `additionalSecretOutputs`; stdout is then no part of the error of a command that fails either.")
 	a.Describe(&in.Interpreter, "The program, with its first arguments, that gets the command as its last argument. "+
 		"`[\"/bin/sh\", \"-c\"]` by default.")
 	a.Describe(&in.Dir, "The directory the command runs in. It must exist.")

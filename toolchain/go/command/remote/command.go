@@ -56,7 +56,7 @@ func (in *CommandInputs) Annotate(a infer.Annotator) {
 	a.Describe(&in.Stdin, "The text that the command reads from its standard input.")
 	a.Describe(&in.Logging, "Which streams of the command are shown live, both by default. What is kept in the outputs "+
 		"`stdout` and `stderr` does not depend on it. Where the output holds a secret, show nothing and list the "+
-		"outputs in `additionalSecretOutputs`.")
+		"outputs in `additionalSecretOutputs`; stdout is then no part of the error of a command that fails either.")
 	a.Describe(&in.Environment, "Environment variables for the command. The SSH server takes only those that its "+
 		"AcceptEnv names; with a shell at the other end, `NAME=value command` needs no such setting.")
 	a.Describe(&in.AddPreviousOutputInEnv, "Whether a run gets the output of the run before it, in "+

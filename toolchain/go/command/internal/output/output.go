@@ -51,8 +51,9 @@ func NewRecorder(ctx context.Context, mode string) *Recorder {
 	}
 	both := mode == "" || mode == LogStdoutAndStderr
 	r := &Recorder{}
-	r.Stdout = &Stream{recorder: r, logged: both || mode == LogStdout, show: show}
-	r.Stderr = &Stream{recorder: r, logged: both || mode == LogStderr, show: show}
+	// Who shows nothing hands over a secret, on stdout; what went wrong is on stderr.
+	r.Stdout = &Stream{recorder: r, logged: both || mode == LogStdout, told: mode != LogNone, show: show}
+	r.Stderr = &Stream{recorder: r, logged: both || mode == LogStderr, told: true, show: show}
 	return r
 }
 
@@ -63,7 +64,7 @@ func (r *Recorder) Finish() {
 }
 
 // Failure is the error of a command that failed: how it ended, the command, and the last of its output in the order it
-// came, all without secrets.
+// came, all without secrets; nothing of stdout where the mode is LogNone.
 func (r *Recorder) Failure(ctx context.Context, command string, cause error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -74,7 +75,8 @@ func (r *Recorder) Failure(ctx context.Context, command string, cause error) err
 // Stream is one of the two streams of a run. It implements io.Writer and never fails.
 type Stream struct {
 	recorder *Recorder
-	logged   bool
+	logged   bool // shown live
+	told     bool // part of the error of a command that fails
 	show     func(line string)
 	all      bytes.Buffer
 	line     []byte
@@ -83,9 +85,11 @@ type Stream struct {
 // Write records the bytes and shows every line that is complete.
 func (s *Stream) Write(b []byte) (int, error) {
 	s.all.Write(b)
-	s.recorder.mu.Lock()
-	s.recorder.combined.write(b)
-	s.recorder.mu.Unlock()
+	if s.told {
+		s.recorder.mu.Lock()
+		s.recorder.combined.write(b)
+		s.recorder.mu.Unlock()
+	}
 	if !s.logged {
 		return len(b), nil
 	}

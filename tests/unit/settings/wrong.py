@@ -1,0 +1,270 @@
+"""Wrong values as they are pasted, guessed and misunderstood, each with what is said of it: a part of the one table."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from settings import ALL_SERVICES
+from tests.unit.settings.examples import SEALED
+
+Row = tuple[dict[str, Any], str, str, str]
+"""The settings, path of the problem, what was given, what is allowed."""
+
+HOST_NAME: Final = "a host name of letters, digits and hyphens, such as reflector.example.com"
+DOMAIN: Final = f"{HOST_NAME}, or localhost"
+DOTTED: Final = "a host name with a dot in it, such as reflector.example.com"
+DOCKER_HOST: Final = "unix:///<path>, ssh://<user>@<host>[:<port>] or tcp://<host>:<port>"
+BRACKETS: Final = "an IPv6 address in brackets, such as tcp://[2001:db8::1]:2376"
+ADDRESS: Final = "an IPv4 address, or an IPv6 address without a zone"
+ONE_MACHINE: Final = "an address of one machine, not of a group"
+NAME: Final = "DNS:<host name> or IP:<address>"
+BUCKET: Final = (
+    "3 to 63 lower-case letters, digits, dots and hyphens, with a letter or digit before and after each dot; no "
+    "address, no xn--… and no …-s3alias"
+)
+AWS_BUCKET: Final = (
+    "a name AWS does not keep for itself: none that begins with sthree- or amzn-s3-demo-, or ends in --ol-s3 or "
+    "--x-s3 or --table-s3 or .mrap"
+)
+EMAIL: Final = "an e-mail address as browsers take it, such as admin@reflector.example.com"
+MODEL: Final = "a model name: one word that does not start with a hyphen"
+URL: Final = "a URL of the form http[s]://<host>[:<port>][/<path>]"
+WITHOUT_SPACES: Final = f"{URL}, without spaces and line breaks"
+FILLED_IN: Final = f"{URL}, with what stands for something of your own filled in"
+WITHOUT_USER: Final = f"{URL}, without user and password: a key has a setting of its own"
+WITHOUT_QUERY: Final = f"{URL}, without a query and a fragment"
+REACHED: Final = (
+    f"{URL}, with a host containers reach: to them this one is the container itself or nobody; the Docker host is "
+    "reached by its name or address in the network"
+)
+ELSEWHERE: Final = (
+    "the URL of something elsewhere: inside the stack its host is one of the stack's own services; what runs on the "
+    "Docker host is reached by its address, or by another name of it"
+)
+BASE_URL: Final = "the base URL alone, which ends in /v1 or the like: what is called there is added to it"
+STORE_URL: Final = "the URL of the store without a path: the bucket is added to it"
+STORE_HOST: Final = "the URL of a store whose host name has letters, digits and hyphens"
+WITHOUT_BUCKET: Final = "the URL of the store without the bucket: it is added to it"
+IMAGE: Final = "an image reference with a digest (@sha256:…) or an exact version tag, never latest"
+WITHOUT_SCHEME: Final = "an image reference without a scheme, such as registry.example.com/redis:7.2.1"
+GPUS: Final = "all, or device=<index or UUID>[,…]"
+WORD: Final = "one word without spaces"
+REGION: Final = "a region as the store calls it, such as eu-central-1"
+AWS_REGION: Final = "a region of AWS, such as eu-central-1, not a zone in it"
+FOLDER: Final = "the path of a folder"
+BROWSERS: Final = "a port browsers ask, such as 8443: this one they take for another protocol's"
+
+OLLAMA: Final = {"mode": "ollama"}
+MODEL_ELSEWHERE: Final = {"mode": "external", "url": "https://a.test/v1", "model": "m"}
+HOSTED: Final = {"mode": "hosted", "url": "https://a.test"}
+CONTAINER: Final = {
+    "speech": {"mode": "container"},
+    "images": {"mode": "upstream", "references": {"transcription": "speech:1.2.3"}},
+}
+STORE: Final = {"mode": "external", "region": "r", "access_key_id": "k", "secret_access_key": SEALED}
+AWS: Final = {"mode": "s3", "region": "eu-central-1", "bucket": "own"}
+GARAGE: Final = {"mode": "garage"}
+PORTS: Final = ("https_port", "http_port", "public_port")
+URLS: Final = (("speech", HOSTED, "url"), ("language_model", MODEL_ELSEWHERE, "url"), ("storage", STORE, "endpoint"))
+"""Every URL containers call: concern, the rest of it, name."""
+
+SECRET_WORDS: Final = (
+    "HandedSecret\n", "\nHandedSecret", " HandedSecret", "HandedSecret\r\n", "Handed\nSecret", "HandedSecret\t",
+    "Bearer HandedSecret", "HandedSecret\x00", "\ufeffHandedSecret", "HandedSecret\u200b", "“HandedSecret”",
+    "HandedSecrét",
+)  # fmt: skip
+"""What no key is, and a paste may leave."""
+
+
+def _addresses() -> Iterator[Row]:
+    for text in (
+        " ssh://me@host.test", "ssh://me@host.test\n", "ssh://me@ho st.test", "ssh://us er@host.test",
+        "tcp://host.test:2376 ", "tcp://host.test:2376\n", "\ttcp://host.test:2376", "unix:///run/docker.sock\n",
+        "unix:///run/docker.sock?x=1", "unix:///run/docker.sock#x", "unix:///run/", "unix:///",
+        "ssh://-oProxyCommand=x@host.test", "ssh://-oProxyCommand=x/", "ssh://me@-host.test", "ssh://u@h?x=y",
+        "ssh://me@host.test#x", "ssh://me@host.test/run/docker.sock", "ssh://me@host.test//", "ssh://me@host.test:",
+        "ssh://me@host.test:0", "ssh://me@host.test:65536", "ssh://me@1.2.3.0x4", "ssh://@host.test",
+        "ssh://me@[fe80::1%25eth0]", "ssh://me@[nothing]", "ssh://me@<host>", "ssh:me@host.test",
+        "tcp://me@host.test:2376", "tcp://host.test:2376/x", "tcp://host.test:2376?tls=1", "tcp://-x:2376",
+        "tcp://300.1.1.1:2376", "fd://", "npipe:////./pipe/docker_engine", "https://host.test:2376",
+    ):  # fmt: skip
+        shown = text.replace("?x=1", "?[secret]").replace("?x=y", "?[secret]").replace("?tls=1", "?[secret]")
+        yield {"hosts": {"main": {"address": text}}}, "hosts.main.address", repr(shown), DOCKER_HOST
+    for text in ("tcp://2001:db8::1:2376", "ssh://root@2001:db8::1", "tcp://::1:2376", "ssh://2001:db8::1/"):
+        yield {"hosts": {"main": {"address": text}}}, "hosts.main.address", repr(text), BRACKETS
+    # In capitals it is the same scheme, and needs the same certificates.
+    for text in ("TCP://10.0.0.5:2375", "Tcp://10.0.0.5:2375"):
+        yield (
+            {"hosts": {"main": {"address": text}}}, "hosts.main.certificates", "nothing",
+            "a folder with ca.pem, cert.pem, key.pem: address is tcp://",
+        )  # fmt: skip
+    for text in (" /certs", "/certs\n", "/certs ", "", "/ce\x00rts"):
+        tree = {"hosts": {"main": {"address": "tcp://host.test:2376", "certificates": text}}}
+        yield tree, "hosts.main.certificates", repr(text), FOLDER
+
+
+def _names() -> Iterator[Row]:
+    for text in (
+        " a.test", "a.test\n", "a .test", "a.test.", "https://a.test", "a.test:8443", "a.test/", "me@a.test", "[::1]",
+        "1.2.3.0x4", "1.2.3.4.5", "0x7f000001", "a.0x", "a.123", "x" * 62 + ".ä" * 64, "bad_ä.test", "a.ſ",
+        "xn--zzzzzz.test", "a.test,b.test", "<domain>", "reflector.example.com\u200b",
+    ):  # fmt: skip
+        yield {"edge": {"domain": text}}, "edge.domain", repr(text), DOMAIN
+        yield {"storage": {**GARAGE, "domain": text}}, "storage.domain", repr(text), HOST_NAME
+        yield (
+            {"edge": {"extra_names": [f"DNS:{text}"]}}, "edge.extra_names[0]", repr(f"DNS:{text}"),
+            f"DNS:<value> with {HOST_NAME}",
+        )  # fmt: skip
+    for text in ("reflector", "intranet", "münchen", "Server", *ALL_SERVICES):
+        yield {"edge": {"domain": text}}, "edge.domain", repr(text), f"{DOTTED}, or localhost"
+    for text in ("s3", "localhost", "LocalHost", *ALL_SERVICES):
+        yield {"storage": {**GARAGE, "domain": text}}, "storage.domain", repr(text), DOTTED
+    longest = ".".join(["x" * 62] * 4)
+    yield (
+        {"edge": {"domain": longest}}, "storage.domain", "nothing, and s3.<domain> has 254 characters",
+        "a host name of its own, of 253 characters or fewer",
+    )  # fmt: skip
+    for text, allowed in (
+        ("IP:0.0.0.0", "an address people connect to"), ("IP:::", "an address people connect to"),
+        ("IP:0:0:0:0:0:0:0:0", "an address people connect to"), ("IP:224.0.0.1", ONE_MACHINE),
+        ("IP:ff02::1", ONE_MACHINE), ("IP:255.255.255.255", ONE_MACHINE), ("IP: 192.0.2.1", ADDRESS),
+        ("IP:192.0.2.1\n", ADDRESS), ("IP:[2001:db8::1]", ADDRESS), ("IP:192.0.2.1/24", ADDRESS),
+        ("IP:192.0.2.01", ADDRESS), ("IP:192.0.2.1:8443", ADDRESS), ("IP:reflector.test", ADDRESS),
+    ):  # fmt: skip
+        tree = {"edge": {"extra_names": ["DNS:a.test", text]}}
+        yield tree, "edge.extra_names[1]", repr(text), f"IP:<value> with {allowed}"
+    for text in ("dns:a.test", " DNS:a.test", "", "email:me@a.test"):
+        yield {"edge": {"extra_names": [text]}}, "edge.extra_names[0]", repr(text), NAME
+    for text, allowed in (
+        ("192.0.2.1\n", ADDRESS), (" 192.0.2.1", ADDRESS), ("192.0.2.0/24", ADDRESS), ("[::1]", ADDRESS),
+        ("*", ADDRESS), ("0x7f.1", ADDRESS), ("224.0.0.251", ONE_MACHINE), ("ff02::fb", ONE_MACHINE),
+        ("255.255.255.255", ONE_MACHINE),
+    ):  # fmt: skip
+        yield {"edge": {"bind_addresses": [text]}}, "edge.bind_addresses[0]", repr(text), allowed
+    for port in (1, 22, 25, 6000, 6665, 10080):
+        for name in PORTS:
+            yield {"edge": {name: port}}, f"edge.{name}", str(port), BROWSERS
+
+
+def _urls() -> Iterator[Row]:
+    for text, allowed in (
+        (" https://a.test", WITHOUT_SPACES), ("https://a.test\n", WITHOUT_SPACES), ("https://a.test ", WITHOUT_SPACES),
+        ("https://a .test", WITHOUT_SPACES), ("https://a.test/v 1", WITHOUT_SPACES),
+        ("https://a.te\nst", WITHOUT_SPACES), ("https://a.test\r", WITHOUT_SPACES),
+        ("\ufeffhttps://a.test", WITHOUT_SPACES), ("", WITHOUT_SPACES),
+        ("https://<your-endpoint>/v1", FILLED_IN), ("https://{endpoint}/v1", FILLED_IN),
+        ("https://your-endpoint/v1", FILLED_IN), ("https://your_resource.models.test", FILLED_IN),
+        ("https://a.test/<path>", FILLED_IN), ("https://YOUR-HOST.test", FILLED_IN), ("https://…", FILLED_IN),
+        ("ftp://a.test", URL), ("a.test", URL), ("//a.test", URL), ("https:/a.test", URL), ("https://", URL),
+        ("https://a.test:notaport", URL), ("https://[", URL), ("https://a.test:0", URL), ("https://a.test:65536", URL),
+        ("https://a.test:", URL), ("https://-a.test", URL), ("https://a..test", URL), ("https://a.test.", URL),
+        ("https://1.2.3.0x4", URL), ("https://2130706433", URL), ("https://300.1.1.1", URL),
+        ("https://[fe80::1%25x]", URL), ("https://2001:db8::1", URL), ("https://a.test\\v1", URL),
+        ("https://a.test/ä", URL), ("https://:443", URL),
+        ("https://a.test,https://b.test", URL), ("https://bad_ä.test", URL), ("https://ſ3.test", URL),
+        ("http://localhost", REACHED), ("http://LocalHost:11434", REACHED), ("http://127.0.0.1", REACHED),
+        ("http://127.1.2.3:8000", REACHED), ("http://[::1]:8000", REACHED), ("http://0.0.0.0", REACHED),
+        ("http://[::]", REACHED), ("http://host.docker.internal", REACHED), ("http://models.localhost", REACHED),
+        ("http://[::ffff:127.0.0.1]", REACHED), ("http://gateway.docker.internal:1234", REACHED),
+        ("http://localhost.localdomain", REACHED), ("http://224.0.0.1", REACHED),
+        *((f"http://{service}:8000", ELSEWHERE) for service in ALL_SERVICES),
+    ):  # fmt: skip
+        for concern, content, name in URLS:
+            yield {concern: {**content, name: text}}, f"{concern}.{name}", repr(text), allowed
+    for concern, content, name in URLS:
+        for text, shown, allowed in (
+            ("https://me:HandedSecret@a.test", "https://[secret]@a.test", WITHOUT_USER),
+            ("https://HandedSecret@a.test", "https://[secret]@a.test", WITHOUT_USER),
+            ("https://me:Handed/HandedSecret@a.test", "https://[secret]@a.test", URL),
+            ("https://a.test?key=HandedSecret", "https://a.test?[secret]", WITHOUT_QUERY),
+            ("https://a.test/v1?key=HandedSecret#f", "https://a.test/v1?[secret]", WITHOUT_QUERY),
+            ("https://a.test?", "https://a.test?", WITHOUT_QUERY),
+            ("https://a.test#", "https://a.test#", WITHOUT_QUERY),
+        ):
+            yield {concern: {**content, name: text}}, f"{concern}.{name}", repr(shown), allowed
+        yield (
+            {concern: {**content, name: "https://reflector.test"}, "edge": {"domain": "reflector.test"}},
+            f"{concern}.{name}", "'https://reflector.test'", ELSEWHERE,
+        )  # fmt: skip
+    for path in ("chat/completions", "v1/chat/completions", "v1/chat/completions/", "v1/models", "v1/responses"):
+        text = f"https://a.test/{path}"
+        yield (
+            {"language_model": {**MODEL_ELSEWHERE, "url": text}}, "language_model.url", repr(text), BASE_URL,
+        )  # fmt: skip
+    for text, allowed in (
+        ("https://s3.example.com/media", STORE_URL), ("https://s3.example.com/media/", STORE_URL),
+        ("https://my_store.test", STORE_HOST),
+    ):  # fmt: skip
+        yield {"storage": {**STORE, "endpoint": text}}, "storage.endpoint", repr(text), allowed
+    for text in ("https://media.s3.eu-west-1.amazonaws.com", "https://media.fra1.stores.test:443"):
+        yield (
+            {"storage": {**STORE, "endpoint": text, "bucket": "media"}}, "storage.endpoint",
+            f"{text!r}, while bucket is 'media'", WITHOUT_BUCKET,
+        )  # fmt: skip
+
+
+def _words() -> Iterator[Row]:
+    for text in (
+        "192.168.5.4", "xn--media", "media-s3alias", "a-.b", "a.-b", ".abc", "abc.", "abc-", "a..b", "Media",
+        "my_media", "me dia", " media", "media\n", "s3://media", "media/recordings", "médias",
+    ):  # fmt: skip
+        for content in (GARAGE, AWS, STORE):
+            yield {"storage": {**content, "bucket": text}}, "storage.bucket", repr(text), BUCKET
+    for text in (
+        "sthree-media", "sthree-configurator", "amzn-s3-demo-media", "media--ol-s3", "media--x-s3", "media--table-s3",
+        "media.mrap",
+    ):  # fmt: skip
+        for content in (AWS, STORE):
+            yield {"storage": {**content, "bucket": text}}, "storage.bucket", repr(text), AWS_BUCKET
+    for text in (
+        "", " ", "two words", "eu-central-1\n", " eu-central-1", "eu_central_1", "eu.central", "<region>", "-r", "12",
+        "eu-central-1,eu-west-1", "https://s3.test", "ré",
+    ):  # fmt: skip
+        for content in (AWS, STORE):
+            yield {"storage": {**content, "region": text}}, "storage.region", repr(text), REGION
+    for text in ("eu-central-1a", "EU-Central-1", "us-east-1b"):
+        yield {"storage": {**AWS, "region": text}}, "storage.region", repr(text), AWS_REGION
+    for text in (
+        "", " ", "two words", "AKIAEXAMPLE\n", " AKIAEXAMPLE", "AKIAEXAMPLE\u200b", "<key id>", "<key-id>",
+        "your-access-key-id", "{key}", "AKIA\x00",
+    ):  # fmt: skip
+        yield {"storage": {**STORE, "access_key_id": text}}, "storage.access_key_id", repr(text), WORD
+    for text in ("<model>", "{model}", "your-model", "a\x00", "a\u200b", "a\n", " a", "a b"):
+        for concern, content, name in (
+            ("language_model", OLLAMA, "model"),
+            ("language_model", MODEL_ELSEWHERE, "model"),
+            ("speech", {"mode": "in-process"}, "whisper_model"),
+        ):
+            yield {concern: {**content, name: text}}, f"{concern}.{name}", repr(text), MODEL
+    for text in (
+        "device=", "device=0,", "device=0,0", "device=0 1", "device=0, 1", "device=0;1", "0", "all\n", " all", "ALL",
+        '"device=0,1"', "device=٣", "count=2",
+    ):  # fmt: skip
+        yield {"language_model": {**OLLAMA, "gpus": text}}, "language_model.gpus", repr(text), GPUS
+        yield {**CONTAINER, "speech": {"mode": "container", "gpus": text}}, "speech.gpus", repr(text), GPUS
+    for text, allowed in (
+        ("https://registry.test/redis:7.2.1", WITHOUT_SCHEME), ("docker://redis:7.2.1", WITHOUT_SCHEME),
+        ("oci://registry.test/redis:7.2.1", WITHOUT_SCHEME), ("redis:7.2.1\n", IMAGE), (" redis:7.2.1", IMAGE),
+        ("redis: 7.2.1", IMAGE), ("registry.test//redis:7.2.1", IMAGE), ("redis:٧.٢", IMAGE), ("redis:7.2.1é", IMAGE),
+        ("https:redis:7.2.1", IMAGE), ("redis:7.2.1@sha256:" + "A" * 64, IMAGE), ("redis:7.2.1@md5:00", IMAGE),
+        ("Library/redis:7.2.1", IMAGE), ("<registry>/redis:7.2.1", IMAGE), ("user@registry.test/redis:7.2.1", IMAGE),
+    ):  # fmt: skip
+        tree = {"images": {"mode": "upstream", "references": {"redis": text}}}
+        yield tree, "images.references.redis", repr(text), allowed
+    for text in (
+        "me@bad_ä.test",
+        "me@a.test ",
+        "me@a.test,you@a.test",
+        "mailto:me@a.test",
+        "me@[192.0.2.1]",
+        "me@ſ.test",
+    ):
+        yield {"sign_in": {"mode": "password", "admin_email": text}}, "sign_in.admin_email", repr(text), EMAIL
+    yield (
+        {"storage": {"mode": "s3", "region": "eu-central-1"}},
+        "storage.bucket",
+        "nothing",
+        ("a value: storage.mode is 's3'"),
+    )
+
+
+WRONG: Final[list[Row]] = [*_addresses(), *_names(), *_urls(), *_words()]
