@@ -71,14 +71,22 @@ class Pins:
 
 
 def requirements(pins: Pins) -> dict[str, str]:
-    """Return the text of the requirement files made from `pins`: path → text."""
+    """Return the text of the requirement files made from `pins`: path → text.
+
+    requirements.txt is what `pulumi install` installs too. pulumi-aws stands in a file of its own: a language host
+    takes an SDK that is installed for one whose plugin is needed.
+    """
     runtime = {**pins.sdks(), **pins.data["python"]["runtime"]}
+    aws = f"pulumi-aws=={runtime.pop('pulumi-aws')}\n"
     lines = "".join(f"{name}=={runtime[name]}\n" for name in sorted(runtime))
     dev = pins.data["python"]["dev"]
     dev_lines = "".join(f"{name}=={dev[name]}\n" for name in sorted(dev))
     return {
         "requirements.txt": _HEADER + lines,
-        "requirements-dev.txt": _HEADER + "-r requirements.txt\n-r images/probe/requirements.txt\n" + dev_lines,
+        "requirements-aws.txt": _HEADER + "# Beside requirements.txt, for a stack that makes resources in AWS.\n" + aws,
+        "requirements-dev.txt": _HEADER
+        + "-r requirements.txt\n-r requirements-aws.txt\n-r images/probe/requirements.txt\n"
+        + dev_lines,
     }
 
 

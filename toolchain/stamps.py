@@ -15,7 +15,7 @@ from pathlib import Path
 
 from toolchain.layout import Layout
 
-SETUP_INPUTS = ("toolchain", "requirements.txt")
+SETUP_INPUTS = ("toolchain", "requirements.txt", "requirements-aws.txt")
 """What decides the result of `setup`, as files and folders below the checkout."""
 
 DEV_INPUTS = (*SETUP_INPUTS, "requirements-dev.txt", "images/probe/requirements.txt")

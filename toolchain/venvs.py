@@ -23,7 +23,7 @@ _DONE = ".complete"
 
 def requirement_files(layout: Layout, dev: bool) -> list[Path]:
     """Return the requirement files an environment is made from, those they include among them."""
-    files = [layout.root / "requirements.txt"]
+    files = [layout.root / "requirements.txt", layout.root / "requirements-aws.txt"]
     if dev:
         files += [layout.root / "images" / "probe" / "requirements.txt", layout.root / "requirements-dev.txt"]
     return files
@@ -88,10 +88,10 @@ def _build(folder: Path, files: list[Path], progress: Progress, title: str, lock
 def quiet_aws(packages: Path) -> None:
     """Make an installed pulumi_aws ask for its plugin only when a program registers one of its resources.
 
-    A language host reports every installed package whose `pulumi-plugin.json` says `"resource": true` as required
-    before the program runs. The engine then fails, or reaches for the network, for a plugin of 700 MB that only stacks
-    on AWS need. With the flag off the package is not reported; registering an AWS resource names the plugin and its
-    version all the same (docs/decisions/0001-toolchain-fallback.md).
+    A language host, ours and the official one, reports every installed package whose `pulumi-plugin.json` says
+    `"resource": true` as required before the program runs. The engine then tries, before each `up`, to fetch a plugin
+    of 700 MB that only stacks on AWS need. With the flag off the package is not reported; registering an AWS
+    resource names the plugin and its version all the same (docs/decisions/0001-toolchain-fallback.md).
     """
     marker = packages / "pulumi_aws" / "pulumi-plugin.json"
     if marker.exists():

@@ -30,6 +30,8 @@ class StepArgs:
     show_progress: bool = False
     """Whether its output is shown while it runs; never for a step that prints a secret."""
     secret_output: bool = False
+    """Its script writes the secret last of all, once nothing can fail any more: the official plugin puts what a failed
+    command has written into its error, whatever is logged."""
     triggers: Sequence[pulumi.Input[str]] = ()
     """A change replaces the step, as if it had never run."""
     depends_on: Sequence[pulumi.Resource] = ()

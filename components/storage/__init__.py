@@ -45,7 +45,13 @@ def object_store(
             ).store
         case storage.S3():
             # Imported here alone: the SDK is large, and its plugin is only asked for once one of its resources is made.
-            import pulumi_aws as aws
+            try:
+                import pulumi_aws as aws
+            except ModuleNotFoundError as error:
+                raise pulumi.RunError(
+                    "storage.mode s3 needs the package pulumi-aws, which is not installed. Install it: make setup, or,"
+                    " where Python packages are installed by hand, pip install -r requirements-aws.txt"
+                ) from error
 
             from components.storage.s3 import S3, S3Args
 

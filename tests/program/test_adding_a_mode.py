@@ -69,7 +69,7 @@ print(json.dumps({
     "networks": sorted(networks_of(containers["vllm"])),
     "broken": list(broken_rules(containers["vllm"])),
     "server": environment_of(containers["server"]),
-    "key": engine.secrets["vllm-api-key.hex"],
+    "key": engine.secrets["vllm-api-key.result"],
     "open": [one.name for one in engine.resources if "ConfiguredToken" in one.open_text()],
     "waits": engine.named("vllm-container").urn in engine.named("reflector-server").request.dependencies,
     "llm": engine.exports["llm"],

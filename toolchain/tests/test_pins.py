@@ -54,6 +54,15 @@ def test_moving_a_plugin_moves_its_python_package_too_and_shows_both(checkout: P
     assert pins.disagreements(checkout) == []
 
 
+def test_what_pulumi_install_installs_has_no_sdk_of_a_plugin_that_few_stacks_need() -> None:
+    files = pins.requirements(pins.Pins.read())
+    assert [name for name, text in files.items() if "pulumi-aws==" in text] == ["requirements-aws.txt"]
+    assert "-r requirements-aws.txt\n" in files["requirements-dev.txt"]
+    for name in pins.PLUGINS:
+        if name != "aws":
+            assert f"pulumi-{name}==" in files["requirements.txt"]
+
+
 @pytest.mark.usefixtures("settled")
 def test_the_engine_itself_refuses_to_be_older_than_the_pinned_one(checkout: Path) -> None:
     project = checkout / "Pulumi.yaml"

@@ -34,6 +34,7 @@ def test_the_installed_environment_is_quiet_about_aws_alone() -> None:
 
 def test_an_environment_appears_whole_or_not_at_all(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     (layout.root / "requirements.txt").write_text("a==1\n")
+    (layout.root / "requirements-aws.txt").write_text("b==1\n")
     steps: list[list[str]] = []
     broken = True
 
@@ -64,6 +65,7 @@ def test_an_environment_appears_whole_or_not_at_all(layout: Layout, monkeypatch:
 
 def test_two_runs_at_once_make_an_environment_once(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     (layout.root / "requirements.txt").write_text("a==1\n")
+    (layout.root / "requirements-aws.txt").write_text("b==1\n")
     begun, go_on = threading.Event(), threading.Event()
     made: list[str] = []
     held: list[object] = []

@@ -1,6 +1,10 @@
 """What the room of storage makes of its settings: one handle, whatever is behind it."""
 
+import sys
 from typing import Any
+
+import pulumi
+import pytest
 
 from components import storage
 from components.base.handles import ObjectStore
@@ -40,6 +44,12 @@ def test_a_store_in_aws_is_made_in_the_region_of_the_settings_and_no_other() -> 
     made_there = [one for one in built.engine.resources if one.type.startswith("aws:")]
     assert made_there
     assert all(f"{provider.urn}::" in one.request.provider for one in made_there)
+
+
+def test_a_store_in_aws_says_what_is_missing_where_its_sdk_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pulumi_aws", None)
+    with pytest.raises(pulumi.RunError, match=r"storage.mode s3 needs .* make setup, or.* -r requirements-aws.txt"):
+        made(settings.S3(bucket="own-media", region="eu-west-3"))
 
 
 def test_a_store_elsewhere_makes_nothing() -> None:

@@ -85,6 +85,7 @@ def test_a_token_is_minted_only_when_hatchet_refuses_the_last_one(
     assert (done.returncode, done.stdout.strip()) == (status, printed)
     if status:
         assert answer in done.stderr
+        assert "eyJ" not in done.stderr, "what a failed step has written stands in its error"
 
 
 def test_the_room_makes_a_hatchet_with_the_limit_of_the_settings() -> None:
