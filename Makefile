@@ -15,10 +15,10 @@ PYTEST = $(RUN_WHOLE) $(DEV)/python -m pytest
 PYTHON_SOURCES = $(wildcard __main__.py conftest.py components developer operations pki policy rendering settings testing tests toolchain images/probe)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up preview down recover convert test check check-python check-go check-shell check-caddy unit program e2e campaign images doctor pin pin-check clean docs docs-check benchmark
+.PHONY: help setup setup-dev up preview down recover images-accept convert test check check-python check-go check-shell check-caddy unit program e2e campaign images doctor pin pin-check clean docs docs-check benchmark
 
 help: ## show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: ## obtain the engine, the plugins and the Python environment
 	@$(TOOLCHAIN) setup
@@ -37,6 +37,9 @@ preview: ## show what `make up` would change
 down: ## remove the stack; volumes keep their data
 	@$(TOOLCHAIN) setup
 	@$(OPERATIONS) down --stack $(STACK) $(ARGS)
+
+images-accept: setup ## take moved image tags for what they are now
+	@$(OPERATIONS) images-accept --stack $(STACK)
 
 recover: setup ## bring a damaged state back from a copy the engine has kept
 	@$(OPERATIONS) recover --stack $(STACK) $(ARGS)

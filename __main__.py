@@ -17,7 +17,16 @@ settings = load()
 keep_secret(settings.encrypted)
 
 # The Docker host, and the images on it.
-host = hosts.docker_host("host", settings.host, settings.health, prefix=settings.prefix, networks=settings.networks)
+host = hosts.docker_host(
+    "host",
+    settings.host,
+    settings.health,
+    settings.proxy,
+    prefix=settings.prefix,
+    networks=settings.networks,
+    direct=settings.reached_directly,
+    logins=settings.sources.logins,
+)
 parts = images.images("images", settings.sources, host)
 
 # Identity and trust.

@@ -121,7 +121,7 @@ def _modes(row: Row) -> str:
 def row_of(setting: str) -> Row:
     """Return the row of a setting whose path may hold a name of the user's own, such as that of a host."""
     for row in rows(setting.partition(".")[0]):
-        if re.fullmatch(re.escape(row.path).replace("<name>", r"[\w-]+"), setting):
+        if re.fullmatch(re.escape(row.path).replace(r"\.<name>", r"""(\.[\w-]+|\["[^"]+"\])"""), setting):
             return row
     raise KeyError(setting)
 

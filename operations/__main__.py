@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from operations import checks, healing
+from operations import checks, healing, image_lock
 from operations.checks import Checked
 from operations.convert import convert
 from operations.healing import IMAGE_TYPE, VOLUME_TYPE
@@ -26,6 +26,7 @@ def main() -> int:
         ("preview", "check, then show what would change"),
         ("check", "only check the settings and the Docker host"),
         ("down", "remove the stack's containers and networks; data, keys and passwords stay"),
+        ("images-accept", "take what was pulled last for what each image tag means"),
         ("recover", "bring a damaged state back from a copy the engine has kept"),
         ("convert", "take the stack file and the state of an earlier release to today's form"),
     ):
@@ -61,6 +62,8 @@ def run(stack: Stack, arguments: argparse.Namespace) -> int:
             return preview(stack, refresh=arguments.refresh)
         case "check":
             return 0 if check(stack).settings else 1
+        case "images-accept":
+            return image_lock.accept(stack)
         case "convert":
             return convert_all(stack)
     with stack.alone():
@@ -105,6 +108,7 @@ def up(stack: Stack, *, refresh: bool) -> int:
     # Nobody reads a preview that is followed by the update at once; it would only run the program twice.
     status = stack.pulumi("up", "--yes", "--skip-preview", *mending(checked, refresh=refresh))
     if status == 0:
+        image_lock.record(stack, settings)
         summarize(settings, checks.forgotten_volumes(settings))
     else:
         say_remedy(stack)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final
 
@@ -166,7 +167,8 @@ def look_at_host(
                     setting="hosts.main.address",
                     given=f"{settings.host.address}: {error}",
                     allowed="a Docker daemon that answers",
-                    remedy="Start it, allow this user to reach it, or set another: "
+                    remedy=error.remedy
+                    or "Start it, allow this user to reach it, or set another: "
                     "pulumi config set --path hosts.main.address <address>",
                 )
             ]
@@ -184,6 +186,7 @@ def look_at_host(
             *ownership.name_problems(settings, listings),
             *_address_problems(settings),
             *_port_problems(settings, listings),
+            *_subnet_problems(settings, daemon),
         ],
         hints=[
             *_hints(settings, server),
@@ -346,6 +349,45 @@ def _port_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[
                 allowed="a free port",
                 remedy=f"Stop it, or set another: pulumi config set --path {setting} <port>",
             )
+
+
+def _subnet_problems(settings: Settings, daemon: Daemon) -> Iterator[Problem]:
+    """Yield the networks that have addresses meant for this stack; Docker says so only in the middle of a run."""
+    pool, pieces = settings.host.subnets, settings.host.pieces
+    if pool is None:
+        return
+    ids = daemon.run("network", "ls", "--no-trunc", "--quiet").split()
+    networks = json.loads(daemon.run("network", "inspect", *ids)) if ids else []
+    theirs: list[str] = []
+    ours: list[str] = []
+    for network in networks:
+        is_ours = Owner.of(network["Labels"]).stack == settings.prefix
+        for config in network["IPAM"]["Config"] or ():
+            if ":" in config["Subnet"]:
+                continue
+            taken = IPv4Network(config["Subnet"])
+            if not is_ours and taken.overlaps(IPv4Network(pool)):
+                theirs.append(f"{network['Name']} ({taken})")
+            # Each is removed just before it is made anew, and another may still be there.
+            if is_ours and taken not in pieces and any(taken.overlaps(piece) for piece in pieces):
+                ours.append(f"{network['Name']} ({taken})")
+    remedy = "et another: pulumi config set --path hosts.main.subnets <network>"
+    if theirs:
+        yield Problem(
+            setting="hosts.main.subnets",
+            given=f"{pool}, of which other networks on {settings.host.address} have a part: "
+            + ", ".join(sorted(theirs)),
+            allowed="addresses no other network of that host has",
+            remedy=f"S{remedy}",
+        )
+    if ours:
+        yield Problem(
+            setting="hosts.main.subnets",
+            given=f"{pool}, of which networks of this stack have a part until they are replaced: "
+            + ", ".join(sorted(ours)),
+            allowed="addresses apart from those it has now",
+            remedy=f"Take it down first (make down keeps the data), or s{remedy}",
+        )
 
 
 def is_busy(addresses: Iterable[str], port: int, protocol: str) -> bool:

@@ -1,5 +1,6 @@
 """A damaged state, brought back from one of the copies the engine keeps of it."""
 
+import contextlib
 import json
 import os
 import re
@@ -168,15 +169,27 @@ def _is_only_in_the_state(kind: str) -> bool:
 
 
 def _updates_after(files: StateFiles, copy: Copy) -> Iterator[str]:
-    for path in sorted(files.history.glob("*.history.json"), key=_moment):
+    for path in sorted(files.history.glob("*.history.json"), key=_moment, reverse=True):
         try:
             entry = json.loads(path.read_text(encoding="utf-8"))
             ended = datetime.fromtimestamp(entry["endTime"], UTC).isoformat()
-            # The engine rounds the end down to a second, in which it may have written the copy itself.
-            if ended[:19] > copy.time[:19] and any(kind != "same" for kind in entry.get("resourceChanges") or {}):
+            if _is_from_before(path, ended, copy):
+                return
+            if any(kind != "same" for kind in entry.get("resourceChanges") or {}):
                 yield f"{entry['kind']} of {_shown(ended)}, which {entry['result']},"
         except (ValueError, KeyError, TypeError):
             yield f"run in {path.name}, which cannot be read,"
+
+
+def _is_from_before(entry: Path, ended: str, copy: Copy) -> bool:
+    """Return whether what a run in the history did is in the copy."""
+    # The copies in the history and in the backups are made at the end of a run.
+    if _moment(entry) <= _moment(copy.path):
+        return True
+    for result in entry.parent.glob(f"{entry.name.removesuffix('.history.json')}.checkpoint.json*"):
+        with contextlib.suppress(Damaged, OSError):
+            return Copy(path=result, snapshot=read_checkpoint(result)).time <= copy.time
+    return ended[:19] <= copy.time[:19]
 
 
 def _shown(time: str) -> str:

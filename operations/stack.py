@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from operations.state import StateError, StateFiles, unknown_creations
 from settings import PROJECT, EngineConfig, path_of
-from toolchain import Layout, passed_over, pulumi_environment
+from toolchain import PASSED_OVER, Layout, pulumi_environment
 
 # The engine writes the salt of the stack's secrets into the stack file. In a shipped example (.gitattributes) it is one
 # machine's own, so git is told to leave that line out of what it compares and commits; but not once there is something
@@ -185,7 +185,7 @@ class Stack:
                 files.remove_torn_attributes()
             self._see_to_the_salt(files)
         if files is None or files.checkpoint is None:
-            chosen = passed_over(self.layout, os.environ)
+            chosen = self.environment.get(PASSED_OVER)
             if chosen:
                 print(
                     f"The state of the new stack {self.name} is kept in files, {self.layout.state}: {chosen} does not"

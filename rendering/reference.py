@@ -14,6 +14,8 @@ _REFERENCE: Final = re.compile(
 _IMAGE_ID: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _EXACT_TAG: Final = re.compile(r"v?\d+(?:\.\d+)+[\w.-]*|[0-9a-f]{12,64}", re.ASCII)  # a version, or a content hash
 
+DOCKER_HUB: Final = "docker.io"
+
 _MODEL: Final = re.compile(r"[^\s-]\S*")
 
 
@@ -26,6 +28,18 @@ def is_pinned(reference: str) -> bool:
     if match is None:
         return False
     return match["digest"] is not None or (match["tag"] is not None and _EXACT_TAG.fullmatch(match["tag"]) is not None)
+
+
+def digest_of(reference: str) -> str | None:
+    """Return the digest in `reference` (`sha256:…`); None if it names an image by its tag alone."""
+    return reference.partition("@")[2] or None
+
+
+def registry_of(reference: str) -> str:
+    """Return the registry a reference is pulled from, `host[:port]`: what stands before the first slash, if it can be a
+    host; else Docker Hub, of which a reference says nothing."""
+    host, slash, _ = reference.partition("/")
+    return host if slash and ("." in host or ":" in host or host == "localhost") else DOCKER_HUB
 
 
 def is_model_name(name: str) -> bool:

@@ -5,8 +5,10 @@ pulumi, and nothing looks at the machine, the network or the clock (but for file
 checks serve the program, the checks of `make up`, the toolchain and the tests.
 """
 
+from rendering.reference import digest_of
 from settings import flat
 from settings.base import Secret
+from settings.image_lock import lock_of, lock_path, lock_text
 from settings.images import ImageSource, ImageSources
 from settings.parse import is_whole, parse, usable_part
 from settings.problems import Problem, SettingsError, masked
@@ -24,8 +26,12 @@ __all__ = [
     "Settings",
     "SettingsError",
     "StackFile",
+    "digest_of",
     "flat",
     "is_whole",
+    "lock_of",
+    "lock_path",
+    "lock_text",
     "masked",
     "parse",
     "path_of",

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from datetime import datetime
 from functools import cached_property
+from ipaddress import IPv4Network
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field, StringConstraints
 
 from settings.base import REMOVE, Conflict, Model
-from settings.values import DeploymentId, DockerAddress, Folder, Gibibytes, MemoryLimits
+from settings.values import DeploymentId, DockerAddress, Folder, Gibibytes, MemoryLimits, PrivatePool
 
 if TYPE_CHECKING:
     from pki.client import ClientCredentials
@@ -35,6 +37,11 @@ class Host(Model):
         default=None,
         description="Folder with ca.pem, cert.pem and key.pem for a tcp:// address (the layout of DOCKER_CERT_PATH)",
     )
+    subnets: PrivatePool | None = Field(
+        default=None,
+        description="Private IPv4 network of which each of the stack's networks there gets a part; by default Docker "
+        "chooses",
+    )
     memory_limits: MemoryLimits = Field(
         default="memory-and-swap",
         description="What of memory the host's kernel can limit; with less, services may swap, or take all there is",
@@ -52,6 +59,19 @@ class Host(Model):
     def is_local(self) -> bool:
         """Whether the daemon is on the machine the program runs on, as far as its address tells."""
         return self.address.startswith("unix://")
+
+    @cached_property
+    def pieces(self) -> tuple[IPv4Network, ...]:
+        """The sixteen pieces of `subnets`, of which the network in a role gets the one at its place; empty where Docker
+        chooses.
+
+        A piece is a sixteenth, or a /24 where that is smaller. It depends on nothing but the place, and there is room
+        for more roles. Two of one size are the same or apart, whatever they are pieces of.
+        """
+        if self.subnets is None:
+            return ()
+        whole = IPv4Network(self.subnets)
+        return tuple(islice(whole.subnets(new_prefix=max(whole.prefixlen + 4, 24)), 16))
 
     @cached_property
     def tls(self) -> tuple[str, str, str] | None:

@@ -40,7 +40,7 @@ def parse(tree: Mapping[Any, object], stack: str, project: str) -> Settings:
     opened = _Opened.of(tree)
     settings, mistakes = _checked(opened, stack)
     problems = [problem for _, problem in mistakes]
-    sources, missing = images.sources(settings.images, project, settings.needed_images)
+    sources, missing = images.sources(settings.images, project, stack, settings.needed_images)
     untold = opened.unknown.union(path for path, _ in mistakes)
     if not any(path[:1] == ("images",) for path in untold):
         problems += missing
@@ -59,7 +59,7 @@ def usable_part(tree: Mapping[Any, object], stack: str, project: str) -> Setting
     opened = _Opened.of(tree)
     _, mistakes = _checked(opened, stack)
     settings = _without(opened.tree, {path for path, _ in mistakes})
-    sources, _ = images.sources(settings.images, project, settings.needed_images)
+    sources, _ = images.sources(settings.images, project, stack, settings.needed_images)
     return finished(settings, project=project, stack=stack, sources=sources, encrypted=opened.values(settings))
 
 
@@ -290,6 +290,8 @@ def _problem(where: Place, details: ErrorDetails, opened: _Opened, stack: str) -
             remedy = f"Set it: pulumi config set --secret --path {quoted}"
         case "value_error":
             allowed = str(details["ctx"]["error"])
+            if details["loc"][-1] == "[key]":
+                remedy = "Rename it in the stack file"
         case "too_short" if is_mapping(where.annotation):
             given, allowed, remedy = "an empty mapping", "one or more", f"Remove it: pulumi config rm --path {quoted}"
         case "too_short":

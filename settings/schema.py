@@ -87,7 +87,8 @@ def _rows(groups: tuple[type[Model], ...], path: Path) -> Iterator[Row]:
                 continue
             inner = members(field.annotation)
             if inner:
-                yield from (Row(**{**vars(row), "only_with": mode}) for row in _rows(inner, (*path, name)))
+                place = (*path, name, "<name>") if is_mapping(field.annotation) else (*path, name)
+                yield from (Row(**{**vars(row), "only_with": mode}) for row in _rows(inner, place))
                 continue
             yield Row(
                 path=_path((*path, name)),

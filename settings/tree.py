@@ -16,6 +16,7 @@ from settings.hosts import MAIN, Host, Hosts
 from settings.images import Images, ImageSources, Upstream
 from settings.language_model import LanguageModel, Ollama
 from settings.pki import Pki
+from settings.proxy import Proxy
 from settings.sign_in import Password, SignIn
 from settings.speech import InProcess, Speech
 from settings.storage import Garage, Storage
@@ -41,6 +42,7 @@ class Settings(Model):
     application: Application = Field(default=Application(), description="Reflector's own processes")
     data: Data = Field(default=Data(), description="PostgreSQL and Redis")
     workflow: Workflow = Field(default=Workflow(), description="Hatchet, the workflow engine")
+    proxy: Proxy = Field(default=Proxy(), description="The way out, where the Docker host has none of its own")
     health: Health = Field(default=Health(), description="Health checks, and how long a start may take")
 
     _project: str = PrivateAttr("")
@@ -90,6 +92,15 @@ class Settings(Model):
         """Every DNS name the edge serves: the domain first, then the object store's, localhost, and the extra ones."""
         first, *others = self.edge.names
         return tuple(dict.fromkeys((first, *((self.storage_domain,) if self.storage_domain else ()), *others)))
+
+    @property
+    def reached_directly(self) -> tuple[str, ...]:
+        """What no proxy stands before: every name that means something inside the stack, and what is excluded.
+
+        Not the edge's further names: nothing inside resolves them to it, and a new one would replace every container.
+        """
+        domains = (self.edge.domain, *((self.storage_domain,) if self.storage_domain else ()))
+        return (*ALL_SERVICES, *domains, *self.proxy.exclude)
 
     @property
     def admin_email(self) -> str | None:

@@ -4,11 +4,12 @@ import ipaddress
 import re
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any, Final
 
 from pydantic import ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 
-from rendering.reference import is_model_name, is_pinned
+from rendering.reference import DOCKER_HUB, is_model_name, is_pinned
 from settings.base import Secret, Unknown
 
 HOST_NAME_MAX_LENGTH: Final = 253  # RFC 1035 §2.3.4, without the trailing dot
@@ -18,6 +19,11 @@ LONGEST_VALIDITY_HOURS: Final = (
 )  # what Apple's systems accept of a private authority (support.apple.com/103769)
 # RFC 1123 §2.1; no underscore (RFC 9525). Without ASCII, Python takes the letter ſ for an s.
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.IGNORECASE | re.ASCII)
+_DOCKER_HUB_ALIASES: Final = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
+# RFC 1918, and what RFC 6598 gives to carriers: the way out where a company uses all of the others itself.
+_PRIVATE: Final = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
+POOL_LONGEST_PREFIX: Final = 23
+"""Of its sixteenths, each a /27, the largest network of a stack still has 29 addresses for containers."""
 _DEPLOYMENT: Final = re.compile(r"[0-9a-f]{16}")
 _MEMORY_LIMITS: Final = ("memory-and-swap", "memory", "none")
 # Who ends in such a label is an IPv4 address to browsers (WHATWG URL, "ends in a number").
@@ -294,6 +300,78 @@ def store_url(text: str) -> str:
     return url
 
 
+def proxy_url(text: str) -> str:
+    """Return `text` as `http_url` does, if it says no more than where a proxy listens."""
+    url = http_url(text)
+    if url.partition("://")[2].partition("/")[1]:
+        raise ValueError("the URL of a proxy without a path, such as http://proxy.example.com:3128")
+    return url
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def reached_directly(text: str) -> str:
+    """Return `text` in normal form if NO_PROXY can hold it."""
+    with suppress(ValueError):
+        return str(ipaddress.ip_network(text)) if "/" in text else ip_address(text)
+    try:
+        # A dot before it stands for what is below a name.
+        return f".{host_name(text[1:])}" if text.startswith(".") else host_name(text)
+    except ValueError:
+        raise ValueError("a host name, .<domain>, an address, or a network such as 10.0.0.0/8") from None
+
+
+def registry_address(text: str) -> str:
+    """Return `text` if an image reference can begin with it, or if it stands for Docker Hub."""
+    if text in _DOCKER_HUB_ALIASES:
+        raise ValueError(f"{DOCKER_HUB} for Docker Hub")
+    host, colon, number = text.partition(":")
+    usable = "." in host or bool(colon) or host == "localhost"
+    try:
+        known = _is_address(host) or bool(host_name(host))
+        numbered = not colon or (number.isascii() and number.isdigit() and bool(port(int(number))))
+    except ValueError:
+        known = numbered = False
+    if not (usable and known and numbered and text == text.lower()):
+        raise ValueError(
+            f"<host>[:<port>] in lower case as images begin with it, without https:// and path; {DOCKER_HUB} for "
+            f"Docker Hub"
+        )
+    return text
+
+
+def absolute_file(text: str) -> str:
+    """Return `text` if it is the path of a file whatever folder it is used in."""
+    if not text.startswith(("/", "~/")) or text.endswith("/"):
+        raise ValueError("the path of a file, beginning with / or ~/")
+    return text
+
+
+def private_pool(text: str) -> str:
+    """Return `text` if it is a network of private IPv4 addresses with room for those of a stack."""
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError:
+        network = None
+    if (
+        network is None
+        or "/" not in text
+        or not any(network.subnet_of(private) for private in _PRIVATE)
+        or network.prefixlen > POOL_LONGEST_PREFIX
+    ):
+        raise ValueError(
+            f"a network of private IPv4 addresses, /{POOL_LONGEST_PREFIX} or larger, such as 10.213.0.0/20 (within "
+            f"{', '.join(map(str, _PRIVATE))})"
+        )
+    return str(network)
+
+
 def image_reference(text: str) -> str:
     """Return `text` if it is pinned: by digest, or by a tag that is a version or a content hash."""
     if "://" in text:
@@ -413,6 +491,11 @@ SubjectAlternativeName = Annotated[
     str, *_text(subject_alternative_name, pattern=r"^(DNS:([A-Za-z0-9.-]|[^\x00-\x7F])+|IP:[0-9A-Fa-f.:]+)$")
 ]
 DockerAddress = Annotated[str, *_text(docker_address, pattern=r"^([Uu][Nn][Ii][Xx]|[Ss][Ss][Hh]|[Tt][Cc][Pp])://.+$")]
+ProxyUrl = Annotated[str, *_text(proxy_url, pattern=r"^https?://[^/@?#\s]+/?$")]
+ReachedDirectly = Annotated[str, *_text(reached_directly, pattern=r"^[A-Za-z0-9.:/-]+$")]
+RegistryAddress = Annotated[str, *_text(registry_address, pattern=r"^[a-z0-9.-]+(:[0-9]+)?$")]
+PrivatePool = Annotated[str, *_text(private_pool, pattern=r"^[0-9.]+/[0-9]+$")]
+AbsoluteFile = Annotated[str, *_text(absolute_file, pattern=r"^(/|~/).*[^/]$")]
 MemoryLimits = Annotated[str, *_text(one_of(*_MEMORY_LIMITS), enum=list(_MEMORY_LIMITS))]
 DeploymentId = Annotated[str, *_text(deployment_id, pattern=f"^{_DEPLOYMENT.pattern}$")]
 _HTTP: Final = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s?#]+$"

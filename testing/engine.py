@@ -24,7 +24,7 @@ STACK: Final = "test"
 _FAKE_OUTPUTS: Final[Mapping[str, Mapping[str, Any]]] = {
     # Computed outputs by type token. Values are of the right shape, and those that could stray say whose they are.
     "random:index/randomId:RandomId": {"hex": "0123456789abcdef"},
-    "docker:index/remoteImage:RemoteImage": {"imageId": f"sha256:{'1' * 64}", "repoDigest": ""},
+    "docker:index/remoteImage:RemoteImage": {"imageId": f"sha256:{'1' * 64}", "repoDigest": f"image@sha256:{'4' * 64}"},
     # Where nobody asked for another range, the daemon has chosen one.
     "docker:index/network:Network": {"ipamConfigs": [{"subnet": "172.30.0.0/16", "gateway": "172.30.0.1"}]},
     "docker:index/container:Container": {"containerLogs": "", "exitCode": 0},

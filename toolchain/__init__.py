@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from toolchain.checks import obtain_caddy
     from toolchain.daemon import EngineFacts, engine_problems
-    from toolchain.environment import PASSED, passed_over, prepare_state, pulumi_environment
+    from toolchain.environment import PASSED, PASSED_OVER, prepare_state, pulumi_environment
     from toolchain.layout import ROOT, Layout, ToolchainError
     from toolchain.parts import INSTALLED, REGISTRY, Obtained
     from toolchain.pins import Pins
@@ -19,7 +19,7 @@ else:
     _HOMES = {
         "checks": ("obtain_caddy",),
         "daemon": ("EngineFacts", "engine_problems"),
-        "environment": ("PASSED", "passed_over", "prepare_state", "pulumi_environment"),
+        "environment": ("PASSED", "PASSED_OVER", "prepare_state", "pulumi_environment"),
         "layout": ("ROOT", "Layout", "ToolchainError"),
         "parts": ("INSTALLED", "REGISTRY", "Obtained"),
         "pins": ("Pins",),
@@ -40,6 +40,7 @@ else:
 __all__ = [
     "INSTALLED",
     "PASSED",
+    "PASSED_OVER",
     "REGISTRY",
     "REQUIRED_PLUGINS",
     "ROOT",
@@ -51,7 +52,6 @@ __all__ = [
     "ToolchainError",
     "engine_problems",
     "obtain_caddy",
-    "passed_over",
     "prepare_state",
     "pulumi_environment",
     "recorded",

@@ -119,6 +119,9 @@ UNWANTED = (
 )
 """What is taken out of a shell that sources env.sh too: not merely unneeded, but in the way."""
 
+PASSED_OVER = "REFLECTOR_PASSED_OVER"
+"""Variable that tells a command what of the caller's own, which it does not see, chooses no backend here."""
+
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
@@ -225,12 +228,13 @@ def _logged_in(pulumi_home: Path) -> str:
     return str(content.get("current") or "")
 
 
-def passed_over(layout: Layout, environ: Mapping[str, str]) -> str:
+def _passed_over(layout: Layout, environ: Mapping[str, str]) -> str:
     """Return what of the caller's might be meant to choose a backend and does not, as a line's subject; empty if none.
 
     This checkout keeps its state in files unless PULUMI_BACKEND_URL or a login in its own home says otherwise.
     """
-    if values(layout, environ).get("PULUMI_BACKEND_URL") != local_backend(layout.state):
+    own = local_backend(layout.state)
+    if _logged_in(layout.pulumi_home) not in ("", own) or environ.get("PULUMI_BACKEND_URL") not in (None, "", own):
         return ""
     home = Path(environ.get("PULUMI_HOME") or layout.pulumi_home)
     if home == layout.pulumi_home:
@@ -272,6 +276,9 @@ def pulumi_environment(layout: Layout, environ: Mapping[str, str], *, whole: boo
             result[name] = value
     if not whole and result.get("PULUMI_BACKEND_URL", "").startswith("file://"):
         result.pop("PULUMI_ACCESS_TOKEN", None)
+    subject = environ.get(PASSED_OVER) or _passed_over(layout, environ)
+    if subject:
+        result[PASSED_OVER] = subject
     return result
 
 

@@ -1,7 +1,10 @@
 """The Python environments: a lean one the program runs in, and one with the tools for tests and checks.
 
-Each is built in a folder named by a hash of its requirements and then put in place by swapping one link, so a run that
-is killed never leaves half an environment behind the name that everything uses. Two runs at once build it once.
+Each is built in a folder named by a hash of its requirements and then put in place as a whole, so a run that is killed
+never leaves half an environment behind the name that everything uses. Two runs at once build it once.
+
+That for tests is put in place by a link. The program's is moved there: `pulumi install` makes and renews an environment
+at that name itself, which Python's venv refuses where it finds a link.
 """
 
 import functools
@@ -30,8 +33,8 @@ def requirement_files(layout: Layout, dev: bool) -> list[Path]:
 
 
 def ensure(layout: Layout, progress: Progress, *, dev: bool = False) -> Path:
-    """Return the link to the runtime environment (with `dev`: the one for tests), building it when it is not there."""
-    link = layout.venv_dev if dev else layout.venv
+    """Return the runtime environment (with `dev`: the one for tests), building it when it is not there."""
+    place = layout.venv_dev if dev else layout.venv
     files = requirement_files(layout, dev)
     for path in files:
         if not path.exists():
@@ -43,19 +46,43 @@ def ensure(layout: Layout, progress: Progress, *, dev: bool = False) -> Path:
     kind, title = ("dev", "Python environment for tests") if dev else ("runtime", "Python environment")
     folder = layout.home / "venvs" / f"{kind}-{digest.hexdigest()[:12]}"
     with locked(folder.parent / f"{kind}.lock", title, progress) as descriptor:
-        if not (folder / _DONE).exists():
-            _build(folder, files, progress, title, descriptor)
-        if not link.is_symlink() or link.resolve() != folder.resolve():
-            draft = link.with_name(f"{link.name}.{os.getpid()}")
-            draft.symlink_to(folder.relative_to(link.parent))
-            draft.replace(link)
+        if dev:
+            if not (folder / _DONE).exists():
+                _build(folder, folder, files, progress, title, descriptor)
+            if not place.is_symlink() or place.resolve() != folder.resolve():
+                draft = place.with_name(f"{place.name}.{os.getpid()}")
+                draft.symlink_to(folder.relative_to(place.parent))
+                draft.replace(place)
+        elif place.is_symlink() or _made_from(place) != folder.name:
+            if _made_from(folder) != folder.name:
+                _build(folder, place, files, progress, title, descriptor)
+            _move(folder, place)
         for other in folder.parent.glob(f"{kind}-*"):
             if other != folder:
                 shutil.rmtree(other)
-    return link
+    return place
 
 
-def _build(folder: Path, files: list[Path], progress: Progress, title: str, lock: int) -> None:
+def _made_from(folder: Path) -> str:
+    """Return the name an environment was built under, empty if it is not whole or not ours."""
+    try:
+        return (folder / _DONE).read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+
+
+def _move(folder: Path, place: Path) -> None:
+    """Put an environment where it is used, in the place of whatever was there."""
+    if place.is_symlink():  # as an earlier release has left it
+        place.unlink()
+    elif place.exists():  # of other requirements, or what `pulumi install` has made before there was any
+        old = folder.with_name(f"runtime-old-{os.getpid()}")
+        place.rename(old)
+    folder.rename(place)
+
+
+def _build(folder: Path, place: Path, files: list[Path], progress: Progress, title: str, lock: int) -> None:
+    """Build an environment in `folder` that works at `place`."""
     if importlib.util.find_spec("ensurepip") is None or importlib.util.find_spec("venv") is None:
         if not system.is_root_on_debian():
             raise ToolchainError(
@@ -81,8 +108,13 @@ def _build(folder: Path, files: list[Path], progress: Progress, title: str, lock
         run([python, "-m", "pip", "check"])
         packages = next((folder / "lib").glob("python3*")) / "site-packages"
         quiet_aws(packages)
-        run([python, "-m", "compileall", "-q", "-j", "2", "-x", "pulumi_aws", str(packages)])
-    (folder / _DONE).write_text("", encoding="utf-8")
+        moved = ["-s", str(folder), "-p", str(place)] if folder != place else []
+        run([python, "-m", "compileall", "-q", "-j", "2", *moved, "-x", "pulumi_aws", str(packages)])
+    for script in (folder / "bin").iterdir() if folder != place and (folder / "bin").is_dir() else ():
+        # Each begins with the whole path of its interpreter, which is a link to a program and is left alone.
+        if not script.is_symlink() and str(folder).encode() in (content := script.read_bytes()):
+            script.write_bytes(content.replace(str(folder).encode(), str(place).encode()))
+    (folder / _DONE).write_text(folder.name, encoding="utf-8")
 
 
 def quiet_aws(packages: Path) -> None:

@@ -61,8 +61,9 @@ _HATCHET_WORKER_HEALTH: Final = HealthCheck(
     start_period_seconds=180,
 )  # fmt: skip
 _WEB_HEALTH: Final = HealthCheck(
-    # busybox's wget is all the image has; Debian's crashes on -T, and Docker has a time-out of its own.
-    test=("CMD", "wget", "-q", "-O", "/dev/null", f"http://127.0.0.1:{environment.WEB_PORT}/api/health"),
+    # busybox's wget is all the image has; Debian's crashes on -T, and Docker has a time-out of its own. It knows of
+    # proxies, but not of NO_PROXY.
+    test=("CMD", "wget", "-Y", "off", "-q", "-O", "/dev/null", f"http://127.0.0.1:{environment.WEB_PORT}/api/health"),
     timeout_seconds=6,
     start_period_seconds=60,
 )
@@ -189,6 +190,7 @@ class Reflector(pulumi.ComponentResource):
                     memory_mib=role.memory_mib(args.memory_mib),
                     port=environment.SERVER_PORT if role is _SERVER else None,
                     environment=environment.merged(backend, role_environment(role), extra),
+                    fetches=True,
                     files=[
                         trust_file(args.trust),
                         File(path=startup.RUNSERVER_FILE, content=startup.runserver(), mode="0555"),
@@ -242,6 +244,7 @@ class Reflector(pulumi.ComponentResource):
                     args.identity.web,
                     NODE_ENVIRONMENT,
                 ),
+                fetches=True,
                 files=[trust_file(args.trust)],
                 networks={"application": (), args.cache.network: ()},
                 health=_WEB_HEALTH,

@@ -19,6 +19,15 @@ _TIMEOUT_SECONDS: Final = 60
 class DaemonError(RuntimeError):
     """The daemon could not be asked, or refused."""
 
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
+        """What to do about it, where that is known."""
+
+
+_COMMAND_NOT_FOUND: Final = re.compile(r"exit(?:ed with)? status 127\b")
+"""How Docker's client ends when ssh has found no `docker` to run: 127 is what POSIX shells say to that."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Daemon:
@@ -63,6 +72,12 @@ class Daemon:
             raise DaemonError(f"{self.address} did not answer within {timeout_seconds} s") from None
         if done.returncode != 0:
             said = done.stdout if both_streams else done.stderr
+            if self.address.startswith("ssh://") and _COMMAND_NOT_FOUND.search(said):
+                raise DaemonError(
+                    "the docker command is not on the PATH of a non-interactive ssh session there",
+                    remedy="Install it there, or link it to where such sessions look (ssh <host> 'echo $PATH'), often "
+                    "/usr/bin or /usr/local/bin",
+                )
             raise DaemonError(said.strip() or f"{' '.join(command)} ended with status {done.returncode}")
         return done.stdout
 

@@ -41,6 +41,8 @@ class DockerHost:
     """What removes the networks at the end; whoever is on one depends on it, and is gone before."""
     internal_networks: frozenset[str]
     """The roles without a route out."""
+    proxy: "Environment" = field(default_factory=dict, repr=False)
+    """What tells a service that fetches something which way out to take; empty: the direct one."""
     hooks: pulumi.ResourceHookBinding
     """What every container made there is guarded by."""
     volume_hooks: pulumi.ResourceHookBinding

@@ -14,6 +14,7 @@ import pulumi_docker as docker
 
 from components.base.handles import DockerHost, Environment, MemoryLimits, Service
 from components.base.ownership import LABEL_DEPLOYMENT, LABEL_SERVICE, LABEL_STACK
+from rendering.environment import merged
 from rendering.reference import is_pinned
 
 _WAIT_SLACK_SECONDS: Final = 45  # creating and starting, on a busy host, before the first check is even due
@@ -102,6 +103,8 @@ class ServiceArgs:
     networks: Mapping[str, Sequence[str]]
     """Network role → further aliases there."""
     environment: Environment = field(default_factory=dict, repr=False)
+    fetches: bool = False
+    """Whether it calls somebody outside the stack, and so is told of the host's proxy."""
     command: Sequence[str] = ()
     """Empty: the image's own."""
     volumes: Mapping[str, docker.Volume] = field(default_factory=dict)
@@ -166,7 +169,7 @@ def service(name: str, args: ServiceArgs, parent: pulumi.Resource) -> Service:
         command=list(args.command) or None,
         user=args.user or None,
         # Sorted, or an equal set in another order shows as a change.
-        envs=_environment(args.environment),
+        envs=_environment(merged(args.environment, host.proxy) if args.fetches else args.environment),
         labels=[
             docker.ContainerLabelArgs(label=LABEL_DEPLOYMENT, value=host.deployment),
             docker.ContainerLabelArgs(label=LABEL_SERVICE, value=args.service),

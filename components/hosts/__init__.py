@@ -1,19 +1,38 @@
 """Docker hosts: how they are reached, their networks, and the guards around everything made on them."""
 
+from collections.abc import Iterator, Sequence
+from functools import partial
+
 import pulumi
 import pulumi_docker as docker
 
 from components.base.daemon import Daemon
-from components.base.handles import DockerHost, MemoryLimits
+from components.base.handles import DockerHost, Environment, MemoryLimits
+from components.base.secrecy import revealed
 from components.hosts.host import Host, HostArgs
+from rendering import proxy as rendering
+from rendering.reference import DOCKER_HUB
 from settings.health import Health
 from settings.hosts import Host as HostSettings
+from settings.images import RegistryLogin
+from settings.proxy import Proxy
 
 
 def docker_host(
-    name: str, settings: HostSettings, health: Health, *, prefix: str, networks: frozenset[str]
+    name: str,
+    settings: HostSettings,
+    health: Health,
+    proxy: Proxy,
+    *,
+    prefix: str,
+    networks: frozenset[str],
+    direct: Sequence[str] = (),
+    logins: Sequence[RegistryLogin] = (),
 ) -> DockerHost:
-    """Return the host of `settings`, with the networks in those roles, all named from `prefix`."""
+    """Return the host of `settings`, with the networks in those roles, all named from `prefix`.
+
+    Its services reach the names and addresses in `direct` without `proxy`; with `logins` it pulls images.
+    """
     authority, certificate, key = settings.tls or (None, None, None)
     # One for each host and no other: there is no default one to fall back to.
     provider = docker.Provider(
@@ -22,6 +41,7 @@ def docker_host(
         ca_material=authority,
         cert_material=certificate,
         key_material=pulumi.Output.secret(key) if key else None,
+        registry_auth=[auth for login in logins for auth in _registry_auth(login)] or None,
     )
     return Host(
         name,
@@ -30,6 +50,8 @@ def docker_host(
             prefix=prefix,
             daemon=Daemon(address=settings.address, certificates=settings.certificates or ""),
             networks=networks,
+            pieces=settings.pieces,
+            proxy=_proxy_environment(proxy, direct),
             memory_limits=MemoryLimits(settings.memory_limits),
             adopt=settings.adopt,
             health_interval_seconds=health.interval_seconds,
@@ -38,3 +60,24 @@ def docker_host(
             show_logs=health.show_logs,
         ),
     ).handle
+
+
+def _registry_auth(login: RegistryLogin) -> Iterator[docker.ProviderRegistryAuthArgs]:
+    # The provider looks a login up by what a reference begins with; where one names no registry, by this other name.
+    for address in (login.address, "registry-1.docker.io") if login.address == DOCKER_HUB else (login.address,):
+        if login.docker_config is not None:
+            yield docker.ProviderRegistryAuthArgs(address=address, config_file=login.docker_config)
+        else:
+            yield docker.ProviderRegistryAuthArgs(
+                address=address, username=login.username, password=revealed(login.password)
+            )
+
+
+def _proxy_environment(settings: Proxy, direct: Sequence[str]) -> Environment:
+    def url(address: str | None) -> pulumi.Input[str] | None:
+        password = revealed(settings.login.password) if settings.login else None
+        if address is None or settings.login is None or password is None:
+            return address
+        return password.apply(partial(rendering.with_login, address, settings.login.username))
+
+    return rendering.environment(http=url(settings.http), https=url(settings.https), direct=direct)

@@ -2,8 +2,9 @@
 
 import asyncio
 import base64
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from typing import Any, Final
 
 import pulumi
@@ -11,7 +12,7 @@ import pulumi_docker as docker
 import pulumi_random as random
 
 from components.base.daemon import Daemon
-from components.base.handles import DockerHost, MemoryLimits
+from components.base.handles import DockerHost, Environment, MemoryLimits
 from components.base.ownership import LABEL_DEPLOYMENT, LABEL_STACK, Owner
 from components.base.step import removal
 
@@ -35,6 +36,7 @@ class NetworkRole:
 
 
 NETWORKS: Final[Mapping[str, NetworkRole]] = {
+    # A role's place decides over its addresses: new ones go to the end, sixteen at most.
     # The edge and the application, with a route out: models, webhooks, and a certificate authority are out there.
     "application": NetworkRole(internal=False),
     # One for each data service, so that whoever joins to reach one of them reaches that one only.
@@ -54,6 +56,10 @@ class HostArgs:
     daemon: Daemon
     networks: frozenset[str]
     """The roles of NETWORKS this stack has a use for."""
+    pieces: Sequence[IPv4Network] = ()
+    """Addresses for the networks, by the places of their roles; empty: Docker chooses."""
+    proxy: Environment = field(default_factory=dict, repr=False)
+    """For services that fetch something."""
     memory_limits: MemoryLimits = MemoryLimits.MEMORY_AND_SWAP
     adopt: str | None = None
     """Deployment, 16 hex digits, that this one goes on with; its state is lost."""
@@ -64,6 +70,8 @@ class HostArgs:
     """Whether an error about a container ends with what it logged."""
 
     def __post_init__(self) -> None:
+        if self.pieces and len(self.pieces) < len(NETWORKS):
+            raise ValueError(f"pieces must be {len(NETWORKS)} or more, not {len(self.pieces)}")
         unknown = self.networks - NETWORKS.keys()
         if unknown:
             raise ValueError(f"networks: {sorted(unknown)} not among {sorted(NETWORKS)}")
@@ -105,12 +113,20 @@ class Host(pulumi.ComponentResource):
                     name=f"{args.prefix}-{role}",
                     driver="bridge",
                     internal=NETWORKS[role].internal,
+                    ipam_configs=_ipam(args.pieces, role),
                     labels=[
                         docker.NetworkLabelArgs(label=LABEL_DEPLOYMENT, value=deployment),
                         docker.NetworkLabelArgs(label=LABEL_STACK, value=args.prefix),
                     ],
                 ),
-                opts=pulumi.ResourceOptions(parent=self, provider=args.provider, hooks=guard, deleted_with=gone),
+                opts=pulumi.ResourceOptions(
+                    parent=self,
+                    provider=args.provider,
+                    hooks=guard,
+                    deleted_with=gone,
+                    # Docker would give the new one the same name beside the old one, but not the same addresses.
+                    delete_before_replace=True,
+                ),
             )
             for role in sorted(args.networks)
         }
@@ -123,6 +139,7 @@ class Host(pulumi.ComponentResource):
             removal=gone,
             memory_limits=args.memory_limits,
             internal_networks=frozenset(role for role in networks if NETWORKS[role].internal),
+            proxy=args.proxy,
             hooks=pulumi.ResourceHookBinding(
                 before_create=[_left_over_containers(name, args)],
                 on_error=[_last_words(name, args)],
@@ -133,6 +150,14 @@ class Host(pulumi.ComponentResource):
             startup_limit_seconds=args.startup_limit_seconds,
         )
         self.register_outputs({})
+
+
+def _ipam(pieces: Sequence[IPv4Network], role: str) -> list[docker.NetworkIpamConfigArgs] | None:
+    if not pieces:
+        return None
+    piece = pieces[list(NETWORKS).index(role)]
+    # The gateway is said too: the daemon reports one whether or not it was given, and that would be a change each run.
+    return [docker.NetworkIpamConfigArgs(subnet=str(piece), gateway=str(piece.network_address + 1))]
 
 
 def random_id(hexadecimal: str) -> str:

@@ -14,7 +14,9 @@ def images(name: str, sources: ImageSources, host: DockerHost) -> Mapping[str, I
         ImagesArgs(
             host=host,
             images={
-                image: ImageArgs(reference=source.reference, context=source.context, base=source.base)
+                image: ImageArgs(
+                    reference=source.reference, context=source.context, base=source.base, digest=source.digest
+                )
                 for image, source in sources.images.items()
             },
         ),

@@ -76,6 +76,7 @@ class Ollama(pulumi.ComponentResource):
                     # A model whose name ends in cloud would be asked at ollama.com, through this very server.
                     "OLLAMA_NO_CLOUD": "1",
                 },
+                fetches=True,
                 volumes={MODELS_DIRECTORY: volume(f"{name}-models", args.host, args.service, self, optional=True)},
                 tmpfs={"/tmp": "rw,exec,nosuid,size=1g"},
                 # As in the official image: root owns the volume there, and keeps no capability.

@@ -60,6 +60,7 @@ class Transcription(pulumi.ComponentResource):
                 port=PORT,
                 command=args.image.command,
                 environment=environment,
+                fetches=True,
                 files=[trust_file(args.trust)],
                 volumes={"/root/.cache": volume(f"{name}-models", args.host, args.service, self, optional=True)},
                 networks={"application": ()},

@@ -11,6 +11,7 @@ import pytest
 
 from testing.docker import free_port
 from tests.e2e.docker_host import DockerHost, Events
+from tests.e2e.forward_proxy import ForwardProxy
 from tests.e2e.stack import DOMAIN, Checkout, Stack
 
 
@@ -45,12 +46,22 @@ def history() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def _deployment(host: DockerHost, checkout: Checkout, history: list[str]) -> Iterator[Stack]:
+def proxy(host: DockerHost) -> Iterator[ForwardProxy]:
+    """The way out of the shared deployment."""
+    with ForwardProxy(host) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def _deployment(host: DockerHost, checkout: Checkout, history: list[str], proxy: ForwardProxy) -> Iterator[Stack]:
     stack = Stack(checkout=checkout, name="e2e", host=host)
     host.erase(stack.prefix)
     checkout.add_stack(
         stack.name,
         {
+            "hosts.main.subnets": "10.213.0.0/20",
+            "proxy.http": proxy.url,
+            "proxy.https": proxy.url,
             "edge.domain": DOMAIN,
             "edge.https_port": free_port(),
             "edge.http_port": free_port(),

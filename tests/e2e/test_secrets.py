@@ -140,7 +140,7 @@ def test_the_passphrase_is_nobody_elses(deployment: Stack) -> None:
 
 
 def test_hatchet_keeps_its_keys_and_no_password(deployment: Stack) -> None:
-    """It writes down all it is told before it starts, and the start script takes that away again."""
+    """It writes down all it is told before it starts, and reads that again; the start script takes it away."""
     told = dict(one.split("=", 1) for one in deployment.containers()["hatchet"]["Config"]["Env"])
     kept = deployment.inside("hatchet", "find", "/config", "-type", "f").split()
     assert "/config/server.yaml" in kept, "its keys"
@@ -148,3 +148,11 @@ def test_hatchet_keeps_its_keys_and_no_password(deployment: Stack) -> None:
     assert "privateJWTKeyset" in text, "the search works"
     assert told["ADMIN_PASSWORD"] not in text
     assert deployment.inside("hatchet", "find", "/config", "-type", "f", "-perm", "/077") == ""
+    # As if a variable of before had set it.
+    keys = [line for line in text.splitlines() if "Keyset" in line or "secrets:" in line]
+    deployment.inside("hatchet", "sh", "-c", "printf 'logger:\\n  level: \"debug\"\\n' >> /config/server.yaml")
+    deployment.host.docker("restart", f"{deployment.prefix}-hatchet", timeout_seconds=180)
+    deployment.wait_until_healthy()
+    text = deployment.inside("hatchet", "cat", "/config/server.yaml")
+    assert "debug" not in text, "what is not made any more is not in force"
+    assert [line for line in text.splitlines() if "Keyset" in line or "secrets:" in line] == keys

@@ -1,6 +1,7 @@
 """Garage's bucket: whose it is after a state was lost, and what is kept of uploads that never ended."""
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -55,8 +56,11 @@ def bucket_of(stack: Stack) -> Any:
 
 def test_what_is_left_of_an_upload_has_an_end_and_what_is_whole_has_none(deployment: Stack) -> None:
     assert refusal(deployment, key_in_use(deployment)) == ""
-    bucket = bucket_of(deployment)
-    assert bucket["unfinishedMultipartUploads"] >= 1
+    deadline = time.monotonic() + 30
+    # Garage counts a moment later.
+    while (bucket := bucket_of(deployment))["unfinishedMultipartUploads"] < 1:
+        assert time.monotonic() < deadline, "an upload was begun"
+        time.sleep(0.5)
     assert bucket["lifecycleRules"] == [
         {
             "ID": "unfinished-uploads",

@@ -39,6 +39,8 @@ CONFIGURED_SECRETS: Final[Mapping[str, str]] = {
     "Hugging Face token": "ConfiguredHuggingFaceToken",
     "model key": "ConfiguredModelKey",
     "store secret": "ConfiguredStoreSecret",
+    "proxy password": "ConfiguredProxyPassword",
+    "registry password": "ConfiguredRegistryPassword",
 }
 DOCKER_AUTHORITY, _ = certificate("authority of a Docker host")
 DOCKER_CERTIFICATE, DOCKER_KEY = certificate("client of a Docker host", usages=[CLIENT])
@@ -104,11 +106,31 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
     "behind-a-router": {
         "edge": {"domain": "reflector.example.com", "https_port": 8443, "http_port": 8080, "public_port": 443}
     },
+    "company": {
+        "hosts": {"main": {"subnets": "10.213.0.0/20"}},
+        "proxy": {
+            "http": "http://proxy.example.com:3128",
+            "https": "http://proxy.example.com:3128",
+            "login": {"username": "me", "password": Encrypted(CONFIGURED_SECRETS["proxy password"])},
+            "exclude": [".example.com"],
+        },
+        "speech": {"mode": "container"},
+        "images": {
+            "mode": "upstream",
+            "references": {"transcription": "mirror.example.com:5000/speech:1.2.3"},
+            "registries": {
+                "mirror.example.com:5000": {
+                    "username": "me",
+                    "password": Encrypted(CONFIGURED_SECRETS["registry password"]),
+                }
+            },
+        },
+    },
     "encrypted": ENCRYPTED,
 }
 WITHOUT_GARAGE: Final = frozenset({"elsewhere", "s3"})
 WITHOUT_OLLAMA: Final = frozenset({"elsewhere"})
-WITH_TRANSCRIPTION: Final = frozenset({"dev", "speech-container"})
+WITH_TRANSCRIPTION: Final = frozenset({"dev", "speech-container", "company"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -499,6 +499,45 @@ def test_behind_a_router_no_url_and_no_process_knows_of_the_published_port() -> 
     assert stack.engine.exports["services"]["caddy"]["address"] == "caddy:443"
 
 
+# --- In a company's network -------------------------------------------------------------------------------------------
+
+
+def test_who_calls_out_is_told_of_the_proxy_and_of_what_is_never_behind_it() -> None:
+    containers = shape("company").containers
+    told = {name: environment_of(container) for name, container in containers.items()}
+    assert {name for name, variables in told.items() if "https_proxy" in variables} == (
+        BACKEND | {"web", "transcription", "ollama"}
+    )
+    for name in BACKEND | {"web", "transcription", "ollama"}:
+        url = f"http://me:{CONFIGURED_SECRETS['proxy password']}@proxy.example.com:3128"
+        for variable in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
+            assert told[name][variable] == url, name
+        for variable in ("NO_PROXY", "no_proxy"):
+            direct = told[name][variable].split(",")
+            assert {*containers, "localhost", "127.0.0.1", "::1", "0.0.0.0", ".example.com"} <= set(direct), name
+            assert {"reflector.example.com", "s3.reflector.example.com"} <= set(direct), name
+
+
+def test_no_health_check_asks_a_proxy_for_its_own_container() -> None:
+    for name, container in shape("company").containers.items():
+        test = container.plain("healthcheck")["tests"]
+        if test[1] == "wget" and "http_proxy" in environment_of(container):
+            assert test[2:4] == ["-Y", "off"], f"{name}: busybox's wget does not know NO_PROXY"
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+def test_without_a_proxy_there_is_no_variable_of_one(name: str) -> None:
+    assert ("_PROXY" in _all_text(shape(name)).upper()) is (name == "company")
+
+
+def test_a_login_for_a_registry_reaches_the_provider_alone() -> None:
+    stack = shape("company")
+    (provider,) = stack.of_type("pulumi:providers:docker")
+    assert provider.is_secret("registryAuth")
+    password = CONFIGURED_SECRETS["registry password"]
+    assert [resource.name for resource in stack.engine.resources if password in resource.text()] == [provider.name]
+
+
 # --- Ordinary settings that somebody encrypted ------------------------------------------------------------------------
 
 

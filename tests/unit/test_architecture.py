@@ -62,7 +62,7 @@ EXCEPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "settings/program.py": ("pulumi",),
     # Front doors whose concern touches another one's settings.
     "components/application/__init__.py": ("settings.edge",),
-    "components/hosts/__init__.py": ("settings.health",),
+    "components/hosts/__init__.py": ("settings.health", "settings.images", "settings.proxy"),
     # Runs in Reflector's container, with its libraries.
     "rendering/rename_administrator.py": ("asyncpg",),
     # A tool of its tests in Go, which hold what they make against the installed SDKs.

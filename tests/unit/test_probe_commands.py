@@ -192,7 +192,8 @@ def server() -> Iterator[str]:
 
 
 WGET = f"""#!{sys.executable}
-import shutil, sys, urllib.request
+import os, shutil, sys, urllib.request
+os.environ.pop("no_proxy", None)  # of which busybox knows nothing
 options = sys.argv[1:-1]
 assert options[:2] == ["-q", "-O"], options
 with urllib.request.urlopen(sys.argv[-1]) as answer:
@@ -202,10 +203,11 @@ with urllib.request.urlopen(sys.argv[-1]) as answer:
 
 @pytest.fixture
 def curl(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """The command in an image's place: beside it a wget with the options busybox has."""
+    """The command in an image's place: beside it a wget with the options busybox has, and a proxy nobody is behind."""
     (tmp_path / "wget").write_text(WGET)
     (tmp_path / "wget").chmod(0o755)
-    env = {"PATH": f"{tmp_path}:/usr/local/bin:/usr/bin:/bin"}
+    proxy = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}
+    env = {"PATH": f"{tmp_path}:/usr/local/bin:/usr/bin:/bin", **proxy}
     return lambda *arguments, stdin="": subprocess.run(
         ["sh", str(CURL), *arguments], capture_output=True, text=True, check=False, env=env, input=stdin
     )

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import httpx
 import jwt
 import pytest
+import yaml
 from cryptography.hazmat.primitives.asymmetric import ec
 from probe import engine as engine_module
 from probe import hatchet, hatchet_commands, hatchet_config, serving, worker
@@ -84,19 +85,34 @@ def test_only_the_parameter_asyncpg_does_not_know_is_dropped() -> None:
 
 def test_keys_are_made_once_and_private(tmp_path: Path) -> None:
     first = quickstart(tmp_path)
-    content = (tmp_path / "server.yaml").read_bytes()
+    kept = hatchet_config.read(tmp_path / "server.yaml")
     second = quickstart(tmp_path, SERVER_URL="http://elsewhere:8888")
     assert first.kid == second.kid
-    kept, written = (json.loads(text) for text in (content, (tmp_path / "server.yaml").read_bytes()))
+    written = hatchet_config.read(tmp_path / "server.yaml")
     assert kept["auth"]["cookie"]["secrets"] == written["auth"]["cookie"]["secrets"]
     assert kept["encryption"] == written["encryption"]
     assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
         "server.yaml": 0o600,
         "database.yaml": 0o600,
     }
-    fields = json.loads(content)["encryption"]
+    fields = kept["encryption"]
     assert set(fields) == {"masterKeyset", "jwt"}
     assert set(fields["jwt"]) == {"privateJWTKeyset", "publicJWTKeyset"}
+
+
+def test_the_files_are_written_as_hatchets_yaml_library_writes_them(tmp_path: Path) -> None:
+    """What the start script looks for its keys by."""
+    tree = {"runtime": {"url": "http://h:8888", "port": 8080}, "auth": {"cookie": {"secrets": "a b", "insecure": True}}}
+    written = hatchet_config.text(tree)
+    assert written == (
+        'auth:\n  cookie:\n    insecure: true\n    secrets: "a b"\nruntime:\n  port: 8080\n  url: "http://h:8888"\n'
+    )
+    (tmp_path / "server.yaml").write_text(written)
+    assert hatchet_config.read(tmp_path / "server.yaml") == tree == yaml.safe_load(written)
+    for other in ("- a", "   a: 1", "a", "a: [", "a: 1\n  b: 2"):
+        (tmp_path / "server.yaml").write_text(other)
+        with pytest.raises(ValueError, match=r".*"):
+            hatchet_config.read(tmp_path / "server.yaml")
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"encryption": {"jwt": {"privateJWTKeyset": "AAAA"}}}'])
@@ -354,8 +370,8 @@ def test_a_weak_administrator_password_is_taken(tmp_path: Path, rows: type[Rows]
 
 def test_the_files_hold_every_setting_and_the_password_in_clear(tmp_path: Path, rows: type[Rows]) -> None:
     assert hatchet_commands.admin([*LINE, str(tmp_path)], BASE) == 0
-    database = json.loads((tmp_path / "database.yaml").read_text())
-    server = json.loads((tmp_path / "server.yaml").read_text())
+    database = hatchet_config.read(tmp_path / "database.yaml")
+    server = hatchet_config.read(tmp_path / "server.yaml")
     assert database["seed"]["adminPassword"] == BASE["ADMIN_PASSWORD"]
     assert (database["maxConns"], database["enforceUtcTimezone"]) == (50, True)
     assert server["runtime"]["grpcBroadcastAddress"] == "hatchet:7077"

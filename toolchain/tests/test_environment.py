@@ -79,24 +79,31 @@ def test_a_passphrase_file_that_is_gone_is_named(layout: Layout) -> None:
     assert environment.values(layout, {})["PULUMI_CONFIG_PASSPHRASE_FILE"] == str(layout.passphrase)
 
 
+def passed_over(layout: Layout, environ: dict[str, str]) -> str | None:
+    """Return what a command is told, which gets its environment by way of two."""
+    found = environment.pulumi_environment(layout, environ)
+    assert environment.pulumi_environment(layout, found) == found
+    return found.get(environment.PASSED_OVER)
+
+
 def test_who_is_logged_in_elsewhere_is_told_by_whoever_makes_a_stack(layout: Layout, tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path / "home")}
-    assert environment.passed_over(layout, home) == ""
-    assert environment.passed_over(layout, home | {"PULUMI_ACCESS_TOKEN": "pul-1"}) == "PULUMI_ACCESS_TOKEN"
+    assert passed_over(layout, home) is None
+    assert passed_over(layout, home | {"PULUMI_ACCESS_TOKEN": "pul-1"}) == "PULUMI_ACCESS_TOKEN"
+    theirs = {"PULUMI_HOME": str(tmp_path / "own")}
+    sourced = {"PULUMI_HOME": str(layout.pulumi_home), "PULUMI_BACKEND_URL": f"file://{layout.state}"}
     for folder, given in (
         (tmp_path / "home" / ".pulumi", {}),
-        (tmp_path / "own", {"PULUMI_HOME": str(tmp_path / "own")}),
+        (tmp_path / "home" / ".pulumi", sourced),
+        (tmp_path / "own", theirs),
     ):
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "credentials.json").write_text('{"current": "https://api.example.com"}')
-        expected = f"the login in {folder} (https://api.example.com)"
-        assert environment.passed_over(layout, home | given) == expected
-        # A shell that has sourced env.sh.
-    assert environment.passed_over(layout, home | {"PULUMI_HOME": str(layout.pulumi_home)}).startswith("the login in")
-    assert environment.passed_over(layout, home | {"PULUMI_BACKEND_URL": "s3://bucket"}) == "", "they have chosen"
+        assert passed_over(layout, home | given) == f"the login in {folder} (https://api.example.com)"
+    assert passed_over(layout, home | {"PULUMI_BACKEND_URL": "s3://bucket"}) is None, "they have chosen"
     layout.pulumi_home.mkdir(parents=True)
     (layout.pulumi_home / "credentials.json").write_text('{"current": "s3://bucket"}')
-    assert environment.passed_over(layout, home) == "", "and here as well"
+    assert passed_over(layout, home) is None, "and here as well"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '"x"', "{}", '{"accounts": {}}'])

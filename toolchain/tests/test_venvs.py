@@ -52,14 +52,15 @@ def test_an_environment_appears_whole_or_not_at_all(layout: Layout, monkeypatch:
     assert not layout.venv.exists()
     broken = False
     assert venvs.ensure(layout, Progress(io.StringIO())) == layout.venv
-    first = layout.venv.resolve()
+    first = venvs._made_from(layout.venv)
+    assert first
     steps.clear()
     venvs.ensure(layout, Progress(io.StringIO()))
     assert steps == []
     (layout.root / "requirements.txt").write_text("a==2\n")
     venvs.ensure(layout, Progress(io.StringIO()))
-    assert layout.venv.resolve() != first
-    assert not first.exists()
+    assert venvs._made_from(layout.venv) not in ("", first)
+    assert [path.name for path in (layout.home / "venvs").iterdir()] == ["runtime.lock"], "nothing of before is left"
     assert any("check" in step for step in steps), "a set of pins that does not hold together must not pass"
 
 
@@ -91,6 +92,51 @@ def test_two_runs_at_once_make_an_environment_once(layout: Layout, monkeypatch: 
     assert begun.wait(10)
     assert venvs.ensure(layout, Progress(Log())) == layout.venv
     first.join()
-    assert made == [str(layout.venv.resolve())]
+    assert made == [str(layout.home / "venvs" / venvs._made_from(layout.venv))]
     assert held
     assert all(held), "what outlives a killed run must hold the lock too"
+
+
+def stand_in(command: list[str], **_: object) -> int:
+    """Do what matters here of making an environment."""
+    if command[1:3] == ["-m", "venv"]:
+        folder = Path(command[3])
+        (folder / "lib" / "python3.11" / "site-packages").mkdir(parents=True)
+        (folder / "bin").mkdir()
+        (folder / "bin" / "pip").write_text(f"#!{folder}/bin/python\n")
+        (folder / "bin" / "python").symlink_to("/usr/bin/env")
+    return 0
+
+
+@pytest.mark.parametrize("before", ["nothing", "a link", "a dead link", "what pulumi install makes", "half of a move"])
+def test_the_programs_environment_is_a_folder_whatever_was_there(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    """`pulumi install` renews it in place, which Python's venv refuses at a link."""
+    (layout.root / "requirements.txt").write_text("a==1\n")
+    monkeypatch.setattr(system, "run", stand_in)
+    layout.home.mkdir()
+    if before == "a link":
+        (layout.home / "venvs" / "runtime-old").mkdir(parents=True)
+    if before in ("a link", "a dead link"):
+        layout.venv.symlink_to("venvs/runtime-old")
+    elif before == "what pulumi install makes":
+        (layout.venv / "lib").mkdir(parents=True)
+    elif before == "half of a move":
+        venvs.ensure(layout, Progress(io.StringIO()))
+        layout.venv.rename(layout.home / "venvs" / venvs._made_from(layout.venv))
+    assert venvs.ensure(layout, Progress(io.StringIO())) == layout.venv
+    assert layout.venv.is_dir()
+    assert not layout.venv.is_symlink()
+    assert (layout.venv / "bin" / "pip").read_text() == f"#!{layout.venv}/bin/python\n"
+    assert [path.name for path in (layout.home / "venvs").iterdir()] == ["runtime.lock"]
+
+
+def test_the_environment_for_tests_is_built_where_it_stays(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in venvs.requirement_files(layout, dev=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("a==1\n")
+    monkeypatch.setattr(system, "run", stand_in)
+    venvs.ensure(layout, Progress(io.StringIO()), dev=True)
+    assert layout.venv_dev.is_symlink()
+    assert (layout.venv_dev / "bin" / "pip").read_text() == f"#!{layout.venv_dev.resolve()}/bin/python\n"

@@ -123,11 +123,39 @@ class Configuration:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What a file holds; JSON, which is YAML too. Raises OSError, or ValueError for anything else."""
-    content = json.loads(path.read_text())
+    """What a file holds: what ``text`` makes, or JSON, which is YAML too. Raises OSError, or ValueError for others."""
+    given = path.read_text()
+    content = json.loads(given) if given.startswith("{") else _parsed(given)
     if not isinstance(content, dict):
         raise ValueError("no mapping")
     return content
+
+
+def text(tree: Mapping[str, Any], indent: str = "") -> str:
+    """A tree as Hatchet's YAML library writes it: one line a value, none folded, in alphabetical order."""
+    lines = ""
+    for name, value in sorted(tree.items()):
+        if isinstance(value, Mapping):
+            lines += f"{indent}{name}:\n{text(value, indent + '  ')}"
+        else:
+            # As in JSON: numbers and words for truth bare, texts in quotes, which not all of them need.
+            lines += f"{indent}{name}: {json.dumps(value)}\n"
+    return lines
+
+
+def _parsed(given: str) -> dict[str, Any]:
+    groups: list[dict[str, Any]] = [{}]
+    for line in given.splitlines():
+        name, colon, value = line.strip().partition(":")
+        depth, uneven = divmod(len(line) - len(line.lstrip(" ")), 2)
+        if not name or not colon or uneven or depth >= len(groups):
+            raise ValueError(f"line {line!r} is none of those written here")
+        del groups[depth + 1 :]
+        if value:
+            groups[depth][name] = json.loads(value)
+        else:
+            groups.append(groups[depth].setdefault(name, {}))
+    return groups[0]
 
 
 def _merged(fields: Mapping[str, tuple[str, Value]], env: Environment, path: Path | None) -> dict[str, Value]:
@@ -195,9 +223,9 @@ def _base64(data: bytes) -> str:
 
 
 def _write_private(path: Path, value: dict[str, Any]) -> None:
-    """Write JSON readable by the owner only, as a whole or not at all."""
+    """Write YAML readable by the owner only, as a whole or not at all."""
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(value, file, indent=2)
+        file.write(text(value))
     fresh.replace(path)

@@ -161,9 +161,10 @@ class Heart:
                 await asyncio.sleep(max(0.0, began + REFUSED_SECONDS - time.monotonic()))
                 raise
             except (WiringError, OSError, TimeoutError) as problem:
-                if time.monotonic() - began + RETRY_SECONDS > ABSENT_SECONDS:
+                left = began + ABSENT_SECONDS - time.monotonic()
+                await asyncio.sleep(max(0.0, min(RETRY_SECONDS, left)))
+                if left <= RETRY_SECONDS:
                     raise WiringError(describe(problem)) from problem
-            await asyncio.sleep(RETRY_SECONDS)
 
     async def beat(self) -> None:
         """Connect, heartbeat and work, and connect again when the engine goes away."""

@@ -164,3 +164,27 @@ def test_without_its_log_the_rest_of_the_last_words_is_said_all_the_same(docker:
 def test_last_words_of_a_container_that_is_gone_say_so(docker: Any) -> None:
     docker(container_inspect=NO_SUCH)
     assert Daemon(address="unix:///x").last_words("x", 20) == "there is no container x any more"
+
+
+SSH_127: Final = (
+    'error during connect: Get "http://docker.example.com/v1.24/info": command [ssh -l deploy -- far docker system '
+    "dial-stdio] has exited with exit status 127, please make sure the URL is valid, and Docker 18.09 or later is "
+    "installed on the remote host: stderr=bash: line 1: docker: command not found"
+)
+
+
+def test_no_docker_on_the_path_of_an_ssh_session_is_told_in_one_line(docker: Any) -> None:
+    docker(info={"status": 1, "stderr": SSH_127})
+    with pytest.raises(DaemonError) as told:
+        Daemon(address="ssh://deploy@far").run("info")
+    assert str(told.value) == "the docker command is not on the PATH of a non-interactive ssh session there"
+    assert told.value.remedy.startswith("Install it there, or link it to where such sessions look")
+
+
+def test_the_same_status_of_something_else_is_told_as_it_is(docker: Any) -> None:
+    docker(exec={"status": 127, "stderr": "sh: nothing: not found"})
+    with pytest.raises(DaemonError, match="sh: nothing: not found"):
+        Daemon(address="ssh://deploy@far").run("exec", "x", "nothing")
+    docker(exec={"status": 1, "stderr": SSH_127})
+    with pytest.raises(DaemonError, match="error during connect"):
+        Daemon(address="unix:///x").run("exec", "x", "y")

@@ -167,6 +167,22 @@ def test_variables_may_be_known_later_than_their_names() -> None:
     assert container.plain("envs") == ["A=1", "B=2", "C=3"]
 
 
+PROXY: Mapping[str, Any] = {"proxy": {"https_proxy": "http://proxy.test:3128"}}
+
+
+def test_who_fetches_something_is_told_of_the_hosts_proxy() -> None:
+    assert made(PROXY, fetches=True, environment={"A": "1"}).plain("envs") == [
+        "A=1", "https_proxy=http://proxy.test:3128",
+    ]  # fmt: skip
+    assert made(PROXY, environment={"A": "1"}).plain("envs") == ["A=1"]
+    assert made(fetches=True).plain("envs") == []
+
+
+def test_a_variable_of_the_hosts_proxy_is_not_hidden_by_one_of_the_service() -> None:
+    with pytest.raises(ValueError, match="variables set twice: https_proxy"):
+        made(PROXY, fetches=True, environment={"https_proxy": "x"})
+
+
 def test_ports_are_sorted_as_the_provider_reads_them_back() -> None:
     ports = [
         Port(inside=443, outside=443, address="127.0.0.1", protocol=Protocol.UDP),

@@ -14,17 +14,21 @@ from components.base.handles import DockerHost, Image
 from components.base.ownership import Owner
 from components.data.redis import Redis, RedisArgs
 from components.hosts.host import NETWORKS, Host, remove_left_over_container, remove_left_over_networks
+from settings.base import Secret
 from settings.health import Health
 from settings.hosts import Host as HostSettings
+from settings.images import RegistryLogin
+from settings.proxy import Proxy, ProxyLogin
 from testing import building
 from testing.building import PREFIX
 from testing.certificates import docker_client
 from testing.commands import calls
-from testing.engine import Engine
+from testing.engine import Engine, is_secret, value_of
 
 DEPLOYMENT: Final = "0123456789abcdef"
 OWNER: Final = Owner(stack=PREFIX, deployment=DEPLOYMENT)
 DAEMON: Final = Daemon(address="unix:///var/run/docker.sock")
+NO_PROXY: Final = Proxy()
 NO_SUCH: Final = {"status": 1, "stderr": "Error response from daemon: No such container: x"}
 
 
@@ -303,15 +307,17 @@ def test_only_the_networks_in_use_are_made_and_handed_over(engine: Engine) -> No
 # --- From settings ----------------------------------------------------------------------------------------------------
 
 
-def host_of(engine: Engine, settings: HostSettings) -> DockerHost:
+def host_of(engine: Engine, settings: HostSettings, proxy: Proxy = NO_PROXY, **given: Any) -> DockerHost:
     """Return the host the room makes of settings."""
     return engine.run(
         lambda: hosts.docker_host(
             "host",
             settings,
             Health(interval_seconds=3, start_interval_seconds=1, startup_limit_seconds=60),
+            proxy,
             prefix="reflector-test",
             networks=frozenset({"application"}),
+            **given,
         )
     )
 
@@ -339,3 +345,85 @@ def test_networks_are_made_by_the_provider_of_their_host(engine: Engine) -> None
     host_of(engine, HostSettings())
     for network in engine.of_type(building.NETWORK):
         assert "pulumi:providers:docker::host::" in network.request.provider
+
+
+# --- Logins -----------------------------------------------------------------------------------------------------------
+
+
+def logins_of(engine: Engine, *logins: RegistryLogin) -> Any:
+    host_of(engine, HostSettings(), logins=logins)
+    (made,) = engine.of_type("pulumi:providers:docker")
+    return made
+
+
+def test_a_login_reaches_the_provider_and_its_password_stays_secret(engine: Engine) -> None:
+    login = RegistryLogin(address="mirror.test:5000", username="me", password=Secret("HandedPassword"))
+    made = logins_of(engine, login)
+    assert json.loads(made.plain("registryAuth")) == [
+        {"address": "mirror.test:5000", "username": "me", "password": "HandedPassword"}
+    ]
+    assert made.is_secret("registryAuth")
+    assert "HandedPassword" not in made.open_text()
+
+
+def test_a_login_for_docker_hub_is_found_whether_or_not_a_reference_names_it(engine: Engine) -> None:
+    made = logins_of(engine, RegistryLogin(address="docker.io", username="me", password=Secret("x")))
+    addresses = [entry["address"] for entry in json.loads(made.plain("registryAuth"))]
+    assert addresses == ["docker.io", "registry-1.docker.io"]
+
+
+def test_the_users_own_logins_are_read_by_the_provider(engine: Engine) -> None:
+    made = logins_of(engine, RegistryLogin(address="ghcr.io", docker_config="~/.docker/config.json"))
+    assert json.loads(made.plain("registryAuth")) == [{"address": "ghcr.io", "configFile": "~/.docker/config.json"}]
+
+
+# --- The proxy --------------------------------------------------------------------------------------------------------
+
+LOGIN: Final = ProxyLogin(username="me", password=Secret("HandedPassword"))
+
+
+def test_a_proxy_with_a_login_is_a_secret(engine: Engine) -> None:
+    handle = host_of(
+        engine, HostSettings(), Proxy(http="http://p.test:1", https="http://p.test:2", login=LOGIN), direct=["server"]
+    )
+    assert {name: value_of(pulumi.Output.from_input(value)) for name, value in handle.proxy.items()} == {
+        **dict.fromkeys(("HTTP_PROXY", "http_proxy"), "http://me:HandedPassword@p.test:1"),
+        **dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://me:HandedPassword@p.test:2"),
+        **dict.fromkeys(("NO_PROXY", "no_proxy"), "localhost,127.0.0.1,::1,0.0.0.0,server"),
+        "NODE_USE_ENV_PROXY": "1",
+    }
+    assert is_secret(pulumi.Output.from_input(handle.proxy["HTTP_PROXY"]))
+    assert "HandedPassword" not in repr(handle)
+
+
+def test_without_a_proxy_no_service_is_told_of_one(engine: Engine) -> None:
+    assert host_of(engine, HostSettings()).proxy == {}
+
+
+# --- Addresses --------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_pool_docker_chooses_the_addresses(engine: Engine) -> None:
+    host_of(engine, HostSettings())
+    assert "ipamConfigs" not in engine.named("host-application").inputs, "or every stack's networks would be replaced"
+
+
+def test_each_network_has_its_part_of_the_pool_with_the_gateway_docker_reports(engine: Engine) -> None:
+    pieces = HostSettings(subnets="10.213.0.0/20").pieces
+    engine.run(lambda: Host("host", building.host_args(pieces=pieces)))
+    assert {role: engine.named(f"host-{role}").plain("ipamConfigs") for role in NETWORKS} == {
+        role: [{"subnet": f"10.213.{place}.0/24", "gateway": f"10.213.{place}.1"}]
+        for place, role in enumerate(NETWORKS)
+    }
+
+
+def test_a_part_goes_by_the_role_and_not_by_which_others_are_in_use(engine: Engine) -> None:
+    assert list(NETWORKS)[:4] == ["application", "database", "cache", "storage"], "others would move what is running"
+    pieces = HostSettings(subnets="192.168.2.0/23").pieces
+    engine.run(lambda: Host("host", building.host_args(pieces=pieces, networks=frozenset({"cache"}))))
+    assert engine.named("host-cache").plain("ipamConfigs") == [{"subnet": "192.168.2.64/27", "gateway": "192.168.2.65"}]
+
+
+def test_there_is_an_address_for_every_role() -> None:
+    with pytest.raises(ValueError, match=f"pieces must be {len(NETWORKS)} or more, not 1"):
+        building.build(lambda _: building.host_args(pieces=HostSettings(subnets="10.0.0.0/8").pieces[:1]))

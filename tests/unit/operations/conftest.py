@@ -1,7 +1,7 @@
 """A checkout with nothing in it yet, and a Docker host that tells what it is told to."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
         *,
         volumes: str = "",
         networks: str = "",
+        addresses: Sequence[Mapping[str, Any]] = (),
     ) -> Path:
         monkeypatch.setenv("PATH", path_with(tmp_path / "path"))
         answers = {
@@ -33,6 +34,11 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
             "volume ls": volumes,
             "network ls": networks,
         }
+        if addresses:
+            answers |= {
+                "network ls --no-trunc --quiet": "".join(f"id-of-{network['Name']}\n" for network in addresses),
+                "network inspect": json.dumps(list(addresses)),
+            }
         return fake_command(tmp_path / "path", "docker", answers)
 
     return install

@@ -523,3 +523,79 @@ def test_the_engine_is_asked_for_what_is_imported_where_it_can_tell(
     assert checked.settings is not None
     assert checked.settings.edge.domain == "imported.example.com"
     assert asked(log) == ["stack select --create --stack test", "config --json --show-secrets --stack test"]
+
+
+# --- Addresses of networks --------------------------------------------------------------------------------------------
+
+
+def with_networks(docker: Docker, *networks: tuple[str, str, str]) -> None:
+    """Let the daemon have networks: name, subnet, and the stack they are of."""
+    docker(
+        addresses=[
+            {
+                "Name": name,
+                "Labels": {"org.reflector.stack": stack} if stack else None,
+                "IPAM": {"Config": [{"Subnet": subnet}] if subnet else None},
+            }
+            for name, subnet, stack in networks
+        ]
+    )
+
+
+def pooled(free_ports: tuple[int, int]) -> Settings:
+    return settings_of(*free_ports, hosts={"main": {"subnets": "10.213.0.0/20"}})
+
+
+def test_addresses_another_network_has_are_refused_by_its_name(docker: Docker, free_ports: tuple[int, int]) -> None:
+    with_networks(docker, ("vpn", "10.213.4.0/24", ""), ("wide", "10.0.0.0/8", "reflector-other"), ("host", "", ""))
+    (problem,) = found_on_host(pooled(free_ports))
+    assert str(problem) == (
+        "hosts.main.subnets: 10.213.0.0/20, of which other networks on unix:///var/run/docker.sock have a part: "
+        "vpn (10.213.4.0/24), wide (10.0.0.0/8); allowed: addresses no other network of that host has. Set another: "
+        "pulumi config set --path hosts.main.subnets <network>"
+    )
+
+
+def test_the_stacks_own_networks_and_those_beside_are_not_in_the_way(
+    docker: Docker, free_ports: tuple[int, int]
+) -> None:
+    with_networks(
+        docker,
+        ("reflector-test-application", "10.213.0.0/24", "reflector-test"), ("bridge", "172.17.0.0/16", ""),
+        ("six", "fd00::/64", ""), ("beside", "10.213.16.0/24", ""),
+    )  # fmt: skip
+    assert found_on_host(pooled(free_ports)) == []
+
+
+def test_other_addresses_must_be_apart_from_those_the_stack_has(docker: Docker, free_ports: tuple[int, int]) -> None:
+    with_networks(
+        docker,
+        ("reflector-test-application", "10.213.0.0/16", "reflector-test"),
+        ("reflector-test-cache", "10.213.16.0/24", "reflector-test"),
+    )
+    (problem,) = found_on_host(pooled(free_ports))
+    assert str(problem) == (
+        "hosts.main.subnets: 10.213.0.0/20, of which networks of this stack have a part until they are replaced: "
+        "reflector-test-application (10.213.0.0/16); allowed: addresses apart from those it has now. Take it down "
+        "first (make down keeps the data), or set another: pulumi config set --path hosts.main.subnets <network>"
+    )
+
+
+def test_nobody_asks_for_networks_where_docker_chooses(docker: Docker, free_ports: tuple[int, int]) -> None:
+    log = docker()
+    assert found_on_host(settings_of(*free_ports)) == []
+    assert not any(call.startswith("network") for call in asked(log))
+
+
+def test_a_docker_command_that_is_missing_over_ssh_has_a_remedy_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", path_with(tmp_path / "path"))
+    missing = {"status": 1, "stderr": "command [ssh -- host docker system dial-stdio] has exited with exit status 127"}
+    fake_command(tmp_path / "path", "docker", {"": missing})
+    (problem,) = found_on_host(settings_of(8443, 8080, hosts=ELSEWHERE))
+    assert str(problem) == (
+        "hosts.main.address: ssh://host: the docker command is not on the PATH of a non-interactive ssh session there; "
+        "allowed: a Docker daemon that answers. Install it there, or link it to where such sessions look (ssh <host> "
+        "'echo $PATH'), often /usr/bin or /usr/local/bin"
+    )

@@ -154,6 +154,14 @@ def test_runs_after_the_copy_are_a_loss(stack: Stack, capsys: pytest.CaptureFixt
     assert "  - lost: what the update of 2026-01-02 00:00:00, which succeeded, changed" in capsys.readouterr().out
 
 
+def test_a_run_ends_a_moment_after_its_last_copy_was_made(stack: Stack) -> None:
+    damage(stack)
+    keep(stack, "bak", state_of(KEY, time=EARLIER))
+    keep(stack, "history", state_of(KEY, time=EARLIER), moment=1795809136908672454)
+    keep_update(stack, moment=1795809136908672454)
+    assert recover(stack, accept_loss=False) == 0
+
+
 def test_a_newer_copy_that_is_damaged_too_may_have_held_more(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     damage(stack)
     os.utime(keep(stack, "history", state_of(KEY)), (1, 1))

@@ -1,8 +1,8 @@
-"""What counts as pinned, and what names a model."""
+"""What counts as pinned, where it is pulled from, and what names a model."""
 
 import pytest
 
-from rendering.reference import is_model_name, is_pinned
+from rendering.reference import digest_of, is_model_name, is_pinned, registry_of
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,20 @@ def test_a_reference_that_can_come_to_mean_another_image_is_not_pinned(reference
 @pytest.mark.parametrize(("name", "expected"), [("qwen2.5:14b", True), ("", False), ("-x", False), ("a b", False)])
 def test_a_model_name_is_one_word_that_is_no_option(name: str, expected: bool) -> None:
     assert is_model_name(name) is expected, "it becomes an argument of a command"
+
+
+@pytest.mark.parametrize(
+    ("reference", "registry"),
+    [
+        ("postgres:17.2", "docker.io"), ("ollama/ollama:0.1.2", "docker.io"), ("docker.io/a/b:1.2", "docker.io"),
+        ("ghcr.io/a/b/c:v0.1.2", "ghcr.io"), ("localhost/a:1.2", "localhost"), ("mirror:5000/a:1.2", "mirror:5000"),
+        ("10.0.0.1:5000/a:1.2", "10.0.0.1:5000"), (f"postgres:17.2@sha256:{'0' * 64}", "docker.io"),
+    ],
+)  # fmt: skip
+def test_a_reference_begins_with_its_registry_or_is_of_docker_hub(reference: str, registry: str) -> None:
+    assert registry_of(reference) == registry
+
+
+def test_the_digest_of_a_reference_is_what_it_says_itself() -> None:
+    assert digest_of(f"localhost:5000/a:1.2@sha256:{'0' * 64}") == f"sha256:{'0' * 64}"
+    assert digest_of("localhost:5000/a:1.2") is None

@@ -17,7 +17,8 @@ echo "$(basename "$0") $*" >> "$CALLS"
 echo "$(basename "$0") ${DATABASE_URL:-}" >> "$CALLS.databases"
 case "$(basename "$0") $*" in "${FAILING:-nothing}"*) exit 3 ;; esac
 case "$(basename "$0") $*" in "${PAIRED:-nothing}"*)
-    sh -c 'trap "echo listener stops >> $CALLS; exit 0" TERM; while :; do sleep 0.05; done' &
+    sh -c 'trap "echo listener stops >> $CALLS; exit 0" TERM; while :; do sleep 0.05; done' spawn_main &
+    sh -c 'trap "echo tool stops >> $CALLS; exit 0" TERM; sleep 1 & wait; echo tool is done >> $CALLS' tool &
     trap 'wait; echo "main stops" >> "$CALLS"; exit 0' TERM
     echo $$ > "$CALLS.pid"
     wait
@@ -218,13 +219,13 @@ def test_a_server_hears_of_a_stop_in_every_step(backend: Container, step: str) -
 
 
 def test_all_of_hatchets_worker_hears_of_a_stop_and_is_waited_for(backend: Container) -> None:
-    """Its listener takes further steps until it is told itself."""
+    """Its listener takes further steps until it is told itself; what a step has called must not be stopped."""
     process = backend.start(ENTRYPOINT="hatchet-worker-llm", PAIRED="python")
     wait_for(Path(f"{backend.calls}.pid"))
     process.terminate()
     process.communicate(timeout=10)
     assert process.returncode == 0
-    assert backend.calls.read_text().splitlines()[1:] == ["listener stops", "main stops"]
+    assert backend.calls.read_text().splitlines()[1:] == ["listener stops", "tool is done", "main stops"]
 
 
 @pytest.mark.parametrize("status", [3, 0])

@@ -5,9 +5,10 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path as File
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
 import pytest
 import yaml
@@ -17,7 +18,9 @@ from pydantic.fields import FieldInfo
 import settings
 from settings import PROJECT, EngineConfig, Problem, Secret, Settings, SettingsError
 from settings.base import Model, Path, Sealed, dotted
+from settings.schema import SCHEMA_FILE
 from settings.walk import is_mapping, kind_of, members, mode_of
+from testing.sources import ROOT
 
 STACK: Final = "test"
 CLEAR: Final = "HandedSecret"
@@ -37,8 +40,8 @@ _LINE: Final = re.compile(r"(?P<setting>\S.*?): (?P<given>.+); allowed: (?P<allo
 _CANDIDATES: Final = (
     # The first that a setting takes is its example.
     "reflector.test", "https://a.test/v1", "https://a.test", "192.0.2.1", "DNS:a.test", "unix:///run/docker.sock",
-    "all", "me@a.test", "redis:7.2.1", 2100, 3, ["192.0.2.1"], ["DNS:a.test"], True, False, "memory",
-    "0123456789abcdef",
+    "all", "me@a.test", "redis:7.2.1", "10.213.0.0/20", str(ROOT / SCHEMA_FILE), "somebody", 2100, 3,
+    ["192.0.2.1"], ["DNS:a.test"], True, False, "memory", "0123456789abcdef",
 )  # fmt: skip
 
 
@@ -110,6 +113,16 @@ class Leaf:
     def kind(self) -> type | None:
         return kind_of(self.field.annotation)
 
+    @property
+    def left_out(self) -> dict[str, Any]:
+        """The tree without it."""
+        tree = copy.deepcopy(self.spot.tree)
+        inner: Any = tree
+        for step in self.spot.path:
+            inner = inner.get(step, {})
+        inner.pop(self.name, None)
+        return tree
+
     def with_value(self, value: object) -> dict[str, Any]:
         return put(self.spot.tree, self.path, value)
 
@@ -121,15 +134,33 @@ def _spots(group: type[Model], path: Path, choice: tuple[type[Model], ...], tree
     yield Spot(path=path, group=group, choice=choice, tree=tree)
     for name, field in group.model_fields.items():
         inner = members(field.annotation)
-        place: Path = (*path, name, "main") if is_mapping(field.annotation) else (*path, name)
+        place: Path = (*path, name, _name(field)) if is_mapping(field.annotation) else (*path, name)
         for member in inner:
             yield from _spots(member, place, inner, put(tree, place, minimal(member)))
 
 
-# The one image upstream does not publish has to be given.
-_IMAGES: Final = {"images": {"mode": "upstream", "references": {"transcription": "speech:1.2.3"}}}
+def _name(field: FieldInfo) -> str:
+    """Return a name of the user's own that a mapping takes."""
+    names = TypeAdapter[str](get_args(field.annotation)[0])
+    for candidate in ("main", "docker.io"):
+        with suppress(ValidationError):
+            return names.validate_python(candidate)
+    raise AssertionError(f"add a name for {field}")
+
+
+# The one image upstream does not publish has to be given, and nothing belongs to a proxy without one.
+_AROUND: Final[Mapping[str, Any]] = {
+    "images": {"mode": "upstream", "references": {"transcription": "speech:1.2.3"}},
+    "proxy": {"https": "http://proxy.test:3128"},
+}
 SPOTS: Final = [
-    Spot(path=spot.path, group=spot.group, choice=spot.choice, tree={**_IMAGES, **spot.tree})
+    Spot(
+        path=spot.path,
+        group=spot.group,
+        choice=spot.choice,
+        # The images of a spot of theirs stand as they are: one of its modes takes nothing else.
+        tree={**_AROUND, **spot.tree, "proxy": {**_AROUND["proxy"], **spot.tree.get("proxy", {})}},
+    )
     for spot in _spots(Settings, (), (), {})
 ]
 """Every group there can be."""

@@ -304,7 +304,7 @@ def test_built_images_must_have_been_staged(staged: Path) -> None:
 
 
 def test_a_part_no_built_image_plays_is_named(staged: Path) -> None:
-    found, (problem,) = images.sources(images.Built(), "reflector", frozenset({"caddy", "newcomer"}))
+    found, (problem,) = images.sources(images.Built(), "reflector", "test", frozenset({"caddy", "newcomer"}))
     assert found.parts == {"caddy": "caddy"}
     assert str(problem) == (
         "images.mode: 'built', and no image of this project plays newcomer; allowed: upstream, or built with an image "

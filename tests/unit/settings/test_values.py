@@ -7,6 +7,7 @@ from typing import Any, Final
 import botocore.session  # type: ignore[import-untyped]
 import pytest
 
+from settings import ALL_SERVICES, lock_path, lock_text
 from settings.base import Sealed, dotted
 from testing.certificates import SERVER, certificate, docker_client
 from tests.unit.settings.examples import (
@@ -14,6 +15,7 @@ from tests.unit.settings.examples import (
     ORDINARY,
     SEALED,
     SECRETS,
+    STACK,
     Leaf,
     example,
     only,
@@ -39,13 +41,29 @@ from tests.unit.settings.wrong import (
     NAME,
     OLLAMA,
     PORTS,
+    REACHED,
     SECRET_WORDS,
     STORE,
+    URL,
+    WITHOUT_QUERY,
+    WITHOUT_SPACES,
+    WITHOUT_USER,
     WRONG,
     Row,
 )
 
 ALL_OF_A_KIND: Final = "what stands for all addresses of a kind, or single ones"
+
+WITHOUT_PATH: Final = "the URL of a proxy without a path, such as http://proxy.example.com:3128"
+PROXIED: Final = {"http": "http://proxy.test:3128"}
+EXCLUDED: Final = "a host name, .<domain>, an address, or a network such as 10.0.0.0/8"
+POOL: Final = (
+    "a network of private IPv4 addresses, /23 or larger, such as 10.213.0.0/20 (within 10.0.0.0/8, 172.16.0.0/12, "
+    "192.168.0.0/16, 100.64.0.0/10)"
+)
+REGISTRY: Final = (
+    "<host>[:<port>] in lower case as images begin with it, without https:// and path; docker.io for Docker Hub"
+)
 
 BAD: Final[list[Row]] = [
     *WRONG,
@@ -169,6 +187,55 @@ BAD: Final[list[Row]] = [
         for text in ("Bad_Bucket", "", "ab", "-ab", "x" * 64)
     ),
     ({"storage": {**GARAGE, "capacity_gib": 0}}, "storage.capacity_gib", "0", "1 GiB or more"),
+    *(
+        ({"proxy": {name: text}}, f"proxy.{name}", repr(text), allowed)
+        for name in ("http", "https")
+        for text, allowed in (
+            ("", URL), ("proxy:3128", URL), ("proxy.test", URL), ("socks5://proxy.test:1080", URL), ("http://", URL),
+            ("http://me:word@proxy.test:3128", WITHOUT_USER), ("http://proxy.test:3128/x", WITHOUT_PATH),
+            ("http://proxy.test:3128?x", WITHOUT_QUERY), ("http://proxy.test:0", URL), ("http://proxy.test:x", URL),
+            ("http://localhost:3128", REACHED), ("http://127.0.0.1:3128", REACHED),
+            (" http://proxy.test:3128", WITHOUT_SPACES), ("http://proxy.test:3128\n", WITHOUT_SPACES),
+        )
+    ),
+    *(
+        ({"proxy": {**PROXIED, "exclude": ["a.test", text]}}, "proxy.exclude[1]", repr(text), EXCLUDED)
+        for text in (
+            "", "*", "*.a.test", "a.test:443", "https://a.test", "10.0.0.1/8", "10.0.0.0/33", "a b", "..a", ".",
+        )
+    ),
+    *(
+        ({"proxy": {name: value}}, f"proxy.{name}", "set without a proxy", "only with proxy.http or proxy.https")
+        for name, value in (("exclude", ["a.test"]), ("login", {"username": "me", "password": SEALED}))
+    ),
+    *(
+        ({"hosts": {"main": {"subnets": text}}}, "hosts.main.subnets", repr(text), POOL)
+        for text in (
+            "", "10.213.0.0", "10.213.0.1/20", "10.213.0.0/24", "10.0.0.0/7", "8.8.0.0/16", "172.15.0.0/16",
+            "fd00::/64", "10.213.0.0/20,10.214.0.0/20", "10.213.0.0/x", "127.0.0.0/8", "192.168.0.0/15",
+        )
+    ),
+    *(
+        ({"images": {"mode": "upstream", "registries": {name: {"username": "me", "password": SEALED}}}}, path,
+         repr(name), REGISTRY)
+        for name, path in (
+            ("", 'images.registries[""]'), ("main", "images.registries.main"),
+            ("https://ghcr.io", 'images.registries["https://ghcr.io"]'),
+            ("ghcr.io/a", 'images.registries["ghcr.io/a"]'),
+            ("GHCR.io", 'images.registries["GHCR.io"]'), ("ghcr.io:", 'images.registries["ghcr.io:"]'),
+            ("ghcr.io:0", 'images.registries["ghcr.io:0"]'), ("ghcr.io:x", 'images.registries["ghcr.io:x"]'),
+            ("bad_name.test", 'images.registries["bad_name.test"]'),
+        )
+    ),
+    (
+        {"images": {"mode": "upstream", "registries": {"index.docker.io": {"username": "me", "password": SEALED}}}},
+        'images.registries["index.docker.io"]', "'index.docker.io'", "docker.io for Docker Hub",
+    ),
+    *(
+        ({"images": {"mode": "upstream", "docker_config": text}}, "images.docker_config", repr(text),
+         "the path of a file, beginning with / or ~/")
+        for text in ("", "config.json", "./config.json", "/root/.docker/", "~me/config.json")
+    ),
     ({"health": {"startup_limit_seconds": 9}}, "health.startup_limit_seconds", "9", "10 seconds or more"),
     ({"health": {"interval_seconds": 0}}, "health.interval_seconds", "0", "1 second or more"),
     ({"health": {"start_interval_seconds": 0}}, "health.start_interval_seconds", "0", "1 second or more"),
@@ -261,7 +328,7 @@ def test_what_is_of_another_kind_is_refused(leaf: Leaf, kind: str) -> None:
 def test_nothing_is_what_is_not_set_and_no_value(leaf: Leaf) -> None:
     """`gpus: ~` unsets what may be unset; elsewhere it is a mistake, not the default."""
     if leaf.field.default is None:
-        assert parsed(leaf.with_value(None)) == parsed(leaf.spot.tree)
+        assert parsed(leaf.with_value(None)) == parsed(leaf.left_out)
         return
     problem = only(leaf.with_value(None))
     # A secret is never looked at closer.
@@ -526,3 +593,136 @@ def test_every_setting_can_be_set(leaf: Leaf) -> None:
     for step in leaf.path:
         found = found[step]
     assert found not in (None, leaf.field.default)
+
+
+# --- The network around the host --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http://proxy.test:3128", "http://proxy.test:3128"), ("http://proxy.test:3128/", "http://proxy.test:3128"),
+        ("https://10.0.0.1", "https://10.0.0.1"), ("http://[2001:db8::1]:3128", "http://[2001:db8::1]:3128"),
+    ],
+)  # fmt: skip
+def test_a_proxy_is_where_it_listens(text: str, expected: str) -> None:
+    assert parsed({"proxy": {"http": text}}).proxy.http == expected
+
+
+def test_what_is_reached_directly_is_the_stacks_own_and_what_is_excluded() -> None:
+    given = [".Corp.Test", "10.0.0.0/8", "0:0::1", "Wiki.test"]
+    stack = parsed({"proxy": {**PROXIED, "exclude": given}, "edge": {"extra_names": ["IP:192.0.2.1"]}})
+    assert stack.proxy.exclude == (".corp.test", "10.0.0.0/8", "::1", "wiki.test")
+    assert stack.reached_directly == (
+        *ALL_SERVICES, "reflector.localhost", "s3.reflector.localhost", *stack.proxy.exclude,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["10.213.0.0/20", "172.16.0.0/12", "192.168.2.0/23", "100.64.0.0/10", "10.0.0.0/8"])
+def test_the_stacks_networks_may_have_any_private_addresses(text: str) -> None:
+    assert parsed({"hosts": {"main": {"subnets": text}}}).host.subnets == text
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("10.0.0.0/8", "10.0.0.0/24", "10.0.15.0/24"), ("10.213.0.0/20", "10.213.0.0/24", "10.213.15.0/24"),
+        ("10.213.0.0/21", "10.213.0.0/25", "10.213.7.128/25"), ("192.168.2.0/23", "192.168.2.0/27", "192.168.3.224/27"),
+    ],
+)  # fmt: skip
+def test_a_pool_has_sixteen_pieces(text: str, first: str, last: str) -> None:
+    pieces = parsed({"hosts": {"main": {"subnets": text}}}).host.pieces
+    assert (len(pieces), str(pieces[0]), str(pieces[-1])) == (16, first, last)
+    assert parsed({}).host.pieces == ()
+
+
+# --- Registries -------------------------------------------------------------------------------------------------------
+
+LOGIN: Final = {"username": "me", "password": SEALED}
+
+
+def upstream(**given: Any) -> dict[str, Any]:
+    """Return the settings of images pulled from a registry of one's own, and Docker Hub."""
+    return {"images": {"mode": "upstream", "references": {"redis": "mirror.test:5000/redis:7.2.1"}, **given}}
+
+
+def test_a_login_is_for_the_registry_it_is_named_by() -> None:
+    sources = parsed(upstream(registries={"mirror.test:5000": LOGIN})).sources
+    assert [(login.address, login.username, login.docker_config) for login in sources.logins] == [
+        ("mirror.test:5000", "me", None)
+    ]
+
+
+def test_the_users_own_logins_serve_for_every_other_registry(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text("{}")
+    sources = parsed(upstream(registries={"mirror.test:5000": LOGIN}, docker_config=str(file))).sources
+    assert [(login.address, login.username, login.docker_config) for login in sources.logins] == [
+        ("docker.io", "", str(file)), ("ghcr.io", "", str(file)), ("mirror.test:5000", "me", None),
+    ]  # fmt: skip
+
+
+def test_without_a_login_nobody_logs_in() -> None:
+    assert parsed(upstream()).sources.logins == ()
+    assert parsed({"images": {"mode": "built"}}).sources.logins == ()
+
+
+def test_a_login_for_a_registry_no_image_comes_from_is_refused() -> None:
+    problem = only(upstream(registries={"mirror.test:5001": LOGIN}))
+    assert str(problem) == (
+        'images.registries["mirror.test:5001"]: a registry no image comes from; allowed: one of docker.io, ghcr.io, '
+        "mirror.test:5000. Rename it in the stack file as the images begin, or set images.references first"
+    )
+
+
+@pytest.mark.parametrize(("text", "reason"), [(None, "No such file or directory"), ("[]", "no JSON object"),
+                                              ("{", "no JSON object")])  # fmt: skip
+def test_a_file_of_logins_that_cannot_be_read_is_refused(tmp_path: Path, text: str | None, reason: str) -> None:
+    file = tmp_path / "config.json"
+    if text is not None:
+        file.write_text(text)
+    problem = only(upstream(docker_config=str(file)))
+    assert (problem.setting, problem.given) == ("images.docker_config", f"{file}: {reason}")
+
+
+# --- What tags meant --------------------------------------------------------------------------------------------------
+
+REDIS: Final = "mirror.test:5000/redis:7.2.1"
+DIGEST: Final = f"sha256:{'ab' * 32}"
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    """Where the lock of the stack is."""
+    return lock_path(STACK, tmp_path / "checkout")
+
+
+def test_a_tag_means_what_the_lock_says(lock: Path) -> None:
+    assert parsed(upstream()).sources.images["redis"].digest is None
+    lock.write_text(lock_text({REDIS: DIGEST, "another:1.2": DIGEST}))
+    sources = parsed(upstream()).sources
+    assert sources.images["redis"].digest == DIGEST
+    assert (REDIS in sources.tagged, sources.images["postgres"].digest) == (True, None)
+    assert not any(reference.startswith("postgres:") for reference in sources.tagged), "its digest is in the reference"
+
+
+def test_a_lock_is_the_same_whoever_writes_it() -> None:
+    text = lock_text({"b:1.2": DIGEST, "a:1.2": DIGEST})
+    assert text == lock_text({"a:1.2": DIGEST, "b:1.2": DIGEST})
+    assert text.endswith(f'[images]\n"a:1.2" = "{DIGEST}"\n"b:1.2" = "{DIGEST}"\n')
+
+
+@pytest.mark.parametrize(
+    ("text", "given"),
+    [
+        ("[images\n", "Expected ']'"), ('other = "x"\n', "something else than a table [images]"),
+        ("images = 1\n", "something else than a table [images]"),
+        ('[images]\n"a:1.2" = "sha256:1"\n"b:1.2" = 7\n', "no digest for a:1.2, b:1.2"),
+        ("\x00", "Invalid statement"),
+    ],
+)  # fmt: skip
+def test_a_broken_lock_is_no_free_pass(lock: Path, text: str, given: str) -> None:
+    lock.write_text(text)
+    (problem,) = refused(upstream())
+    assert problem.setting == f"Pulumi.{STACK}.images.lock"
+    assert problem.given.startswith(given)
