@@ -348,7 +348,7 @@ def registry_address(text: str) -> str:
 
 def absolute_file(text: str) -> str:
     """Return `text` if it is the path of a file whatever folder it is used in."""
-    if not text.startswith(("/", "~/")) or text.endswith("/"):
+    if not text.startswith(("/", "~/")) or text.endswith("/") or not text.isprintable() or text != text.strip():
         raise ValueError("the path of a file, beginning with / or ~/")
     return text
 
@@ -452,6 +452,13 @@ def aws_region(text: str) -> str:
     return text
 
 
+def password(secret: Secret) -> Secret:
+    """Return `secret` if somebody can have typed it: one line, with nothing blank around it."""
+    if secret.value is not None and not (secret.value.isprintable() and secret.value == secret.value.strip()):
+        raise ValueError("one encrypted line, without blanks around it and without a line break at its end")
+    return secret
+
+
 def token(secret: Secret) -> Secret:
     """Return `secret` if it can be sent as a key: one word of ASCII."""
     if secret.value is not None and not (_is_word(secret.value) and secret.value.isascii()):
@@ -513,6 +520,7 @@ Word = Annotated[str, *_text(word, pattern=r"^\S+$")]
 Region = Annotated[str, *_text(region, pattern=r"^[A-Za-z0-9-]+$")]
 AwsRegion = Annotated[str, *_text(aws_region, pattern=r"^[a-z0-9-]+$")]
 Token = Annotated[Secret, _checked(token)]
+Password = Annotated[Secret, _checked(password)]
 Port = Annotated[int, *_number(port, minimum=1, maximum=65535)]
 BrowserPort = Annotated[int, *_number(browser_port, minimum=1, maximum=65535)]
 MemoryMib = Annotated[int, *_number(at_least(MEMORY_FLOOR_MIB, "MiB"), minimum=MEMORY_FLOOR_MIB)]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -98,7 +99,7 @@ def test_a_secret_that_only_the_engine_knows_is_taken(leaf: Leaf) -> None:
 def test_an_encrypted_secret_without_a_text_is_refused(leaf: Leaf, value: str) -> None:
     (problem,) = refused(leaf.with_value(Sealed(value)))
     assert (problem.setting, problem.given) == (dotted(leaf.path), "an encrypted value without a text in it")
-    assert problem.remedy == f"Set it: pulumi config set --secret --path {dotted(leaf.path)}"
+    assert problem.remedy == f"Set it: pulumi config set --secret --path {shlex.quote(dotted(leaf.path))}"
 
 
 def test_neither_form_of_a_secret_shows_what_it_is() -> None:

@@ -1,6 +1,7 @@
 """What single settings may be, and what is said of what they may not: one row a mistake."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any, Final
 
@@ -234,7 +235,7 @@ BAD: Final[list[Row]] = [
     *(
         ({"images": {"mode": "upstream", "docker_config": text}}, "images.docker_config", repr(text),
          "the path of a file, beginning with / or ~/")
-        for text in ("", "config.json", "./config.json", "/root/.docker/", "~me/config.json")
+        for text in ("", "config.json", "./config.json", "/root/.docker/", "~me/config.json", "/config.json\n")
     ),
     ({"health": {"startup_limit_seconds": 9}}, "health.startup_limit_seconds", "9", "10 seconds or more"),
     ({"health": {"interval_seconds": 0}}, "health.interval_seconds", "0", "1 second or more"),
@@ -275,13 +276,23 @@ def test_the_table_is_as_long_as_it_looks() -> None:
     assert len(set(trees)) == len(trees) > 600, "each is another mistake"
 
 
+@pytest.mark.parametrize("value", ["HandedSecret\n", "\nHandedSecret", " HandedSecret", "Handed\r\nSecret"], ids=repr)
+@pytest.mark.parametrize("leaf", [leaf for leaf in SECRETS if leaf.name == "password"], ids=str)
+def test_a_password_that_was_badly_pasted_is_refused_by_name_and_not_shown(leaf: Leaf, value: str) -> None:
+    (problem,) = refused(leaf.with_value(Sealed(value)))
+    assert (problem.setting, problem.given) == (dotted(leaf.path), "an encrypted value")
+    assert problem.allowed == "one encrypted line, without blanks around it and without a line break at its end"
+    # Somebody may have chosen such a one.
+    assert parsed(leaf.with_value(Sealed("Pass phrase, née Réunion")))
+
+
 @pytest.mark.parametrize("value", SECRET_WORDS, ids=repr)
-@pytest.mark.parametrize("leaf", SECRETS, ids=str)
+@pytest.mark.parametrize("leaf", [leaf for leaf in SECRETS if leaf.name != "password"], ids=str)
 def test_a_secret_that_was_badly_pasted_is_refused_by_name_and_not_shown(leaf: Leaf, value: str) -> None:
     (problem,) = refused(leaf.with_value(Sealed(value)))
     assert str(problem) == (
         f"{dotted(leaf.path)}: an encrypted value; allowed: one encrypted word of ASCII characters, without spaces and "
-        f"without a line break at its end. Set it: pulumi config set --secret --path {dotted(leaf.path)}"
+        f"without a line break at its end. Set it: pulumi config set --secret --path {shlex.quote(dotted(leaf.path))}"
     )
 
 
