@@ -66,7 +66,7 @@ def test_a_secret_in_clear_text_is_refused_and_not_repeated(leaf: Leaf, value: o
     setting = dotted(leaf.path)
     assert str(only(leaf.with_value(value))) == (
         f"{setting}: a value in clear text; allowed: an encrypted value. Set it: pulumi config set --secret --path "
-        f"{setting}"
+        f"{shlex.quote(setting)}"
     )
 
 
