@@ -13,7 +13,7 @@ from rendering.reference import digest_of, registry_of
 from settings.base import Conflict, Model, Secret, dotted
 from settings.image_lock import lock_of
 from settings.problems import Problem
-from settings.values import AbsoluteFile, ImageReference, RegistryAddress, Word
+from settings.values import AbsoluteFile, ImageReference, RegistryAddress, Token, Word
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _VERSIONS: Final = ROOT / "toolchain" / "versions.toml"
@@ -42,7 +42,7 @@ class Registry(Model):
     """A login for a registry."""
 
     username: Word = Field(description="User name at that registry")
-    password: Secret = Field(description="Password or access token for it")
+    password: Token = Field(description="Password or access token for it")
 
 
 class Upstream(Model):

@@ -5,15 +5,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from settings.base import REMOVE, Conflict, Model, Secret
-from settings.values import ProxyUrl, ReachedDirectly, Word
+from settings.base import REMOVE, Conflict, Model
+from settings.values import ProxyUrl, ReachedDirectly, Token, Word
 
 
 class ProxyLogin(Model):
     """A login at the proxies."""
 
     username: Word = Field(description="User name at the proxies")
-    password: Secret = Field(description="Password at the proxies")
+    password: Token = Field(description="Password at the proxies")
 
 
 class Proxy(Model):

@@ -1,6 +1,7 @@
 """What single settings may be, and what is said of what they may not: one row a mistake."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any, Final
 
@@ -191,12 +192,16 @@ BAD: Final[list[Row]] = [
         ({"proxy": {name: text}}, f"proxy.{name}", repr(text), allowed)
         for name in ("http", "https")
         for text, allowed in (
-            ("", URL), ("proxy:3128", URL), ("proxy.test", URL), ("socks5://proxy.test:1080", URL), ("http://", URL),
-            ("http://me:word@proxy.test:3128", WITHOUT_USER), ("http://proxy.test:3128/x", WITHOUT_PATH),
-            ("http://proxy.test:3128?x", WITHOUT_QUERY), ("http://proxy.test:0", URL), ("http://proxy.test:x", URL),
+            ("", WITHOUT_SPACES), ("proxy:3128", URL), ("proxy.test", URL), ("socks5://proxy.test:1080", URL),
+            ("http://", URL), ("http://proxy.test:3128/x", WITHOUT_PATH), ("http://proxy.test:3128?", WITHOUT_QUERY),
+            ("http://proxy.test:0", URL), ("http://proxy.test:x", URL),
             ("http://localhost:3128", REACHED), ("http://127.0.0.1:3128", REACHED),
             (" http://proxy.test:3128", WITHOUT_SPACES), ("http://proxy.test:3128\n", WITHOUT_SPACES),
         )
+    ),
+    (
+        {"proxy": {"http": "http://me:HandedSecret@proxy.test:3128"}}, "proxy.http", "'http://[secret]@proxy.test:3128'",
+        WITHOUT_USER,
     ),
     *(
         ({"proxy": {**PROXIED, "exclude": ["a.test", text]}}, "proxy.exclude[1]", repr(text), EXCLUDED)
@@ -281,7 +286,8 @@ def test_a_secret_that_was_badly_pasted_is_refused_by_name_and_not_shown(leaf: L
     (problem,) = refused(leaf.with_value(Sealed(value)))
     assert str(problem) == (
         f"{dotted(leaf.path)}: an encrypted value; allowed: one encrypted word of ASCII characters, without spaces and "
-        f"without a line break at its end. Set it: pulumi config set --secret --path {dotted(leaf.path)}"
+        f"without a line break at its end. Set it: pulumi config set --secret --path "
+        f"{shlex.quote(dotted(leaf.path))}"
     )
 
 
