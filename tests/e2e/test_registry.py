@@ -77,10 +77,11 @@ def stack(checkout: Checkout, registry: Registry, base: str, host: DockerHost) -
             "images": {"mode": "upstream", "references": {**references, "redis": f"{registry.address}/redis:v1.0.0"}},
             "edge.https_port": free_port(),
             "edge.http_port": free_port(),
-            "language_model": {"mode": "none"},
+            "language_model": {"mode": "external", "url": "https://models.example.com/v1", "model": "any"},
             "health.interval_seconds": 2,
         },
-        without=["speech"],
+        # The local stack's limits are for the probe alone.
+        without=["speech", "application", "data", "workflow"],
     )
     program = checkout.layout.root / "__main__.py"
     whole = program.read_text(encoding="utf-8")

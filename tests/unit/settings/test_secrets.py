@@ -190,6 +190,7 @@ OF_VALUES: Final = [
     if (row[2].startswith(("'", '"')) or row[2].partition(",")[0].lstrip("-").isdigit())
     and not row[1].endswith(".mode")
     and (row[1].count(".") == 2 or not row[1].startswith("hosts"))
+    and not row[1].startswith("images.registries")
 ]
 
 

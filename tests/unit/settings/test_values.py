@@ -192,12 +192,16 @@ BAD: Final[list[Row]] = [
         ({"proxy": {name: text}}, f"proxy.{name}", repr(text), allowed)
         for name in ("http", "https")
         for text, allowed in (
-            ("", URL), ("proxy:3128", URL), ("proxy.test", URL), ("socks5://proxy.test:1080", URL), ("http://", URL),
-            ("http://me:word@proxy.test:3128", WITHOUT_USER), ("http://proxy.test:3128/x", WITHOUT_PATH),
-            ("http://proxy.test:3128?x", WITHOUT_QUERY), ("http://proxy.test:0", URL), ("http://proxy.test:x", URL),
+            ("", WITHOUT_SPACES), ("proxy:3128", URL), ("proxy.test", URL), ("socks5://proxy.test:1080", URL),
+            ("http://", URL), ("http://proxy.test:3128/x", WITHOUT_PATH), ("http://proxy.test:3128?", WITHOUT_QUERY),
+            ("http://proxy.test:0", URL), ("http://proxy.test:x", URL),
             ("http://localhost:3128", REACHED), ("http://127.0.0.1:3128", REACHED),
             (" http://proxy.test:3128", WITHOUT_SPACES), ("http://proxy.test:3128\n", WITHOUT_SPACES),
         )
+    ),
+    (
+        {"proxy": {"http": "http://me:HandedSecret@proxy.test:3128"}}, "proxy.http", "'http://[secret]@proxy.test:3128'",
+        WITHOUT_USER,
     ),
     *(
         ({"proxy": {**PROXIED, "exclude": ["a.test", text]}}, "proxy.exclude[1]", repr(text), EXCLUDED)
