@@ -2,6 +2,7 @@
 
 import pytest
 
+from components.base.daemon import Daemon
 from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.docker
@@ -32,3 +33,16 @@ def test_a_service_that_never_gets_healthy_fails_up_with_its_last_words_and_is_r
     assert deployment.broken_wires() == {}
     assert traces.are_found_in(deployment)
     assert deployment.planned(refresh=True) == {}
+
+
+def test_a_container_killed_for_memory_is_told_from_one_that_merely_failed(deployment: Stack) -> None:
+    image = deployment.containers()["web"]["Image"]
+    name = f"{deployment.prefix}-hungry"
+    flags = ("--detach", "--name", name, "--memory", "32m", "--memory-swap", "32m", "--entrypoint", "python3")
+    deployment.host.docker("run", *flags, image, "-c", "kept = bytearray(256 << 20)\nkept[::4096] = kept[::4096]")
+    try:
+        deployment.host.docker("wait", name)
+        words = Daemon(address=deployment.host.address).last_words(name, 5)
+        assert "a process of it was killed for memory: the limit is 32 MiB" in words, words
+    finally:
+        deployment.host.docker("rm", "--force", name)

@@ -30,6 +30,8 @@ def test_a_second_stack_lives_beside_the_first_and_recovers_from_a_killed_first_
             "edge.http_port": free_port(),
             # As behind a router that leads from the usual port to ours.
             "edge.public_port": 443,
+            # As on a host whose kernel limits no swap: it would report the same.
+            "hosts.main.memory_limits": "memory",
             "health.interval_seconds": 2,
             "language_model": {"mode": "none"},
             "sign_in": {"mode": "public"},
