@@ -114,6 +114,7 @@ def test_the_programs_environment_is_a_folder_whatever_was_there(
 ) -> None:
     """`pulumi install` renews it in place, which Python's venv refuses at a link."""
     (layout.root / "requirements.txt").write_text("a==1\n")
+    (layout.root / "requirements-aws.txt").write_text("b==1\n")
     monkeypatch.setattr(system, "run", stand_in)
     layout.home.mkdir()
     if before == "a link":
