@@ -87,9 +87,9 @@ def a_lost_state_is_replaced_on_purpose(stack: Stack) -> None:
     old_password = plaintext(lost["postgres-reflector"]["result"])
     assert "password authentication failed" in stack.refusal_of_postgres("reflector", old_password)
     assert stack.refusal_of_postgres("reflector", plaintext(now(stack, "postgres-reflector")["result"])) == ""
-    keys = stack.inside("garage", "/garage", "key", "list")
-    assert f"GK{plaintext(now(stack, 'garage-key-id')['hex'])}" in keys
-    assert f"GK{plaintext(lost['garage-key-id']['hex'])}" not in keys
+    allowed = stack.inside("garage", "/garage", "bucket", "info", BUCKET)
+    assert f"GK{plaintext(now(stack, 'garage-key-id')['result'])}" in allowed
+    assert f"GK{plaintext(lost['garage-key-id']['result'])}" not in allowed
 
 
 def now(stack: Stack, name: str) -> dict[str, Any]:
