@@ -275,7 +275,19 @@ def test_a_recording_goes_through_everything_and_ends_as_the_model_lets_it(deplo
         url = f"http://{facts['NetworkSettings']['Networks'][network]['IPAddress']}:11434/v1"
         worker = f"{deployment.prefix}-hatchet-worker-llm"
         deployment.host.docker(
-            "exec", "--env", f"LLM_URL={url}", worker, "python3", "-c", PROCESS, path.rpartition("/")[2]
+            "exec",
+            "--env",
+            f"LLM_URL={url}",
+            # The stand-in is none of the stack's own services, which are reached without the proxy.
+            "--env",
+            "NO_PROXY=*",
+            "--env",
+            "no_proxy=*",
+            worker,
+            "python3",
+            "-c",
+            PROCESS,
+            path.rpartition("/")[2],
         )
     finally:
         deployment.host.docker("rm", "--force", model)
