@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
@@ -180,11 +181,18 @@ def _left_over_containers(name: str, args: HostArgs) -> pulumi.ResourceHook:
 
 
 def _left_over_networks(name: str, args: HostArgs) -> pulumi.ResourceHook:
-    """Clear the way for a network: Docker would make a second one of the same name without a word."""
+    """Clear the way for a network: Docker would make a second one of the same name without a word.
+
+    One after the other: the same container is on several, and Docker refuses to remove one that is being removed.
+    """
+    one_at_a_time = threading.Lock()
+
+    def remove(made: Made) -> None:
+        with one_at_a_time:
+            remove_left_over_networks(args.daemon, made.name, made.owner)
 
     async def clear(hook: pulumi.ResourceHookArgs) -> None:
-        made = Made.of(hook)
-        await asyncio.to_thread(remove_left_over_networks, args.daemon, made.name, made.owner)
+        await asyncio.to_thread(remove, Made.of(hook))
 
     return pulumi.ResourceHook(f"{name}-left-over-networks", clear)
 

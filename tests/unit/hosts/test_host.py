@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -183,6 +184,27 @@ def test_the_engine_clears_a_left_over_network_before_it_makes_one(engine: Engin
     log = docker(network_ls="network-id\n", network_inspect=network(), network_rm="")
     asyncio.run(hooks_of(engine)["host-left-over-networks"](before_create("n")))
     assert commands(log)[-1] == "network rm network-id"
+
+
+def test_networks_that_share_a_left_over_container_are_cleared_one_after_the_other(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clear = hooks_of(engine)["host-left-over-networks"]
+    under_way: list[str] = []
+    together: list[int] = []
+
+    def remove(_: Daemon, name: str, __: Owner) -> None:
+        under_way.append(name)
+        time.sleep(0.05)
+        together.append(len(under_way))
+        under_way.remove(name)
+
+    async def all_at_once() -> None:
+        await asyncio.gather(*(clear(before_create(name)) for name in ("a", "b", "c", "d")))
+
+    monkeypatch.setattr("components.hosts.host.remove_left_over_networks", remove)
+    asyncio.run(all_at_once())
+    assert together == [1, 1, 1, 1], "Docker refuses to remove a container that somebody else is removing"
 
 
 def volume(owner: Owner | None) -> str:
