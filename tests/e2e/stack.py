@@ -268,6 +268,7 @@ class Stack:
             else:
                 file.unlink(missing_ok=True)
         self._outputs = None
+        self.__dict__.pop("edge", None)  # the next authority is another one
 
     def refusal_of_postgres(self, user: str, password: str) -> str:
         """Return why PostgreSQL does not let `user` in over the network; empty if it does."""
