@@ -83,7 +83,10 @@ def a_lost_state_is_replaced_on_purpose(stack: Stack) -> None:
     stack.up()
     stack.wait_until_healthy()
     assert traces.are_found_in(stack)
-    assert stack.broken_wires() == {}
+    # Hatchet never changes the password of its administrator, whom nobody uses.
+    (seed,) = stack.broken_wires().pop("hatchet").values()
+    assert "the seed never changes an old one" in seed
+    assert stack.broken_wires().keys() == {"hatchet"}
     assert stack.planned(refresh=True) == {}
     old_password = plaintext(lost["postgres-reflector"]["result"])
     assert "password authentication failed" in stack.refusal_of_postgres("reflector", old_password)
