@@ -90,8 +90,7 @@ def mending(checked: Checked, *, refresh: bool) -> list[str]:
     """Say what of the stack is damaged, and return the flags that make the engine mend it in the same run."""
     for damage in checked.damage:
         print(f"{damage}: it is made again")
-    flags = healing.flags(checked.damage)
-    return ["--refresh", *flags] if refresh and "--refresh" not in flags else flags
+    return healing.flags(checked.damage, refresh=refresh)
 
 
 def up(stack: Stack, *, refresh: bool) -> int:

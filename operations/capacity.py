@@ -70,10 +70,10 @@ def _port_problems(settings: Settings, info: Mapping[str, Any]) -> Iterator[Prob
 
 def _memory_hints(settings: Settings, info: Mapping[str, Any]) -> Iterator[str]:
     limits = {
-        service: int(model.memory_mib)  # type: ignore[attr-defined]
+        service: limit
         for _, model in active(settings)
+        if (limit := getattr(model, "memory_mib", None)) is not None
         for service in model.SERVICES
-        if "memory_mib" in type(model).model_fields
     }
     there = int(info.get("MemTotal", 0)) // 1024**2
     together = sum(limits.values())

@@ -73,11 +73,11 @@ def missing_volumes(resources: Iterable[Resource], names: Collection[str]) -> It
             yield _damage(resource, "is gone, with all that was in it")
 
 
-def flags(damage: Iterable[Damage]) -> list[str]:
-    """Return what makes the engine mend all of it in one run."""
+def flags(damage: Iterable[Damage], *, refresh: bool) -> list[str]:
+    """Return what makes the engine mend all of it in one run; with `refresh` it looks at everything else as well."""
     damage = list(damage)
     # Most volumes are protected: the engine replaces none, and has to see that it is no more.
-    look = any(one.type == VOLUME_TYPE for one in damage)
+    look = refresh or any(one.type == VOLUME_TYPE for one in damage)
     replaced = [part for one in damage if one.type != VOLUME_TYPE for part in ("--replace", one.urn)]
     return [*(["--refresh"] if look else []), *replaced]
 

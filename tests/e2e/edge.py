@@ -1,5 +1,6 @@
 """A client of the edge that knows one authority and no name server."""
 
+import base64
 import hashlib
 import http.client
 import json
@@ -156,6 +157,23 @@ class Edge:
                 versions = answer[7 + answer[5] + answer[6 + answer[5]] :]
                 return [int.from_bytes(versions[i : i + 4], "big") for i in range(0, len(versions), 4)]
         raise AssertionError("no answer over QUIC")
+
+    def ask_for_events(self, user: Mapping[str, str]) -> Connection:
+        """Ask for the server's events by WebSocket as `user`, headers that prove it; the answer is still to be read."""
+        token = user["Authorization"].removeprefix("Bearer ")
+        connection = self.connect()
+        connection.request(
+            "GET",
+            "/v1/events",
+            headers={
+                "Connection": "Upgrade",
+                "Upgrade": "websocket",
+                "Sec-WebSocket-Version": "13",
+                "Sec-WebSocket-Key": base64.b64encode(secrets.token_bytes(16)).decode(),
+                "Sec-WebSocket-Protocol": f"bearer, {token}",
+            },
+        )
+        return connection
 
     def log_in(self, email: str, password: str) -> Response:
         """Ask for a token."""

@@ -1,6 +1,5 @@
 """What `make up` leaves behind: everything healthy, really wired together, and reachable in one way only."""
 
-import base64
 import json
 import secrets
 import ssl
@@ -206,19 +205,7 @@ def test_the_administrator_can_log_in_and_nobody_else(deployment: Stack) -> None
 
 
 def test_web_sockets_pass_the_edge(deployment: Stack) -> None:
-    token = deployment.log_in()["Authorization"].removeprefix("Bearer ")
-    connection = deployment.edge.connect()
-    connection.request(
-        "GET",
-        "/v1/events",
-        headers={
-            "Connection": "Upgrade",
-            "Upgrade": "websocket",
-            "Sec-WebSocket-Version": "13",
-            "Sec-WebSocket-Key": base64.b64encode(secrets.token_bytes(16)).decode(),
-            "Sec-WebSocket-Protocol": f"bearer, {token}",
-        },
-    )
+    connection = deployment.edge.ask_for_events(deployment.log_in())
     answer = connection.getresponse()
     assert (answer.status, answer.getheader("Sec-WebSocket-Protocol")) == (101, "bearer")
     connection.close()

@@ -1,13 +1,11 @@
 """The edge between clients and the server: who is who, which name is which, and what outlives a change."""
 
-import base64
 import json
 import secrets
 import ssl
 
 import pytest
 
-from tests.e2e.edge import Connection
 from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.docker
@@ -19,19 +17,7 @@ class Stream:
     """A WebSocket through the edge to the server's echo."""
 
     def __init__(self, stack: Stack) -> None:
-        token = stack.log_in()["Authorization"].removeprefix("Bearer ")
-        self._connection: Connection = stack.edge.connect()
-        self._connection.request(
-            "GET",
-            "/v1/events",
-            headers={
-                "Connection": "Upgrade",
-                "Upgrade": "websocket",
-                "Sec-WebSocket-Version": "13",
-                "Sec-WebSocket-Key": base64.b64encode(secrets.token_bytes(16)).decode(),
-                "Sec-WebSocket-Protocol": f"bearer, {token}",
-            },
-        )
+        self._connection = stack.edge.ask_for_events(stack.log_in())
         assert isinstance(self._connection.sock, ssl.SSLSocket)
         self._socket = self._connection.sock
         assert self._connection.getresponse().status == 101

@@ -121,7 +121,9 @@ def test_whoever_comes_second_is_told_who_is_at_work_and_changes_nothing(stack: 
     with running_engine(tmp_path) as pid:
         lock = with_state(stack, pending=True, lock=lock_of(pid))
         log = with_engine(stack)
-        before = stack.files.checkpoint.read_bytes()  # type: ignore[union-attr]
+        checkpoint = stack.files.checkpoint
+        assert checkpoint
+        before = checkpoint.read_bytes()
         with pytest.raises(StateError) as refused, stack.alone():
             pytest.fail("it is not alone")
         assert str(refused.value) == (
@@ -129,7 +131,7 @@ def test_whoever_comes_second_is_told_who_is_at_work_and_changes_nothing(stack: 
             f" 03:04:05. Nothing was changed. Wait until it has ended, or end it (kill {pid})."
         )
         assert lock.exists()
-        assert stack.files.checkpoint.read_bytes() == before  # type: ignore[union-attr]
+        assert checkpoint.read_bytes() == before
         assert asked(log) == []
 
 
