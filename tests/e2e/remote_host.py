@@ -116,6 +116,9 @@ class RemoteHost:
         options = {"log-driver": "json-file", "log-opts": {"compress": "true", "tag": "{{.Name}}"}}
         configuration.write_text(json.dumps(options), encoding="ascii")
         self._undo.callback(self._clear_mounts)
+        # One that was killed took its containerd along. Where nobody buries it, its number seems to be in use, and the
+        # next daemon would wait for that one instead of starting another.
+        (self.folder / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
         daemon = self._start(
             "dockerd",
             "dockerd",
