@@ -47,7 +47,8 @@ def make_victim(checkout: Checkout, host: DockerHost) -> Iterator[Callable[[str]
 
     yield make
     for stack in made:
-        stack.run("down")
+        if stack.checkpoint.exists():
+            stack.run("down")
         host.erase(stack.prefix)
 
 
