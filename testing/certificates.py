@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
@@ -40,6 +41,58 @@ def certificate(
     return (
         builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode("ascii"),
         key.private_bytes(Encoding.PEM, key_format, NoEncryption()).decode("ascii"),
+    )
+
+
+@cache
+def _rsa_key(bits: int) -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+
+
+def rsa_private_key(bits: int = 2048) -> str:
+    """Return an RSA private key, PEM (PKCS #8)."""
+    return _rsa_key(bits).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii")
+
+
+def rsa_public_key(bits: int = 2048) -> str:
+    """Return the public half of `rsa_private_key`, PEM."""
+    return _public(_rsa_key(bits).public_key())
+
+
+@cache
+def ec_public_key() -> str:
+    """Return a public key that is no RSA key, PEM."""
+    return _public(ec.generate_private_key(ec.SECP256R1()).public_key())
+
+
+def _public(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey) -> str:
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
+
+
+def served(*names: str) -> tuple[str, str, str]:
+    """Return an authority, a certificate it has signed for a server of these names, and the server's key, all PEM."""
+    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority of a test")])
+    now = datetime.now(UTC)
+
+    def signed(subject: x509.Name, of: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType) -> str:
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(authority)
+            .public_key(of.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+        )
+        return made.sign(authority_key, hashes.SHA256()).public_bytes(Encoding.PEM).decode("ascii")
+
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    return (
+        signed(authority, authority_key, x509.BasicConstraints(ca=True, path_length=None)),
+        signed(subject, key, x509.SubjectAlternativeName([x509.DNSName(name) for name in names])),
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii"),
     )
 
 

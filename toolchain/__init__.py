@@ -7,6 +7,7 @@ The names in `__all__` are what other rooms may use; every module is private. Pe
 # The name type checkers know; importing typing for it would take longer than a look at a stamp.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from toolchain.browser import browser_programs
     from toolchain.checks import obtain_caddy
     from toolchain.daemon import EngineFacts, engine_problems
     from toolchain.environment import PASSED, PASSED_OVER, prepare_state, pulumi_environment
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from toolchain.setup import REQUIRED_PLUGINS, recorded
 else:
     _HOMES = {
+        "browser": ("browser_programs",),
         "checks": ("obtain_caddy",),
         "daemon": ("EngineFacts", "engine_problems"),
         "environment": ("PASSED", "PASSED_OVER", "prepare_state", "pulumi_environment"),
@@ -50,6 +52,7 @@ __all__ = [
     "Pins",
     "Progress",
     "ToolchainError",
+    "browser_programs",
     "engine_problems",
     "obtain_caddy",
     "prepare_state",

@@ -28,7 +28,16 @@ _DEBIAN_IMAGE = "recipes.debian_image"
 # What the program (besides Pulumi's own packages) and the tests and checks ask for themselves. All other packages are
 # there for the sake of these, and leave with them.
 _DIRECT_RUNTIME = ("cryptography", "idna", "pydantic", "pyyaml")
-_DIRECT_DEV = ("jsonschema", "mypy", "pytest", "ruff", "types-jsonschema", "types-pyyaml")
+_DIRECT_DEV = (
+    "authentik-client",
+    "jsonschema",
+    "mypy",
+    "pytest",
+    "ruff",
+    "selenium",
+    "types-jsonschema",
+    "types-pyyaml",
+)
 _GO_MODULES = ("github.com/pulumi/pulumi/pkg/v3", "github.com/pulumi/pulumi/sdk/v3")
 
 
@@ -133,15 +142,13 @@ def disagreements(root: Path = ROOT) -> list[str]:
             for module in _GO_MODULES
             if required.get(module, f"v{pulumi}") != f"v{pulumi}"
         ]
-    probe = root / "images" / "probe" / "requirements.txt"
-    if probe.exists():
-        pinned = {_canonical(name): version for name, version in _requirement_lines(probe.read_text(encoding="utf-8"))}
-        ours = {**pins.sdks(), **pins.data["python"]["runtime"], **pins.data["python"]["dev"]}
-        problems += [
-            f"{name} is {version} in versions.toml and {pinned[_canonical(name)]} in images/probe/requirements.txt"
-            for name, version in ours.items()
-            if pinned.get(_canonical(name), version) != version
-        ]
+    pinned = _probe(root)
+    ours = {**pins.sdks(), **pins.data["python"]["runtime"], **pins.data["python"]["dev"]}
+    problems += [
+        f"{name} is {version} in versions.toml and {pinned[_canonical(name)]} in images/probe/requirements.txt"
+        for name, version in ours.items()
+        if pinned.get(_canonical(name), version) != version
+    ]
     for name, image in pins.data["images"].items():
         if image["tag"] in ("", "latest"):
             problems.append(f"images.{name} has tag {image['tag']!r}; pin an exact one")
@@ -152,6 +159,14 @@ def _project_files(root: Path, pins: Pins) -> dict[str, str]:
     """Return the text Pulumi.yaml should have: path → text; nothing where there is none."""
     path = root / "Pulumi.yaml"
     return {path.name: project_file(path.read_text(encoding="utf-8"), pins)} if path.exists() else {}
+
+
+def _probe(root: Path) -> dict[str, str]:
+    """Return what the probe's own file pins: name → version."""
+    path = root / "images" / "probe" / "requirements.txt"
+    if not path.exists():
+        return {}
+    return {_canonical(name): version for name, version in _requirement_lines(path.read_text(encoding="utf-8"))}
 
 
 def _canonical(name: str) -> str:
@@ -221,10 +236,11 @@ def _without_sums(text: str, part: str) -> str:
     return "".join(kept)
 
 
-def resolved(text: str) -> str:
+def resolved(text: str, probe: Mapping[str, str]) -> str:
     """Return `text` with the transitive Python packages that its direct ones need, as the package index resolves them.
 
-    What is pinned stays where it is as long as that is possible.
+    What is pinned stays where it is as long as that is possible. `probe` is what the probe's own file pins: tests run
+    beside it, so they take those versions, and none of them is pinned here again.
     """
     pins = Pins(text)
     for kind, direct in (
@@ -232,12 +248,14 @@ def resolved(text: str) -> str:
         ("dev", {**pins.sdks(), **{name: pins.data["python"]["dev"][name] for name in _DIRECT_DEV}}),
     ):
         wanted = [f"{name}=={version}" for name, version in direct.items()]
-        current = {**pins.data["python"]["runtime"], **(pins.data["python"]["dev"] if kind == "dev" else {})}
-        found = _resolve(wanted, current)
+        current = dict(pins.data["python"]["runtime"])
         table = pins.data["python"][kind]
         outside = {*map(_canonical, pins.sdks())}
         if kind == "dev":
-            outside |= {_canonical(name) for name in pins.data["python"]["runtime"]}
+            outside |= {_canonical(name) for name in (*current, *probe)}
+            current |= table
+            wanted += [f"{name}=={version}" for name, version in probe.items()]
+        found = _resolve(wanted, current)
         new = {name: version for name, version in found.items() if name not in outside}
         text = _replace_table(text, f"python.{kind}", new, {_canonical(name): name for name in table})
         pins = Pins(text)
@@ -291,7 +309,7 @@ def pin(part: str | None, version: str | None, *, root: Path = ROOT) -> str:
             raise ToolchainError("Give the version to move to: make pin PART=<part> VERSION=<version>.")
         text = moved(pins, part, version)
         if part in ("pulumi", *PLUGINS, *_DIRECT_RUNTIME, *_DIRECT_DEV):
-            text = resolved(text)
+            text = resolved(text, _probe(root))
         go_changed = part == "pulumi" and (root / "toolchain" / "go" / "go.mod").exists()
     new = {"toolchain/versions.toml": text, **requirements(Pins(text)), **_project_files(root, Pins(text))}
     old = {name: (root / name).read_text(encoding="utf-8") if (root / name).exists() else "" for name in new}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from toolchain import compilers, environment, images, recipes, releases, stamps, system, venvs
+from toolchain import browser, compilers, environment, images, recipes, releases, stamps, system, venvs
 from toolchain.layout import Layout, ToolchainError, cache_root
 from toolchain.parts import INSTALLED, Obtained, Part, Workshop, tree_hash
 from toolchain.pins import PLUGINS, Pins
@@ -229,11 +229,13 @@ def setup(
         other_parts += map(catalogue.image_part, ("rootfs", "model", "probe", "garage"))
     for part in (*go_parts, *other_parts):
         shop.prepare(part)
-    environments = [
+    environments: list[Callable[[], object]] = [
         functools.partial(venvs.ensure, layout, progress, dev=for_tests)
         for for_tests, due in ((False, main_due), (True, dev_due))
         if due
     ]
+    if dev_due:
+        environments.append(functools.partial(browser.ensure, progress))
     run_lanes([[*map(take, go_parts)], [*environments, *map(take, other_parts)]], progress)
     shop.tidy()
     if obtained:
@@ -247,7 +249,8 @@ def setup(
             plugin = (str(path) for path in products if path.name == "pulumi-resource-aws")
             stamps.write(layout, "aws", main_fingerprint, plugin)
     if dev and layout.venv_dev.exists():
-        stamps.write(layout, "dev", test_fingerprint, [str(layout.venv_dev / "bin" / "python")])
+        tools = [layout.venv_dev / "bin" / "python", *browser.installed()]
+        stamps.write(layout, "dev", test_fingerprint, map(str, tools))
     if images_due:
         stage(layout, progress, {name: obtained[name] for name in recipes.RECIPES})
         stamps.write(layout, "images", image_fingerprint, [str(layout.images / "manifest.json")])

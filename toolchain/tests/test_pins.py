@@ -27,7 +27,7 @@ def checkout(tmp_path: Path) -> Path:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """The package index, which finds that all other packages can stay where they are."""
-    monkeypatch.setattr(pins, "resolved", lambda text: text)
+    monkeypatch.setattr(pins, "resolved", lambda text, probe: text)
 
 
 def test_the_committed_files_agree_with_the_pinned_set() -> None:
@@ -200,15 +200,16 @@ def test_packages_are_resolved_by_a_python_without_pip(tmp_path: Path, monkeypat
 
 def needed_by(names: Iterable[str]) -> set[str]:
     """Return these packages and all they need, as the environment of the tests has them."""
-    found: set[str] = set()
-    waiting = [*names]
+    found: set[tuple[str, str]] = set()
+    waiting = [(pins._canonical(name), "") for name in names]
     while waiting:
-        name = pins._canonical(waiting.pop())
-        if name not in found:
-            found.add(name)
-            needs = map(Requirement, importlib.metadata.requires(name) or ())
-            waiting += [need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
-    return found
+        name, extra = waiting.pop()
+        if (name, extra) not in found:
+            found.add((name, extra))
+            for need in map(Requirement, importlib.metadata.requires(name) or ()):
+                if need.marker is None or need.marker.evaluate({"extra": extra}):
+                    waiting += [(pins._canonical(need.name), more) for more in ("", *need.extras)]
+    return {name for name, _ in found}
 
 
 @pytest.mark.parametrize(
@@ -232,6 +233,23 @@ def test_new_transitive_packages_enter_and_old_ones_leave(checkout: Path, monkey
     assert "+brand-new==1.0" in difference
     assert "-parver==" in difference
     assert pins.disagreements(checkout) == []
+
+
+def test_what_the_probe_pins_is_held_to_and_not_pinned_again(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    probe = checkout / "images" / "probe" / "requirements.txt"
+    probe.parent.mkdir(parents=True)
+    probe.write_text("# as upstream has it\nshared_package==1.0\n")
+    asked: list[list[str]] = []
+
+    def resolve(wanted: list[str], current: dict[str, str]) -> dict[str, str]:
+        asked.append(wanted)
+        pinned = pins.Pins.read(checkout).data["python"]
+        return {**pinned["runtime"], **(pinned["dev"] if len(asked) == 2 else {}), "shared-package": "1.0"}
+
+    monkeypatch.setattr(pins, "_resolve", resolve)
+    pins.pin("pytest", "9.9.9", root=checkout)
+    assert ["shared-package==1.0" in wanted for wanted in asked] == [False, True]
+    assert "shared-package" not in pins.Pins.read(checkout).data["python"]["dev"]
 
 
 def go(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
