@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from probe import backend, database, server, serving, web
+from probe import backend, database, server, serving, users, web
 from probe.edge import get_through_edge
 from probe.environment import Environment
 from probe.passwords import hash_password
@@ -57,7 +57,8 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> list[database.Note]:
     async def list_notes(dsn: str) -> list[database.Note]:
         return notes
 
-    for function in (find_user, add_note, list_notes):
+    monkeypatch.setattr(users, "find_user", find_user)
+    for function in (add_note, list_notes):
         monkeypatch.setattr(database, function.__name__, function)
     return notes
 
@@ -202,18 +203,6 @@ def test_a_data_folder_must_be_the_server_s(tmp_path: Path, monkeypatch: pytest.
     assert asyncio.run(check(Environment(values))) == {"path": str(tmp_path)}
     assert [path.name for path in tmp_path.iterdir()] == [database.DATA_MARKER]
     fails(check, {"DATA_DIR": str(tmp_path / "missing")}, "cannot be written")
-
-
-def test_a_key_for_tokens_must_be_a_public_key(tmp_path: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1()).public_key()
-    pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    (tmp_path / "ok.pem").write_bytes(pem)
-    (tmp_path / "bad.pem").write_text("not a key")
-    values = {"AUTH_JWT_AUDIENCE": "reflector", "AUTH_JWT_PUBLIC_KEY": "ok.pem"}
-    assert backend._check_jwt_key(Environment(values), tmp_path)["key"] == "ok.pem"
-    for name, reason in {"missing.pem": "cannot be read", "bad.pem": "is no public key"}.items():
-        with pytest.raises(WiringError, match=reason):
-            backend._check_jwt_key(Environment(values | {"AUTH_JWT_PUBLIC_KEY": name}), tmp_path)
 
 
 def test_remote_services_get_a_check_even_when_their_setting_is_wrong() -> None:
@@ -429,7 +418,7 @@ class Transcripts:
         self.found: dict[str, database.Transcript] = {}
         self.runs: list[tuple[str, str]] = []
 
-    async def add_transcript(self, dsn: str, name: str) -> database.Transcript:
+    async def add_transcript(self, dsn: str, name: str, user_id: str | None) -> database.Transcript:
         made = database.Transcript(
             id=f"t{len(self.found) + 1}",
             name=name,
@@ -437,11 +426,12 @@ class Transcripts:
             title=None,
             long_summary=None,
             created_at=datetime.datetime.now(datetime.UTC),
+            user_id=user_id,
         )
         self.found[made.id] = made
         return made
 
-    async def list_transcripts(self, dsn: str) -> list[database.Transcript]:
+    async def list_transcripts(self, dsn: str, user_id: str | None) -> list[database.Transcript]:
         return list(self.found.values())
 
     async def find_transcript(self, dsn: str, identity: str) -> database.Transcript | None:
@@ -467,7 +457,7 @@ def test_an_uploaded_recording_becomes_a_run_of_the_pipeline(tmp_path: Path, mon
             yield Link()
 
     monkeypatch.setattr("probe.server.EngineClient.from_environment", lambda env: Client())
-    app = server.application(Environment({"DATA_DIR": str(tmp_path)}))
+    app = server.application(Environment({"DATA_DIR": str(tmp_path), "PUBLIC_MODE": "true"}))
     made = call(app, "POST", "/v1/transcripts", json={"name": "Meeting"}).json()
     assert (made["status"], made["title"]) == ("idle", None)
     path = f"/v1/transcripts/{made['id']}"

@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import jwt
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
-from probe import database, language_model, redis_client, speech
+from probe import accounts, database, language_model, redis_client, speech, users
 from probe.edge import default_context, get_through_edge, http_client
 from probe.engine import check_engine
 from probe.environment import (
@@ -34,11 +31,7 @@ DEFAULT_DATABASE_URL = "postgresql+asyncpg://reflector:reflector@localhost:5432/
 DEFAULT_BROKER_URL = "redis://localhost:6379/1"
 DEFAULT_UI_BASE_URL = "http://localhost:3000"
 DEFAULT_BASE_URL = "http://localhost:1250"
-DEFAULT_JWT_KEY = "authentik.monadical.com_public.pem"
 """Defaults of reflector/settings.py, v0.45.0."""
-
-JWT_KEYS = Path("/app/reflector/auth/jwt/keys")
-"""Folder AUTH_JWT_PUBLIC_KEY names a file in (reflector/auth/auth_jwt.py, relative to /app)."""
 
 LLM_SECONDS = 30.0
 """Longest wait for a completion: the first one loads the model into memory, on a busy machine without a GPU."""
@@ -191,7 +184,7 @@ async def check_urls(env: Environment) -> dict[str, Any]:
 
 async def check_auth(env: Environment, role: str) -> dict[str, Any]:
     """Sign-in settings fit together, and SECRET_KEY is the one the server signs with."""
-    backend = env.choice("AUTH_BACKEND", ("none", "password", "jwt"), "none")
+    backend = accounts.auth_backend(env)
     public = env.flag("PUBLIC_MODE", False)
     if public and backend != "none":
         raise WiringError(f"PUBLIC_MODE=true with AUTH_BACKEND={backend}: anonymous access, and a purge after 7 days")
@@ -206,26 +199,12 @@ async def check_auth(env: Environment, role: str) -> dict[str, Any]:
             parse_hash(env.required("ADMIN_PASSWORD_HASH"))
         except MalformedHashError as problem:
             raise WiringError(f"ADMIN_PASSWORD_HASH: {problem}") from problem
-        user = await database.find_user(settings(env).dsn, email)
+        user = await users.find_user(settings(env).dsn, email)
         if user is None or user[1] != env.required("ADMIN_PASSWORD_HASH"):
             raise WiringError("ADMIN_PASSWORD_HASH is not what the database holds for ADMIN_EMAIL")
     if backend == "jwt":
-        return {"backend": backend, "public_mode": public, **_check_jwt_key(env)}
+        return {"backend": backend, "public_mode": public, **accounts.check_key(env)}
     return {"backend": backend, "public_mode": public}
-
-
-def _check_jwt_key(env: Environment, keys: Path = JWT_KEYS) -> dict[str, Any]:
-    algorithm = env.required("AUTH_JWT_ALGORITHM", "RS256")
-    if algorithm not in jwt.algorithms.get_default_algorithms():
-        raise WiringError(f"AUTH_JWT_ALGORITHM={algorithm!r} is not known")
-    path = keys / env.required("AUTH_JWT_PUBLIC_KEY", DEFAULT_JWT_KEY)
-    try:
-        load_pem_public_key(path.read_bytes())
-    except OSError as problem:
-        raise WiringError(f"AUTH_JWT_PUBLIC_KEY: {path} cannot be read: {problem.strerror}") from problem
-    except ValueError as problem:
-        raise WiringError(f"AUTH_JWT_PUBLIC_KEY: {path} is no public key in PEM: {problem}") from problem
-    return {"algorithm": algorithm, "key": path.name, "audience": env.required("AUTH_JWT_AUDIENCE")}
 
 
 def _is_remote(env: Environment, name: str) -> bool:

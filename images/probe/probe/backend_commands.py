@@ -55,11 +55,11 @@ async def migrate(env: Environment) -> None:
 
 async def provision_admin(env: Environment) -> None:
     """Create or update the administrator, where there is to be one."""
-    from probe import backend, database
+    from probe import backend, users
 
     email, password_hash = env.text("ADMIN_EMAIL"), env.text("ADMIN_PASSWORD_HASH")
     if email and password_hash:
-        done = await database.provision_admin(backend.settings(env).dsn, email, password_hash)
+        done = await users.provision_admin(backend.settings(env).dsn, email, password_hash)
         log.info("%s admin user %s", done, email)
 
 

@@ -49,6 +49,21 @@ MIGRATIONS = (
         created_at timestamptz NOT NULL DEFAULT now()
     );
     """,
+    # Upstream's e-mail is not unique: the same person may come once with a password and once from a provider.
+    """
+    ALTER TABLE "user" DROP CONSTRAINT user_email_key;
+    ALTER TABLE "user" ADD COLUMN updated_at timestamptz NOT NULL DEFAULT now();
+    CREATE TABLE user_api_key (
+        id text PRIMARY KEY,
+        user_id text NOT NULL,
+        key_hash text NOT NULL UNIQUE,
+        name text,
+        created_at timestamptz NOT NULL DEFAULT now()
+    );
+    CREATE INDEX idx_user_api_key_user_id ON user_api_key (user_id);
+    ALTER TABLE transcript ADD COLUMN user_id text;
+    CREATE INDEX idx_transcript_user_id ON transcript (user_id);
+    """,
 )
 """One step a version, in order; a published step is never edited."""
 
@@ -121,36 +136,6 @@ async def _schema_version(connection: Any) -> int:
     return int(version)
 
 
-async def provision_admin(dsn: str, email: str, password_hash: str) -> str:
-    """Create or update the administrator; returns ``created`` or ``updated``."""
-    connection = await connect(dsn)
-    try:
-        created = await connection.fetchval(
-            """
-            INSERT INTO "user" (id, authentik_uid, email, password_hash) VALUES ($1, $2, $3, $4)
-            ON CONFLICT (email) DO UPDATE SET password_hash = excluded.password_hash
-            RETURNING (xmax = 0)
-            """,
-            str(uuid4()),
-            f"local:{email}",
-            email,
-            password_hash,
-        )
-    finally:
-        await connection.close()
-    return "created" if created else "updated"
-
-
-async def find_user(dsn: str, email: str) -> tuple[str, str] | None:
-    """Id and password hash of a user who has one."""
-    connection = await connect(dsn)
-    try:
-        row = await connection.fetchrow('SELECT id, password_hash FROM "user" WHERE email = $1', email)
-    finally:
-        await connection.close()
-    return (row["id"], row["password_hash"]) if row is not None and row["password_hash"] else None
-
-
 async def add_note(dsn: str, body: str) -> Note:
     """Store one note."""
     connection = await connect(dsn)
@@ -183,22 +168,24 @@ class Transcript:
     title: str | None
     long_summary: str | None
     created_at: datetime
+    user_id: str | None
+    """Whose it is; None for one made without sign-in, which everybody may read who knows its id."""
 
     def as_json(self) -> dict[str, Any]:
         """The row as JSON; the time in ISO 8601 with its zone."""
         return {**asdict(self), "created_at": self.created_at.isoformat()}
 
 
-async def add_transcript(dsn: str, name: str) -> Transcript:
-    """Make an idle transcript."""
-    return _one(
-        await _transcripts(dsn, "INSERT INTO transcript (id, name) VALUES ($1, $2) RETURNING *", str(uuid4()), name)
-    )
+async def add_transcript(dsn: str, name: str, user_id: str | None) -> Transcript:
+    """Make an idle transcript of somebody's, or of nobody's."""
+    statement = "INSERT INTO transcript (id, name, user_id) VALUES ($1, $2, $3) RETURNING *"
+    return _one(await _transcripts(dsn, statement, str(uuid4()), name, user_id))
 
 
-async def list_transcripts(dsn: str) -> list[Transcript]:
-    """All transcripts, newest first."""
-    return await _transcripts(dsn, "SELECT * FROM transcript ORDER BY created_at DESC, id")
+async def list_transcripts(dsn: str, user_id: str | None) -> list[Transcript]:
+    """Somebody's transcripts, newest first; everybody's where None is given."""
+    statement = "SELECT * FROM transcript WHERE $1::text IS NULL OR user_id = $1 ORDER BY created_at DESC, id"
+    return await _transcripts(dsn, statement, user_id)
 
 
 async def find_transcript(dsn: str, identity: str) -> Transcript | None:

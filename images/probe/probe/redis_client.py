@@ -17,8 +17,14 @@ class RedisClient(Protocol):
     async def ping(self) -> bool:
         """Answer True."""
 
-    async def set(self, name: str, value: str, ex: int | None = None) -> Any:
-        """Set a key that goes away after ``ex`` seconds."""
+    async def set(self, name: str, value: str, ex: int | None = None, px: int | None = None, nx: bool = False) -> Any:
+        """Set a key that goes away after ``ex`` seconds or ``px`` milliseconds; with ``nx`` only where there is none.
+
+        Returns nothing true where it was not set.
+        """
+
+    async def eval(self, script: str, numkeys: int, *keys_and_values: str) -> Any:
+        """Run a script in Redis as one step."""
 
     async def get(self, name: str) -> str | None:
         """Read a key."""

@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 
 import jwt
 from starlette.applications import Starlette
@@ -20,13 +19,15 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from probe import backend, database, pipeline
+from probe import backend, database, pipeline, users
+from probe.accounts import PASSWORD_ALGORITHM, Accounts, RefusedError, TwoUsersError, User
 from probe.engine import EngineClient
-from probe.environment import DEFAULT_SECRET_KEY, Environment, Storage
+from probe.environment import Environment, Storage
 from probe.http import bearer_token, http_error, json_object
 from probe.passwords import MalformedHashError, verify_password
 from probe.serving import Listener, Role
 from probe.storage import PRESIGNED_SECONDS, ObjectStorage
+from probe.wiring import describe
 
 PORT = 1250
 """Upstream's port (server/runserver.sh)."""
@@ -71,6 +72,8 @@ def application(env: Environment) -> Starlette:
         Route("/metrics", api.metrics),
         Route("/v1/config", api.config),
         Route("/v1/me", api.me),
+        Route("/v1/user/api-keys", api.api_keys, methods=["GET", "POST"]),
+        Route("/v1/user/api-keys/{id}", api.api_key, methods=["DELETE"]),
         Route("/v1/client", api.client),
         Route("/v1/notes", api.notes, methods=["GET", "POST"]),
         Route("/v1/objects/{key:path}", api.objects, methods=["GET", "PUT"]),
@@ -80,7 +83,7 @@ def application(env: Environment) -> Starlette:
         Route("/v1/transcripts/{id}/record/upload", api.upload, methods=["POST"]),
         WebSocketRoute("/v1/events", api.events),
     ]
-    if env.text("AUTH_BACKEND", "none") == "password":
+    if api.accounts.backend == "password":
         routes.append(Route("/v1/auth/login", api.login, methods=["POST"]))
     cors = Middleware(
         CORSMiddleware,
@@ -100,8 +103,12 @@ class Api:
     """The server's handlers over one environment."""
 
     def __init__(self, env: Environment) -> None:
-        """Keep the environment; stores and connections are opened when a request needs them."""
+        """Keep the environment; stores and connections are opened when a request needs them.
+
+        Raises WiringError where nobody could be recognised: an unknown sign-in mode, or no key for its tokens.
+        """
         self.env = env
+        self.accounts = Accounts(env, lambda: backend.settings(env).dsn)
         self.started = time.time()
         self.requests: Counter[tuple[str, int]] = Counter()
         self.attempts = LoginLimit()
@@ -139,7 +146,7 @@ class Api:
         email, password = body.get("email"), body.get("password")
         if not isinstance(email, str) or not isinstance(password, str):
             raise HTTPException(422, "email and password are required")
-        user = await database.find_user(backend.settings(self.env).dsn, email)
+        user = await users.find_user(backend.settings(self.env).dsn, email)
         try:
             valid = user is not None and verify_password(password, user[1])
         except MalformedHashError as problem:
@@ -148,13 +155,32 @@ class Api:
         if user is None or not valid:
             raise HTTPException(401, "Invalid email or password")
         expires = datetime.now(UTC) + timedelta(hours=TOKEN_HOURS)
-        token = jwt.encode({"sub": user[0], "email": email, "exp": expires}, self._secret_key, algorithm="HS256")
+        claims = {"sub": user[0], "email": email, "exp": expires}
+        token = jwt.encode(claims, self.accounts.secret_key, algorithm=PASSWORD_ALGORITHM)
         return JSONResponse({"access_token": token, "token_type": "bearer", "expires_in": TOKEN_HOURS * 3600})
 
     async def me(self, request: Request) -> Response:
         """Who the token belongs to; null without sign-in."""
-        user = self._authorise(request)
-        return JSONResponse(None if user is None else {"sub": user["sub"], "email": user.get("email")})
+        user = await self._authorise(request)
+        return JSONResponse(None if user is None else {"sub": user.id, "email": user.email})
+
+    async def api_keys(self, request: Request) -> Response:
+        """GET lists the caller's keys; POST ``{"name": text or nothing}`` makes one, and is the last to tell it."""
+        user = await self._require_user(request)
+        if request.method == "GET":
+            kept = await users.list_api_keys(backend.settings(self.env).dsn, user.id)
+            return JSONResponse([key.as_json() for key in kept])
+        name = (await json_object(request)).get("name")
+        if name is not None and (not isinstance(name, str) or not name):
+            raise HTTPException(422, "name must be a text")
+        made, key = await self.accounts.make_api_key(user, name)
+        return JSONResponse({**made.as_json(), "key": key})
+
+    async def api_key(self, request: Request) -> Response:
+        """Delete a key of the caller's."""
+        user = await self._require_user(request)
+        await users.delete_api_key(backend.settings(self.env).dsn, request.path_params["id"], user.id)
+        return JSONResponse({"status": "ok"})
 
     async def client(self, request: Request) -> Response:
         """Who asks, and by which scheme, as far as Uvicorn believes the proxies before it."""
@@ -163,7 +189,7 @@ class Api:
 
     async def notes(self, request: Request) -> Response:
         """GET lists rows, POST ``{"body": text}`` adds one."""
-        self._authorise(request)
+        await self._authorise(request)
         dsn = backend.settings(self.env).dsn
         if request.method == "GET":
             return JSONResponse({"items": [note.as_json() for note in await database.list_notes(dsn)]})
@@ -173,25 +199,25 @@ class Api:
         return JSONResponse((await database.add_note(dsn, body)).as_json(), status_code=201)
 
     async def transcripts(self, request: Request) -> Response:
-        """GET lists transcripts, POST ``{"name": text}`` makes one."""
-        self._authorise(request)
+        """GET lists the caller's transcripts, POST ``{"name": text}`` makes him one."""
+        user = await self._authorise(request)
         dsn = backend.settings(self.env).dsn
         if request.method == "GET":
-            found = await database.list_transcripts(dsn)
+            # Nobody in particular sees everybody's where all is public, and else nothing.
+            anybody = user is not None or self.env.flag("PUBLIC_MODE", False)
+            found = await database.list_transcripts(dsn, None if user is None else user.id) if anybody else []
             return JSONResponse({"items": [transcript.as_json() for transcript in found], "total": len(found)})
         name = (await json_object(request)).get("name")
         if not isinstance(name, str) or not name:
             raise HTTPException(422, "name is required")
-        return JSONResponse((await database.add_transcript(dsn, name)).as_json())
+        return JSONResponse((await database.add_transcript(dsn, name, None if user is None else user.id)).as_json())
 
     async def transcript(self, request: Request) -> Response:
         """One transcript; its status tells how far the pipeline is."""
-        self._authorise(request)
         return JSONResponse((await self._transcript(request)).as_json())
 
     async def upload(self, request: Request) -> Response:
         """Take a recording in one piece and have it processed: a run of the pipeline in Hatchet."""
-        self._authorise(request)
         transcript = await self._transcript(request)
         if transcript.status in PROCESSED_STATES:
             raise HTTPException(400, "There is already a recording of this transcript")
@@ -210,14 +236,17 @@ class Api:
         return JSONResponse({"status": "ok"})
 
     async def _transcript(self, request: Request) -> database.Transcript:
+        user = await self._authorise(request)
         found = await database.find_transcript(backend.settings(self.env).dsn, request.path_params["id"])
         if found is None:
             raise HTTPException(404, "Transcript not found")
+        if found.user_id is not None and (user is None or found.user_id != user.id):
+            raise HTTPException(403, "Transcript access denied")
         return found
 
     async def objects(self, request: Request) -> Response:
         """PUT stores the body, GET answers a presigned URL; both under the key of the path."""
-        self._authorise(request)
+        await self._authorise(request)
         key = request.path_params["key"]
         if self._store is None:
             self._store = ObjectStorage(Storage.from_environment(self.env))
@@ -237,11 +266,15 @@ class Api:
         # Read from the header, as upstream does: servers differ in whether they split its list.
         offered = [word.strip() for word in websocket.headers.get("sec-websocket-protocol", "").split(",")]
         subprotocol = None
-        if self.env.text("AUTH_BACKEND", "none") != "none":
-            token = offered[1] if len(offered) >= 2 and offered[0].lower() == "bearer" else ""
+        if self.accounts.backend != "none":
+            token = offered[1] if len(offered) >= 2 and offered[0].lower() == "bearer" else None
             try:
-                self._verify(token)
-            except jwt.PyJWTError:
+                user = await self.accounts.identify(token, None)
+            # Upstream turns whatever goes wrong here into this code, a token without an e-mail too.
+            except Exception as problem:  # noqa: BLE001  # see above
+                log.warning("websocket refused: %s", describe(problem))
+                user = None
+            if user is None:
                 await websocket.close(code=UNAUTHORISED)
                 return
             subprotocol = "bearer"
@@ -250,33 +283,26 @@ class Api:
             while True:
                 await websocket.send_text(await websocket.receive_text())
 
-    @property
-    def _secret_key(self) -> str:
-        return self.env.required("SECRET_KEY", DEFAULT_SECRET_KEY)
-
-    def _verify(self, token: str) -> dict[str, Any]:
-        if self.env.text("AUTH_BACKEND") == "jwt":
-            key = backend.JWT_KEYS / self.env.required("AUTH_JWT_PUBLIC_KEY", backend.DEFAULT_JWT_KEY)
-            return jwt.decode(
-                token,
-                key.read_text(),
-                algorithms=[self.env.required("AUTH_JWT_ALGORITHM", "RS256")],
-                audience=self.env.text("AUTH_JWT_AUDIENCE") or None,
-            )
-        return jwt.decode(token, self._secret_key, algorithms=["HS256"])
-
-    def _authorise(self, request: Request) -> dict[str, Any] | None:
-        if self.env.text("AUTH_BACKEND", "none") == "none":
-            return None
-        token = bearer_token(request)
-        if token is None:
-            if self.env.flag("PUBLIC_MODE", False):
-                return None
-            raise HTTPException(401, "Not authenticated")
+    async def _authorise(self, request: Request) -> User | None:
+        """Who calls; None only where nobody has to say so."""
         try:
-            return self._verify(token)
-        except jwt.PyJWTError:
-            raise HTTPException(401, "Invalid authentication") from None
+            user = await self.accounts.identify(bearer_token(request), request.headers.get("x-api-key"))
+        except RefusedError as problem:
+            raise HTTPException(401, str(problem)) from None
+        except TwoUsersError as problem:
+            # With a provider's tokens upstream raises what nobody handles, and answers 500.
+            if self.accounts.backend == "jwt":
+                raise
+            raise HTTPException(401, str(problem)) from None
+        if user is None and self.accounts.backend != "none" and not self.env.flag("PUBLIC_MODE", False):
+            raise HTTPException(401, "Not authenticated")
+        return user
+
+    async def _require_user(self, request: Request) -> User:
+        user = await self._authorise(request)
+        if user is None:
+            raise HTTPException(401, "Not authenticated")
+        return user
 
 
 class LoginLimit:

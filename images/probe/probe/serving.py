@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -33,11 +34,18 @@ class Listener:
     """An HTTP application and where it listens."""
 
     app: ASGIApp
-    port: int
+    port: int = 0
     host: str = "0.0.0.0"
+    unix_socket: Path | None = None
+    """A socket of this file system in place of host and port."""
     trusted_proxies: str | None = None
     """Whose X-Forwarded-For and -Proto count, as Uvicorn reads FORWARDED_ALLOW_IPS: addresses and networks, or ``*``.
     Nobody's where it is None."""
+
+    @property
+    def address(self) -> str:
+        """Where it listens, for a log."""
+        return f"{self.host}:{self.port}" if self.unix_socket is None else str(self.unix_socket)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +101,7 @@ async def serve(role: Role) -> None:
     servers = [_server(listener) for listener in listeners]
     serving = {asyncio.ensure_future(server.serve()) for server in servers}
     tasks = {asyncio.ensure_future(task()) for task in role.tasks}
-    log.info("%s is up, listening on %s", role.name, ", ".join(f"{item.host}:{item.port}" for item in listeners))
+    log.info("%s is up, listening on %s", role.name, ", ".join(item.address for item in listeners))
     done, _ = await asyncio.wait({stopped} | serving | tasks, return_when=asyncio.FIRST_COMPLETED)
     for server in servers:
         server.should_exit = True
@@ -128,6 +136,7 @@ def _server(listener: Listener) -> _Server:
             listener.app,
             host=listener.host,
             port=listener.port,
+            uds=None if listener.unix_socket is None else str(listener.unix_socket),
             loop="asyncio",
             http="h11",
             ws="websockets-sansio",

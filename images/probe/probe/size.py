@@ -39,6 +39,8 @@ SIZES: Final = {
     "beat": Size(rest_mib=568, peak_mib=599, ready_seconds=32),
     "web": Size(rest_mib=190, peak_mib=190, ready_seconds=1),
     "hatchet": Size(rest_mib=145, peak_mib=366, ready_seconds=11),
+    "authentik": Size(rest_mib=389, peak_mib=600, ready_seconds=57),
+    "authentik-worker": Size(rest_mib=250, peak_mib=485, ready_seconds=60),
 }
 """Roles that were measured; the speech service was not."""
 

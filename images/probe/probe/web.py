@@ -1,7 +1,5 @@
 """The role ``web``: the front end on port 3000, with the variables and the trust Node.js would use."""
 
-import html
-import json
 import logging
 import time
 from datetime import UTC, datetime
@@ -10,30 +8,20 @@ from typing import Any
 import redis.exceptions
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from probe import redis_client, trust
+from probe import redis_client, trust, web_openid
 from probe.edge import get_through_edge, http_client
 from probe.environment import Environment, check_of, parse_url
 from probe.serving import Listener, Role
+from probe.web_auth import Auth, features, provider_of
+from probe.web_openid import VARIABLES
+from probe.web_session import redis_url
 from probe.wiring import Check, WiringError, describe
 
 PORT = 3000
 """Upstream's port (www/Dockerfile)."""
-
-FEATURES = {
-    "FEATURE_REQUIRE_LOGIN": True,
-    "FEATURE_PRIVACY": True,
-    "FEATURE_BROWSE": True,
-    "FEATURE_SEND_TO_ZULIP": True,
-    "FEATURE_ROOMS": True,
-    "FEATURE_EMAIL_TRANSCRIPT": False,
-}
-"""Feature switches and what they mean when unset (www/app/lib/features.ts, v0.45.0)."""
-
-AUTHENTIK = ("AUTHENTIK_CLIENT_ID", "AUTHENTIK_CLIENT_SECRET", "AUTHENTIK_ISSUER", "AUTHENTIK_REFRESH_TOKEN_URL")
-
 
 log = logging.getLogger("probe.web")
 
@@ -52,26 +40,15 @@ def checks(env: Environment) -> list[Check]:
         check_of(env, "edge", check_edge),
         check_of(env, "urls", check_urls),
         check_of(env, "session", check_session),
+        *([check_of(env, "provider", check_provider)] if provider_of(env) == "authentik" else []),
     ]
-
-
-def features(env: Environment) -> dict[str, bool]:
-    """Each switch as the front end understands it: only the exact word ``true`` means on."""
-    return {name: env.values[name] == "true" if name in env.values else unset for name, unset in FEATURES.items()}
-
-
-def redis_url(env: Environment) -> str:
-    """KV_URL, with TLS where KV_USE_TLS says so."""
-    url = env.required("KV_URL")
-    parse_url("KV_URL", url, ("redis", "rediss"))
-    return url.replace("redis://", "rediss://", 1) if env.text("KV_USE_TLS") == "true" else url
 
 
 async def check_server(env: Environment) -> dict[str, Any]:
     """The backend by its inner address, and its login route where passwords are used."""
     base = env.required("SERVER_API_URL")
     env.url("SERVER_API_URL")
-    passwords = features(env)["FEATURE_REQUIRE_LOGIN"] and env.text("AUTH_PROVIDER") == "credentials"
+    passwords = provider_of(env) == "credentials"
     async with http_client(verify=trust.node_context(env.values)) as client:
         response = await client.get(f"{base}/health")
         if response.status_code != 200:
@@ -128,22 +105,28 @@ async def check_session(env: Environment) -> dict[str, Any]:
     """Sign-in has what it needs."""
     if len(env.required("NEXTAUTH_SECRET")) < 32:
         raise WiringError("NEXTAUTH_SECRET is shorter than 32 characters")
-    switches = features(env)
     provider = env.text("AUTH_PROVIDER")
-    if switches["FEATURE_REQUIRE_LOGIN"] and provider != "credentials":
-        missing = [name for name in AUTHENTIK if not env.text(name)]
+    if provider_of(env) == "authentik":
+        missing = [name for name in VARIABLES if not env.text(name)]
         if missing:
             raise WiringError(
                 f"sign-in is required and AUTH_PROVIDER is {provider or 'unset'}, which means Authentik, "
                 f"but {', '.join(missing)} are not set"
             )
         env.url("AUTHENTIK_ISSUER")
-    return {"provider": provider or None, "features": switches}
+    return {"provider": provider or None, "features": features(env)}
 
 
-def application(env: Environment) -> Starlette:
-    """The page and the health endpoint."""
+async def check_provider(env: Environment) -> dict[str, Any]:
+    """The provider by its public name and port, as sign-in asks it."""
+    auth = Auth(env)
+    return await web_openid.check_provider(auth.client(auth.site))
+
+
+def application(env: Environment, auth: Auth | None = None) -> Starlette:
+    """The page, sign-in and the health endpoint; ``auth`` takes the place of what the environment says of sign-in."""
     started = time.monotonic()
+    signing = auth or Auth(env)
 
     async def health(request: Request) -> Response:
         healthy = True
@@ -162,12 +145,7 @@ def application(env: Environment) -> Starlette:
         return JSONResponse(body, status_code=200 if healthy else 503)
 
     async def page(request: Request) -> Response:
-        # Upstream hands its runtime settings to the browser in this attribute (www/app/layout.tsx).
         shown = {name: env.text(name) or None for name in ("API_URL", "WEBSOCKET_URL", "AUTH_PROVIDER")}
-        data = html.escape(json.dumps({**shown, **features(env)}), quote=True)
-        return HTMLResponse(
-            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Reflector</title></head>'
-            f'<body data-env="{data}"><main><h1>Reflector</h1></main></body></html>'
-        )
+        return await signing.home(request, {**shown, **features(env)})
 
-    return Starlette(routes=[Route("/api/health", health), Route("/", page)])
+    return Starlette(routes=[Route("/api/health", health), *signing.routes(), Route("/", page)])

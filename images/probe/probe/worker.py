@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from probe import backend, database, pipeline
+from probe import accounts, backend, database, pipeline
 from probe.celery_node import PingResponder, node_name
 from probe.engine import EngineClient, EngineConnection, RefusedError
 from probe.environment import Environment
@@ -45,7 +45,8 @@ log = logging.getLogger("probe.worker")
 
 
 def worker_role(env: Environment) -> Role:
-    """The Celery worker."""
+    """The Celery worker; like every role that imports upstream's views, it reads the key of tokens when it starts."""
+    accounts.read_key(env)
     return Role(
         name="worker",
         checks=backend.checks("worker", env),
@@ -68,6 +69,7 @@ def beat_role(env: Environment) -> Role:
 
 def hatchet_worker_role(name: str, env: Environment) -> Role:
     """A Hatchet worker: proves its token, then heartbeats; health is served only where the SDK would serve it."""
+    accounts.read_key(env)
     client = EngineClient.from_environment(env)
     # The worker for the processor has mixdowns only, which come from rooms: no recording is given to it.
     heart = Heart(client, partial(pipeline.run, env) if name == "hatchet-worker-llm" else None)
