@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -14,12 +15,14 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
     load_pem_private_key,
+    load_pem_public_key,
 )
 
 Certificate: TypeAlias = x509.Certificate
 PrivateKey: TypeAlias = PrivateKeyTypes
 
 _BLOCK: Final = re.compile(rb"-----BEGIN (?P<label>[A-Z0-9 ]+)-----(?P<body>.*?)-----END (?P=label)-----", re.DOTALL)
+_RSA_BITS: Final = 2048  # NIST SP 800-131A, for signatures
 _CERTIFICATES: Final = frozenset({b"CERTIFICATE", b"X509 CERTIFICATE"})
 
 
@@ -62,6 +65,34 @@ def private_key(data: bytes) -> PrivateKey:
         return load_pem_private_key(keys[0][0], password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise PemError("a private key that cannot be read") from None
+
+
+def rsa_public_key_text(data: bytes) -> str:
+    """Return the one RSA public key in `data` as PEM (SubjectPublicKeyInfo), written anew.
+
+    Raises: PemError, with what is there instead.
+    """
+    keys = [block for block in _BLOCK.finditer(data) if block["label"] == b"PUBLIC KEY"]
+    if not keys or _others(data):
+        labels = _others(data)
+        raise PemError(" and ".join(f"a {label}" for label in labels) if labels else "a text without any")
+    if len(keys) > 1:
+        raise PemError("several of them")
+    try:
+        key = load_pem_public_key(keys[0][0])
+    except (ValueError, UnsupportedAlgorithm):
+        raise PemError("one that cannot be read") from None
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise PemError("a key of another kind: tokens have to be signed with RS256")
+    if key.key_size < _RSA_BITS:
+        raise PemError(f"one of {key.key_size} bits, which is too short: {_RSA_BITS} or more")
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
+
+
+def _others(data: bytes) -> list[str]:
+    """Return what else than public keys is in `data`, each once."""
+    labels = dict.fromkeys(block["label"] for block in _BLOCK.finditer(data) if block["label"] != b"PUBLIC KEY")
+    return [label.decode("ascii").lower() for label in labels]
 
 
 def _instead(data: bytes) -> str:

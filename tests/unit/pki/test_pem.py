@@ -1,11 +1,21 @@
 """PEM as people have it."""
 
+from typing import Final
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
-from pki.pem import PemError, belongs, certificates, certificates_text, private_key, private_key_text
-from testing.certificates import certificate
+from pki.pem import (
+    PemError,
+    belongs,
+    certificates,
+    certificates_text,
+    private_key,
+    private_key_text,
+    rsa_public_key_text,
+)
+from testing.certificates import certificate, ec_public_key, rsa_private_key, rsa_public_key
 
 ONE, ITS_KEY = certificate("one")
 OTHER, OTHER_KEY = certificate("other", key_format=PrivateFormat.TraditionalOpenSSL)
@@ -87,3 +97,50 @@ def test_what_is_no_key_is_said_without_its_content(data: str, said: str) -> Non
     with pytest.raises(PemError) as error:
         private_key(data.encode())
     assert str(error.value) == said
+
+
+RSA_KEY: Final = rsa_public_key()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        RSA_KEY.encode(),
+        (ATTRIBUTES + RSA_KEY).encode("latin-1"),
+        b"\xef\xbb\xbf" + RSA_KEY.encode(),
+        RSA_KEY.replace("\n", "\r\n").encode(),
+        RSA_KEY.rstrip().encode(),
+        RSA_KEY.replace("\n", "\n  ").encode(),
+    ],
+    ids=["plain", "latin-1", "bom", "crlf", "no-last-line", "indented"],
+)
+def test_a_public_key_is_written_anew_whatever_is_around_it(data: bytes) -> None:
+    assert rsa_public_key_text(data) == RSA_KEY
+
+
+def test_a_public_key_of_more_bits_is_taken() -> None:
+    assert rsa_public_key_text(rsa_public_key(3072).encode()) == rsa_public_key(3072)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("", "a text without any"),
+        ("nothing of the kind", "a text without any"),
+        (RSA_KEY[:-40], "a text without any"),
+        (rsa_private_key(), "a private key"),
+        (RSA_KEY + rsa_private_key(), "a private key"),
+        (ONE, "a certificate"),
+        (ONE + ITS_KEY + ONE, "a certificate and a private key"),
+        (RSA_KEY + RSA_KEY, "several of them"),
+        (RSA_KEY.replace("M", "?", 1), "one that cannot be read"),
+        (ec_public_key(), "a key of another kind: tokens have to be signed with RS256"),
+        (rsa_public_key(1024), "one of 1024 bits, which is too short: 2048 or more"),
+        (RSA_KEY.replace("PUBLIC", "RSA PUBLIC"), "a rsa public key"),
+    ],
+)
+def test_what_is_no_public_key_of_rsa_is_named(data: str, said: str) -> None:
+    with pytest.raises(PemError) as refusal:
+        rsa_public_key_text(data.encode())
+    assert str(refusal.value) == said
+    assert "MII" not in str(refusal.value)
