@@ -6,11 +6,15 @@ that nothing which uses its result is replaced before the result is known to dif
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import pulumi
 import pulumi_command as command
 
 from components.base.handles import Environment, Service
+
+_SCRIPT: Final = "STEP"
+"""The variable a step's script is in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +59,11 @@ def step(name: str, args: StepArgs, parent: pulumi.Resource) -> command.local.Co
     host = args.service.host
     container = host.container_name(args.service.name)
     interpreter = ["python3", "-c"]
+    # What the provider prints of a command that failed: the script itself would hide the reason below it.
+    run = f'import os; exec(os.environ["{_SCRIPT}"])  # {name}'
     if args.inside:
-        passed_on = [f"--env={variable}" for variable in (*sorted(args.environment), "PULUMI_COMMAND_STDOUT")]
+        run = f'eval "${_SCRIPT}" # {name}'
+        passed_on = [f"--env={variable}" for variable in (*sorted(args.environment), "PULUMI_COMMAND_STDOUT", _SCRIPT)]
         interpreter = ["docker", "exec", "--interactive", *passed_on, container, "sh", "-c"]
     logging = command.local.Logging.STDERR
     if args.show_progress:
@@ -66,13 +73,14 @@ def step(name: str, args: StepArgs, parent: pulumi.Resource) -> command.local.Co
     return command.local.Command(
         name,
         command.local.CommandArgs(
-            create=args.script,
-            update=args.script,
+            create=run,
+            update=run,
             interpreter=interpreter,
             stdin=args.stdin,
             environment={
                 **host.daemon.environment,
                 **args.environment,
+                _SCRIPT: args.script,
                 "CONTAINER": container,
                 # Not read by any script: a new container makes the step run again.
                 "CONTAINER_ID": args.service.container.id,

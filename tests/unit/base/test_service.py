@@ -68,7 +68,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"networks": {"nowhere": ()}}, "networks ['nowhere'] must be one or more of"),
     (
         {"networks": {"application": (), "nowhere": ()}},
-        "networks ['application', 'nowhere'] must be one or more of ['application', 'cache', 'database', 'storage']",
+        "networks ['application', 'nowhere'] must be one or more of "
+        "['application', 'cache', 'database', 'identity', 'storage']",
     ),
     (
         {"networks": {"database": (), "cache": ()}, "ports": [Port(inside=1, outside=1, address="127.0.0.1")]},

@@ -1,5 +1,7 @@
 """A step: a command in a running container, which tells nobody what it was told."""
 
+import os
+import subprocess
 from typing import Any
 
 import pulumi
@@ -28,11 +30,12 @@ def redis(near: Neighbours) -> Service:
 
 def made(secret: str | None = None, **given: Any) -> Registered:
     """Return the command a step in the container of `redis` becomes; its variable KEY is secret."""
+    given = {"script": "true", **given}
 
     def build(near: Neighbours) -> None:
         if secret is not None:
             given["environment"] = {"KEY": pulumi.Output.secret(secret), "A": "1"}
-        step("it", StepArgs(service=redis(near), script="true", **given), near.ready)
+        step("it", StepArgs(service=redis(near), **given), near.ready)
 
     return building.build(build).named("it")
 
@@ -41,7 +44,7 @@ def test_a_step_passes_variables_on_by_name() -> None:
     step_ = made("HandedSecret")
     assert step_.plain("interpreter") == [
         "docker", "exec", "--interactive", "--env=A", "--env=KEY", "--env=PULUMI_COMMAND_STDOUT",
-        "reflector-test-redis", "sh", "-c",
+        "--env=STEP", "reflector-test-redis", "sh", "-c",
     ]  # fmt: skip
     assert "HandedSecret" not in step_.open_text()
 
@@ -59,7 +62,26 @@ def test_a_step_talks_to_the_stacks_own_daemon() -> None:
 def test_a_step_runs_again_with_a_new_container_or_script() -> None:
     step_ = made()
     assert step_.plain("environment")["CONTAINER_ID"] == "redis-id"
-    assert step_.plain("update") == step_.plain("create"), "a changed script alone would not run again"
+    assert step_.plain("update") == step_.plain("create"), "nothing would run again"
+    assert step_.plain("environment")["STEP"] == "true", "a changed script alone would not run again"
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_step_that_fails_is_called_by_its_name_and_not_by_its_script(inside: bool) -> None:
+    script = "read -r line; echo $line; exit 3" if inside else "import sys; print(input()); sys.exit(3)"
+    step_ = made(inside=inside, script=script)
+    assert script not in step_.plain("create")
+    assert step_.plain("create").endswith(" # it")
+    # Run as the provider does, in a container or beside it.
+    done = subprocess.run(
+        [*(["sh", "-c"] if inside else step_.plain("interpreter")), step_.plain("create")],
+        env={"PATH": os.environ["PATH"], "STEP": building.script_of(step_)},
+        input="said\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (3, "said\n"), done.stderr
 
 
 def test_a_step_with_a_secret_output_never_logs_it() -> None:

@@ -36,7 +36,9 @@ def test_roles_and_databases_are_set_up_through_standard_input() -> None:
     setup = BUILT.named("it-databases")
     assert setup.is_secret("stdin"), "it holds the passwords"
     assert password_of("it-reflector") in setup.plain("stdin")
-    assert password_of("it-reflector") not in str(setup.plain("interpreter")) + setup.plain("create")
+    assert password_of("it-reflector") not in str(setup.plain("interpreter")) + setup.plain(
+        "create"
+    ) + building.script_of(setup)
 
 
 def test_a_database_is_only_ready_once_its_role_exists() -> None:

@@ -28,7 +28,7 @@ from testing.certificates import certificate
 
 BUILT: Final = building.built("Caddy")
 RUN: Final[str] = BUILT.named("it-container").plain("command")[2]
-DELIVER: Final[str] = BUILT.named("it-release").plain("create")
+DELIVER: Final[str] = building.script_of(BUILT.named("it-release"))
 FILE: Final = "edge.pem"
 TIMEOUT_SECONDS: Final = 30
 

@@ -15,7 +15,7 @@ from rendering.garage import desired_state
 from testing import building
 from testing.commands import calls, fake_command, path_with
 
-SCRIPT: Final[str] = building.built("Garage").named("it-bucket").plain("create")
+SCRIPT: Final[str] = building.script_of(building.built("Garage").named("it-bucket"))
 ASK: Final = "exec --interactive reflector-test-garage /garage json-api"
 KEY_ID: Final = "GK" + "0" * 24
 SECRET: Final = "HandedSecret"

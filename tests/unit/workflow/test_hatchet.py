@@ -79,7 +79,7 @@ def test_a_token_is_minted_only_when_hatchet_refuses_the_last_one(
     for name, text in (("curl", f"cat > /dev/null; printf {answer}"), ("hatchet-admin", "echo noise; echo eyJnew")):
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o755)
-    script = BUILT.named("it-token").plain("create").replace("/hatchet-admin", "hatchet-admin")
+    script = building.script_of(BUILT.named("it-token")).replace("/hatchet-admin", "hatchet-admin")
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PULUMI_COMMAND_STDOUT": "eyJkept"}
     done = subprocess.run(["sh", "-c", script], env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (status, printed)
