@@ -36,6 +36,7 @@ class References(Model):
     hatchet: ImageReference | None = Field(default=None, description="Hatchet")
     ollama: ImageReference | None = Field(default=None, description="Ollama")
     caddy: ImageReference | None = Field(default=None, description="Caddy")
+    authentik: ImageReference | None = Field(default=None, description="Authentik")
 
 
 class Registry(Model):

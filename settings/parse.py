@@ -254,10 +254,11 @@ def _shown(value: object) -> str:
 
 
 def _masked(text: str) -> str:
-    """Return `text` without what may be a key or a password in a URL: its user information, and its query.
+    """Return `text` without what may be a key, or a password in a URL: its user information, and its query.
 
-    The user of another scheme than http is no secret, and often what is wrong.
+    The user of another scheme than http is no secret, and often what is wrong. Of PEM the first line says what it is.
     """
+    text = re.sub(r"(-----BEGIN [^-]*-----).*", rf"\1{SECRET}", text, flags=re.DOTALL)
     text = re.sub(r"(?i)(https?://).*@", rf"\1{SECRET}@", text, flags=re.DOTALL)
     text = re.sub(r"(://[^/:@]*:).*@", rf"\1{SECRET}@", text, flags=re.DOTALL)
     return re.sub(r"(://[^?]*\?).+", rf"\1{SECRET}", text, flags=re.DOTALL)

@@ -8,7 +8,7 @@ from pydantic import Field, PrivateAttr
 
 from rendering import connections
 from settings.application import WORKER_PROCESS_MIB, Application
-from settings.base import REMOVE, Conflict, Model
+from settings.base import REMOVE, Conflict, Model, Path, dotted
 from settings.data import Data
 from settings.edge import Edge
 from settings.health import Health
@@ -17,7 +17,7 @@ from settings.images import Images, ImageSources, Upstream
 from settings.language_model import LanguageModel, Ollama
 from settings.pki import Pki
 from settings.proxy import Proxy
-from settings.sign_in import Password, SignIn
+from settings.sign_in import AUTHENTIK_SERVER_MIB, AUTHENTIK_WORKER_MIB, Authentik, Password, SignIn
 from settings.speech import InProcess, Speech
 from settings.storage import Garage, Storage
 from settings.values import HOST_NAME_MAX_LENGTH, host_of
@@ -88,10 +88,22 @@ class Settings(Model):
         return self.storage.domain or f"s3.{self.edge.domain}"
 
     @property
+    def sign_in_domain(self) -> str | None:
+        """Host name people sign in at, at the edge; None where that is not on this host."""
+        if not isinstance(self.sign_in, Authentik):
+            return None
+        return self.sign_in.domain or f"auth.{self.edge.domain}"
+
+    @property
+    def _further_domains(self) -> tuple[str, ...]:
+        """Host names of what the edge serves besides the application."""
+        return tuple(name for name in (self.storage_domain, self.sign_in_domain) if name)
+
+    @property
     def dns_names(self) -> tuple[str, ...]:
-        """Every DNS name the edge serves: the domain first, then the object store's, localhost, and the extra ones."""
+        """Every DNS name the edge serves: the domain first, those of other sites, localhost, and the extra ones."""
         first, *others = self.edge.names
-        return tuple(dict.fromkeys((first, *((self.storage_domain,) if self.storage_domain else ()), *others)))
+        return tuple(dict.fromkeys((first, *self._further_domains, *others)))
 
     @property
     def reached_directly(self) -> tuple[str, ...]:
@@ -99,21 +111,27 @@ class Settings(Model):
 
         Not the edge's further names: nothing inside resolves them to it, and a new one would replace every container.
         """
-        domains = (self.edge.domain, *((self.storage_domain,) if self.storage_domain else ()))
-        return (*ALL_SERVICES, *domains, *self.proxy.exclude)
+        return (*ALL_SERVICES, self.edge.domain, *self._further_domains, *self.proxy.exclude)
 
     @property
     def admin_email(self) -> str | None:
-        """Login name of the administrator; None where nobody logs in."""
-        if not isinstance(self.sign_in, Password):
+        """E-mail address of the administrator; None where nobody is one, or somebody else says who."""
+        if not isinstance(self.sign_in, Password | Authentik):
             return None
         return self.sign_in.admin_email or f"admin@{self.edge.domain}"
+
+    @property
+    def optional_databases(self) -> tuple[str, ...]:
+        """Databases of what can be switched off."""
+        return ("authentik",) if isinstance(self.sign_in, Authentik) else ()
 
     @property
     def connections(self) -> Mapping[str, int]:
         """How many connections to PostgreSQL each of its consumers may hold at the most."""
         pool, maintenance = connections.HATCHET_POOL, connections.HATCHET_MAINTENANCE_POOL
+        authentik = {"authentik": connections.AUTHENTIK} if isinstance(self.sign_in, Authentik) else {}
         return {
+            **authentik,
             "hatchet": connections.HATCHET_SERVERS * (pool + maintenance),
             "hatchet-worker-llm": connections.HATCHET_WORKER_SLOTS * connections.HATCHET_WORKER_POOL,
             "server": connections.SERVER_POOL,
@@ -148,24 +166,62 @@ class Settings(Model):
         if isinstance(self.images, Upstream):
             # What is measured of the real software; what plays it in development needs a tenth.
             yield from self._memory_conflicts()
-        domain = self.storage_domain
-        if domain == self.edge.domain:
-            yield Conflict(
-                path=("storage", "domain"),
-                others=(("edge", "domain"),),
-                given=f"{domain!r}",
-                allowed="a host name other than edge.domain: a signed URL fixes its whole path",
-                remedy="Set it: pulumi config set --path {path} <host name>",
-            )
-        if domain is not None and len(domain) > HOST_NAME_MAX_LENGTH:
-            yield Conflict(
-                path=("storage", "domain"),
-                others=(("edge", "domain"),),
-                given=f"nothing, and s3.<domain> has {len(domain)} characters",
-                allowed=f"a host name of its own, of {HOST_NAME_MAX_LENGTH} characters or fewer",
-                remedy="Set it: pulumi config set --path {path} <host name>",
-            )
+        yield from self._domain_conflicts()
+        yield from self._administrator_conflicts()
         yield from self._calls_to_itself()
+
+    def _domain_conflicts(self) -> Iterator[Conflict]:
+        """Yield sites under one name, and names made of the domain that are longer than any may be."""
+        taken: dict[str, Path] = {self.edge.domain: ("edge", "domain")}
+        for index, extra in enumerate(self.edge.extra_names):
+            taken.setdefault(extra.removeprefix("DNS:"), ("edge", "extra_names", index))
+        sites: tuple[tuple[Path, str | None, str, str], ...] = (
+            (("storage", "domain"), self.storage_domain, "s3", "a signed URL fixes its whole path"),
+            (("sign_in", "domain"), self.sign_in_domain, "auth", "Authentik has all paths to itself"),
+        )
+        for place, name, prefix, why in sites:
+            if name is None:
+                continue
+            if name in taken:
+                yield Conflict(
+                    path=place,
+                    others=(taken[name],),
+                    given=repr(name),
+                    allowed=f"a host name other than {dotted(taken[name])}: {why}",
+                    remedy="Set it: pulumi config set --path {path} <host name>",
+                )
+            taken.setdefault(name, place)
+            if len(name) > HOST_NAME_MAX_LENGTH:
+                yield Conflict(
+                    path=place,
+                    others=(("edge", "domain"),),
+                    given=f"nothing, and {prefix}.<domain> has {len(name)} characters",
+                    allowed=f"a host name of its own, of {HOST_NAME_MAX_LENGTH} characters or fewer",
+                    remedy="Set it: pulumi config set --path {path} <host name>",
+                )
+
+    def _administrator_conflicts(self) -> Iterator[Conflict]:
+        """Yield what would give the administrator's address to somebody else, or keep the administrator out."""
+        if not isinstance(self.sign_in, Authentik):
+            return
+        email = (self.admin_email or "").lower()
+        domain = self.sign_in.access.email_domain
+        if domain is not None and email.rpartition("@")[2] != domain:
+            yield Conflict(
+                path=("sign_in", "access", "email_domain"),
+                others=(("sign_in", "admin_email"), ("edge", "domain")),
+                given=repr(domain),
+                allowed="the domain of sign_in.admin_email, or the administrator could not enter",
+                remedy="Set one of them: pulumi config set --path {path} <domain>",
+            )
+        if self.sign_in.admin_email is None and email in map(str.lower, self.sign_in.addresses):
+            yield Conflict(
+                path=("sign_in", "admin_email"),
+                others=(("sign_in", "users"), ("edge", "domain")),
+                given=f"nothing, and a user has {email!r}",
+                allowed="an address of one person",
+                remedy="Set it: pulumi config set --path {path} <address>",
+            )
 
     def _memory_conflicts(self) -> Iterator[Conflict]:
         # Where it is not known what is run, nothing can be said of what that needs.
@@ -179,6 +235,7 @@ class Settings(Model):
                 allowed=f"{needed} or more, {WORKER_PROCESS_MIB} for each of application.worker.processes",
                 remedy="Set it, or have fewer: pulumi config set --path {path} <number>",
             )
+        yield from self._authentik_memory_conflicts(others)
         total = sum(self.connections.values())
         needed, given = connections.needed_memory_mib(total), self.data.postgres.memory_mib
         if given < needed:
@@ -191,9 +248,25 @@ class Settings(Model):
                 remedy="Set it: pulumi config set --path {path} <number>",
             )
 
+    def _authentik_memory_conflicts(self, others: tuple[Path, ...]) -> Iterator[Conflict]:
+        if not isinstance(self.sign_in, Authentik):
+            return
+        for part, given, needed in (
+            ("server", self.sign_in.server.memory_mib, AUTHENTIK_SERVER_MIB),
+            ("worker", self.sign_in.worker.memory_mib, AUTHENTIK_WORKER_MIB),
+        ):
+            if given < needed:
+                yield Conflict(
+                    path=("sign_in", part, "memory_mib"),
+                    others=others[1:],
+                    given=str(given),
+                    allowed=f"{needed} or more, as was measured of Authentik",
+                    remedy="Set it: pulumi config set --path {path} <number>",
+                )
+
     def _calls_to_itself(self) -> Iterator[Conflict]:
         """Yield every URL of something elsewhere by whose host name containers get to this stack's own services."""
-        own = {*ALL_SERVICES, self.edge.domain, *((self.storage_domain,) if self.storage_domain else ())}
+        own = {*ALL_SERVICES, self.edge.domain, *self._further_domains}
         for place, model in active(self):
             for name in type(model).model_fields:
                 value = getattr(model, name)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Any, Final
 
-from pydantic import ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
+from pydantic import Field, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 
+from rendering.authentik import ADMINISTRATOR, REFLECTOR_ADMINISTRATOR
 from rendering.reference import DOCKER_HUB, is_model_name, is_pinned
 from settings.base import Secret, Unknown
 
@@ -53,6 +54,16 @@ _DAEMON: Final = re.compile(
     # A name of ~/.ssh/config may have an underscore. What starts with a hyphen would be an option to ssh.
     r"((?P<user>(?!-)[^][@:/?#]+)@)?(?P<host>\[[0-9A-Fa-f:.]+\]|(?!-)[A-Za-z0-9_.-]+)(:(?P<port>[0-9]{1,5}))?"
 )
+_THERE_ANYWAY: Final = (REFLECTOR_ADMINISTRATOR, ADMINISTRATOR)
+_USER_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9._@+-]{0,98}[a-z0-9])?")
+_GROUP_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._-]{0,98}[A-Za-z0-9])?")
+_SLUG: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?")
+_RESERVED_SLUGS: Final = ("authorize", "token", "userinfo", "introspect", "revoke", "device")
+"""Paths below /application/o/ (authentik/providers/oauth2/urls.py)."""
+_TITLE_LENGTH: Final = 100
+_DISCOVERY: Final = "/.well-known/openid-configuration"
+SHORTEST_TOKEN_MINUTES: Final = 5
+"""Reflector's pages renew an access token when four minutes of it are left (www/app/lib/auth.ts, v0.45.0)."""
 _ZONE: Final = re.compile(r"-[0-9]+[a-z]$")
 # The ports of https://fetch.spec.whatwg.org/#port-blocking: a browser does not ask them.
 _BLOCKED_PORTS: Final = frozenset(
@@ -466,6 +477,69 @@ def token(secret: Secret) -> Secret:
     return secret
 
 
+def title(text: str) -> str:
+    """Return `text` if it is a name or a title: one line, with nothing blank around it."""
+    if not text or text != text.strip() or not text.isprintable() or len(text) > _TITLE_LENGTH:
+        raise ValueError(f"one line of {_TITLE_LENGTH} characters or fewer, without blanks around it")
+    return text
+
+
+def user_name(text: str) -> str:
+    """Return `text` if it can be somebody's name in Authentik, and none of those that are there anyway."""
+    if not _USER_NAME.fullmatch(text) or text in _THERE_ANYWAY:
+        raise ValueError(
+            "lower-case letters, digits and . _ @ + - with a letter or digit at both ends, other than "
+            f"{' and '.join(_THERE_ANYWAY)}, who are there anyway"
+        )
+    return text
+
+
+def group_name(text: str) -> str:
+    """Return `text` if it can be a group's name in Authentik, and none of its own groups'."""
+    if not _GROUP_NAME.fullmatch(text) or text.lower().startswith("authentik "):
+        raise ValueError(
+            "letters, digits, blanks and . _ - with a letter or digit at both ends, and not beginning with authentik"
+        )
+    return text
+
+
+def application_slug(text: str) -> str:
+    """Return `text` if it can name an application in Authentik's URLs, where some paths are its own."""
+    if not _SLUG.fullmatch(text) or text in _RESERVED_SLUGS:
+        raise ValueError(
+            f"lower-case letters, digits and hyphens, and none of {', '.join(_RESERVED_SLUGS)}, which are paths of "
+            "Authentik's own"
+        )
+    return text
+
+
+def https_url(text: str) -> str:
+    """Return `text` as it is if `http_url` takes it and it is https; a slash at its end is a part of it."""
+    if not http_url(text).startswith("https://"):
+        raise ValueError("a URL of the form https://<host>[:<port>]/<path>: passwords and tokens go there")
+    return http_url(text) + ("/" if text.endswith("/") else "")
+
+
+def issuer_url(text: str) -> str:
+    """Return `text` if it is an issuer as Reflector's web frontend takes it."""
+    url = https_url(text)
+    if url.endswith("/"):
+        raise ValueError("the issuer without the slash at its end: what is called there is added to it, slash and all")
+    if url.endswith(_DISCOVERY):
+        raise ValueError(f"the issuer without {_DISCOVERY}, which is added to it")
+    return url
+
+
+def rsa_public_key(text: str) -> str:
+    """Return `text` anew if it is one RSA public key in PEM, of 2048 bits or more."""
+    from pki import pem  # a tenth of a second, for those with a provider elsewhere
+
+    try:
+        return pem.rsa_public_key_text(text.encode())
+    except pem.PemError as error:
+        raise ValueError(f"one RSA public key in PEM (BEGIN PUBLIC KEY), not {error}") from None
+
+
 def folder(text: str) -> str:
     """Return `text` if it can name a folder."""
     if not text or text != text.strip() or not text.isprintable():
@@ -516,6 +590,14 @@ ModelName = Annotated[str, *_text(model_name, pattern=r"^[^\s-]\S*$")]
 Bucket = Annotated[str, *_text(bucket, minLength=3, maxLength=63, pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$")]
 AwsBucket = Annotated[str, *_text(aws_bucket, minLength=3, maxLength=63, pattern=r"^[a-z0-9][a-z0-9.-]*[a-z0-9]$")]
 Email = Annotated[str, *_text(email, pattern=r"^[^@\s]+@[^@\s]+$")]
+Title = Annotated[str, *_text(title, minLength=1, maxLength=_TITLE_LENGTH)]
+UserName = Annotated[str, *_text(user_name, pattern=f"^{_USER_NAME.pattern}$")]
+GroupName = Annotated[str, *_text(group_name, pattern=f"^{_GROUP_NAME.pattern}$")]
+ApplicationSlug = Annotated[str, *_text(application_slug, pattern=f"^{_SLUG.pattern}$")]
+IssuerUrl = Annotated[str, *_text(issuer_url, pattern=r"^[Hh][Tt][Tt][Pp][Ss]://[^\s?#]*[^\s?#/]$")]
+TokenUrl = Annotated[str, *_text(https_url, pattern=r"^[Hh][Tt][Tt][Pp][Ss]://[^\s?#]+$")]
+RsaPublicKey = Annotated[str, *_text(rsa_public_key, pattern=r"BEGIN PUBLIC KEY")]
+Members = Annotated[tuple[str, ...], Field(strict=False, min_length=1), _checked(lambda members: members)]
 Word = Annotated[str, *_text(word, pattern=r"^\S+$")]
 Region = Annotated[str, *_text(region, pattern=r"^[A-Za-z0-9-]+$")]
 AwsRegion = Annotated[str, *_text(aws_region, pattern=r"^[a-z0-9-]+$")]
@@ -534,3 +616,7 @@ ValidityHours = Annotated[
 Processes = Annotated[int, *_number(between(1, 64, "processes"), minimum=1, maximum=64)]
 Days = Annotated[int, *_number(at_least(1, "day"), minimum=1)]
 RenewalHours = Annotated[int, *_number(at_least(1, "hour"), minimum=1)]
+TokenMinutes = Annotated[
+    int, *_number(between(SHORTEST_TOKEN_MINUTES, 24 * 60, "minutes"), minimum=SHORTEST_TOKEN_MINUTES, maximum=24 * 60)
+]
+Generation = Annotated[int, *_number(between(1, 1000, "of them"), minimum=1, maximum=1000)]

@@ -20,6 +20,7 @@ from settings import PROJECT, EngineConfig, Problem, Secret, Settings, SettingsE
 from settings.base import Model, Path, Sealed, dotted
 from settings.schema import SCHEMA_FILE
 from settings.walk import is_mapping, kind_of, members, mode_of
+from testing.certificates import rsa_public_key
 from testing.sources import ROOT
 
 STACK: Final = "test"
@@ -40,8 +41,8 @@ _LINE: Final = re.compile(r"(?P<setting>\S.*?): (?P<given>.+); allowed: (?P<allo
 _CANDIDATES: Final = (
     # The first that a setting takes is its example.
     "reflector.test", "https://a.test/v1", "https://a.test", "192.0.2.1", "DNS:a.test", "unix:///run/docker.sock",
-    "all", "me@a.test", "redis:7.2.1", "10.213.0.0/20", str(ROOT / SCHEMA_FILE), "somebody", 2100, 3,
-    ["192.0.2.1"], ["DNS:a.test"], True, False, "memory", "0123456789abcdef",
+    "all", "me@a.test", "redis:7.2.1", "10.213.0.0/20", str(ROOT / SCHEMA_FILE), "somebody", 2100, 3, 20,
+    ["admin"], ["192.0.2.1"], ["DNS:a.test"], rsa_public_key(), True, False, "memory", "0123456789abcdef",
 )  # fmt: skip
 
 
@@ -70,6 +71,8 @@ def minimal(group: type[Model]) -> dict[str, Any]:
             content[name] = example(field)
     if "everybody_reads_everything" in group.model_fields:  # has no default that would do
         content["everybody_reads_everything"] = True
+    if "access" in group.model_fields:  # is about a group and an address that have to be there
+        content |= {"groups": {"reflector.test": {"members": ["admin"]}}, "admin_email": "me@reflector.test"}
     return content
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pulumi
 import pytest
 
-from settings import PROJECT, SettingsError, flat, images, parse, program, usable_part
+from settings import PROJECT, Secret, SettingsError, flat, images, parse, program, usable_part
 from settings.base import Path as Way
 from settings.base import dotted
 from settings.tree import Settings
@@ -244,7 +244,7 @@ def test_what_a_mode_needs_and_does_not_get_is_named(leaf: Leaf) -> None:
     del content[leaf.name]
     problem = only(put(leaf.spot.tree, leaf.spot.path, content))
     setting, choice = dotted(leaf.path), dotted((*leaf.spot.path, "mode"))
-    secret = leaf.name == "secret_access_key"
+    secret = leaf.kind is Secret
     assert str(problem) == (
         f"{setting}: nothing; allowed: a value: {choice} is {mode_of(leaf.spot.group)!r}. "
         f"Set it: pulumi config set {'--secret ' if secret else ''}--path {setting}{'' if secret else ' <value>'}"

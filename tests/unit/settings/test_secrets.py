@@ -41,6 +41,7 @@ from tests.unit.settings.examples import (
     refused,
 )
 from tests.unit.settings.test_values import BAD, row_name
+from tests.unit.settings.wrong import GROUP_NAME, USER_NAME
 
 # --- Secrets ----------------------------------------------------------------------------------------------------------
 
@@ -191,6 +192,7 @@ OF_VALUES: Final = [
     and not row[1].endswith(".mode")
     and (row[1].count(".") == 2 or not row[1].startswith("hosts"))
     and not row[1].startswith("images.registries")
+    and row[3] not in (USER_NAME, GROUP_NAME)
 ]
 
 

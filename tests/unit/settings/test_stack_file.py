@@ -9,10 +9,11 @@ import pytest
 from settings import PROJECT, EngineConfig, SettingsError, StackFile, is_whole, path_of, read, resolved
 from settings.base import Ambiguous, Sealed
 from settings.schema import config_block
+from settings.sign_in import Authentik
 from tests.unit.settings.examples import CLEAR, SEALED, SPOTS, Spot, handed_over, parsed, stack_file, written
 
 ROOT: Final = Path(__file__).resolve().parents[3]
-COMMITTED: Final = ["dev", "selfhosted"]
+COMMITTED: Final = ["authentik", "dev", "selfhosted"]
 
 # --- The file ---------------------------------------------------------------------------------------------------------
 
@@ -249,6 +250,21 @@ def test_the_stack_for_production_takes_every_image_from_upstream() -> None:
     stack = parsed(read(path_of("selfhosted", ROOT)).settings)
     assert stack.url == "https://reflector.example.com"
     assert {source.context for source in stack.sources.images.values()} == {None}
+
+
+def test_the_stack_with_authentik_is_the_one_for_one_machine_and_runs_beside_it() -> None:
+    dev, authentik = (read(path_of(name, ROOT)).settings for name in ("dev", "authentik"))
+    assert isinstance(parsed(authentik).sign_in, Authentik)
+    assert {name for name in dev.keys() | authentik.keys() if dev.get(name) != authentik.get(name)} == {
+        "edge",
+        "sign_in",
+    }
+    first, second = parsed(dev), parsed(authentik)
+    assert {first.edge.https_port, first.edge.http_port}.isdisjoint({second.edge.https_port, second.edge.http_port})
+    # Cookies know no port.
+    assert set(first.dns_names) & set(second.dns_names) == {"localhost"}
+    assert second.url == "https://reflector-authentik.localhost:9443"
+    assert second.edge.bind_addresses == ("127.0.0.1",)
 
 
 @pytest.mark.parametrize("stack", COMMITTED)

@@ -71,7 +71,9 @@ def test_what_is_off_leaves_no_name_and_no_login() -> None:
 def test_every_service_has_a_name_of_its_own() -> None:
     named = Counter(service for model in classes(Settings) for service in model.SERVICES)
     assert set(named.values()) == {1}
-    assert set(ALL_SERVICES) == set(named) == ALWAYS | {"ollama", "garage", "transcription"}
+    assert set(ALL_SERVICES) == set(named) == ALWAYS | {
+        "ollama", "garage", "transcription", "authentik", "authentik-worker",
+    }  # fmt: skip
 
 
 def test_every_part_an_image_plays_can_be_given_one() -> None:

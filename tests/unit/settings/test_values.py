@@ -158,7 +158,7 @@ BAD: Final[list[Row]] = [
     ),
     ({"sign_in": {"mode": "public", "everybody_reads_everything": "yes, all of it"}},
      "sign_in.everybody_reads_everything", "'yes, all of it'", "true or false"),
-    ({"sign_in": {"mode": "oidc"}}, "sign_in.mode", "'oidc'", "password or public"),
+    ({"sign_in": {"mode": "saml"}}, "sign_in.mode", "'saml'", "password, authentik, oidc or public"),
     *(
         ({"sign_in": {"mode": "password", "admin_email": text}}, "sign_in.admin_email", repr(text), EMAIL)
         for text in (

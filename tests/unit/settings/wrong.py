@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from settings import ALL_SERVICES
+from testing.certificates import certificate, ec_public_key, rsa_private_key, rsa_public_key
 from tests.unit.settings.examples import SEALED
 
 Row = tuple[dict[str, Any], str, str, str]
@@ -53,6 +54,28 @@ AWS_REGION: Final = "a region of AWS, such as eu-central-1, not a zone in it"
 FOLDER: Final = "the path of a folder"
 BROWSERS: Final = "a port browsers ask, such as 8443: this one they take for another protocol's"
 
+HTTPS_URL: Final = "a URL of the form https://<host>[:<port>]/<path>: passwords and tokens go there"
+WITHOUT_SLASH: Final = "the issuer without the slash at its end: what is called there is added to it, slash and all"
+WITHOUT_DISCOVERY: Final = "the issuer without /.well-known/openid-configuration, which is added to it"
+PUBLIC_KEY: Final = "one RSA public key in PEM (BEGIN PUBLIC KEY), not"
+USER_NAME: Final = (
+    "lower-case letters, digits and . _ @ + - with a letter or digit at both ends, other than admin and akadmin, who "
+    "are there anyway"
+)
+GROUP_NAME: Final = (
+    "letters, digits, blanks and . _ - with a letter or digit at both ends, and not beginning with authentik"
+)
+SLUG: Final = (
+    "lower-case letters, digits and hyphens, and none of authorize, token, userinfo, introspect, revoke, device, which "
+    "are paths of Authentik's own"
+)
+TITLE: Final = "one line of 100 characters or fewer, without blanks around it"
+
+OIDC: Final[dict[str, Any]] = {
+    "mode": "oidc", "issuer": "https://a.test/realms/x", "token_url": "https://a.test/token", "client_id": "reflector",
+    "client_secret": SEALED, "public_key": rsa_public_key(),
+}  # fmt: skip
+AUTHENTIK: Final[dict[str, Any]] = {"mode": "authentik"}
 OLLAMA: Final = {"mode": "ollama"}
 MODEL_ELSEWHERE: Final = {"mode": "external", "url": "https://a.test/v1", "model": "m"}
 HOSTED: Final = {"mode": "hosted", "url": "https://a.test"}
@@ -267,4 +290,146 @@ def _words() -> Iterator[Row]:
     )
 
 
-WRONG: Final[list[Row]] = [*_addresses(), *_names(), *_urls(), *_words()]
+def _provider() -> Iterator[Row]:
+    """Rows of a provider elsewhere."""
+    for text, allowed in (
+        ("https://b.test/", WITHOUT_SLASH), ("https://b.test/realms/x/", WITHOUT_SLASH),
+        ("https://b.test//", WITHOUT_SLASH),
+        ("https://b.test/.well-known/openid-configuration/", WITHOUT_SLASH),
+        ("https://b.test/.well-known/openid-configuration", WITHOUT_DISCOVERY),
+        ("https://b.test/realms/x/.well-known/openid-configuration", WITHOUT_DISCOVERY),
+    ):  # fmt: skip
+        yield {"sign_in": {**OIDC, "issuer": text}}, "sign_in.issuer", repr(text), allowed
+    for name in ("issuer", "token_url"):
+        for text, allowed in (
+            ("http://b.test", HTTPS_URL), ("HTTP://b.test/token", HTTPS_URL), ("b.test", URL), ("", WITHOUT_SPACES),
+            (" https://b.test", WITHOUT_SPACES), ("https://b.test\n", WITHOUT_SPACES), ("https://<host>/x", FILLED_IN),
+            ("https://localhost", REACHED), ("https://auth.localhost", REACHED), ("https://127.0.0.1/x", REACHED),
+            ("https://authentik:9000/x", ELSEWHERE), ("https://reflector.localhost", REACHED),
+        ):  # fmt: skip
+            yield {"sign_in": {**OIDC, name: text}}, f"sign_in.{name}", repr(text), allowed
+        yield (
+            {"sign_in": {**OIDC, name: "https://reflector.test/x"}, "edge": {"domain": "reflector.test"}},
+            f"sign_in.{name}", "'https://reflector.test/x'", ELSEWHERE,
+        )  # fmt: skip
+        for text, shown, allowed in (
+            ("https://b.test?client_secret=HandedSecret", "https://b.test?[secret]", WITHOUT_QUERY),
+            ("https://me:HandedSecret@b.test", "https://[secret]@b.test", WITHOUT_USER),
+        ):
+            yield {"sign_in": {**OIDC, name: text}}, f"sign_in.{name}", repr(shown), allowed
+    chain, ec_key = certificate("one")
+    private, public = rsa_private_key(), rsa_public_key()
+    for text, label, found in (
+        (private, "PRIVATE KEY", "a private key"),
+        (private.replace("PRIVATE", "RSA PRIVATE"), "RSA PRIVATE KEY", "a rsa private key"),
+        (ec_key, "PRIVATE KEY", "a private key"), (chain, "CERTIFICATE", "a certificate"),
+        (private + public, "PRIVATE KEY", "a private key"), (public + private, "PUBLIC KEY", "a private key"),
+        (chain + private, "CERTIFICATE", "a certificate and a private key"),
+        (public.replace("PUBLIC", "RSA PUBLIC"), "RSA PUBLIC KEY", "a rsa public key"),
+        (ec_public_key(), "PUBLIC KEY", "a key of another kind: tokens have to be signed with RS256"),
+        (rsa_public_key(1024), "PUBLIC KEY", "one of 1024 bits, which is too short: 2048 or more"),
+        (public + rsa_public_key(3072), "PUBLIC KEY", "several of them"),
+        (public.replace("M", "!", 1), "PUBLIC KEY", "one that cannot be read"),
+        (public[:200], "PUBLIC KEY", "a text without any"),
+    ):  # fmt: skip
+        shown = f"-----BEGIN {label}-----[secret]"
+        yield {"sign_in": {**OIDC, "public_key": text}}, "sign_in.public_key", repr(shown), f"{PUBLIC_KEY} {found}"
+    for text in ("", "garbage", "/etc/key.pem", "https://b.test/jwks", '{"keys": []}'):
+        allowed = f"{PUBLIC_KEY} a text without any"
+        yield {"sign_in": {**OIDC, "public_key": text}}, "sign_in.public_key", repr(text), allowed
+    for name in ("client_id", "audience"):
+        for text in ("", "two words", " reflector", "reflector\n", "<client id>", "your-client-id"):
+            yield {"sign_in": {**OIDC, name: text}}, f"sign_in.{name}", repr(text), WORD
+    for text in ("", "HandedSecret"):
+        yield (
+            {"sign_in": {**OIDC, "client_secret": text}}, "sign_in.client_secret", "a value in clear text",
+            "an encrypted value",
+        )  # fmt: skip
+    for name, value in (("redirect_uri", "https://elsewhere.test/callback"), ("jwks_url", "https://b.test/jwks")):
+        yield (
+            {"sign_in": {**OIDC, name: value}}, f"sign_in.{name}", "unknown setting",
+            "the settings of docs/configuration.md",
+        )  # fmt: skip
+
+
+def _authentik() -> Iterator[Row]:
+    """Rows of an Authentik of the stack's own."""
+    jane = {"name": "Jane", "email": "jane@example.com"}
+    for name, path in (
+        ("akadmin", "akadmin"), ("admin", "admin"), ("Jane", "Jane"), ("ja ne", '["ja ne"]'), ("", '[""]'),
+        (" jane", '[" jane"]'), ("-jane", "-jane"), ("jane-", "jane-"), ("jäne", "jäne"), ("ja/ne", '["ja/ne"]'),
+        ("x" * 101, "x" * 101), ("yes:", '["yes:"]'),
+    ):  # fmt: skip
+        setting = f"sign_in.users{path if path.startswith('[') else '.' + path}"
+        yield {"sign_in": {**AUTHENTIK, "users": {name: jane}}}, setting, repr(name), USER_NAME
+    for name, path in (
+        ("authentik Admins", '["authentik Admins"]'), ("Authentik x", '["Authentik x"]'), ("", '[""]'), ("-x", ".-x"),
+        ("a/b", '["a/b"]'), (" a", '[" a"]'), ("ä", ".ä"),
+    ):  # fmt: skip
+        tree = {"sign_in": {**AUTHENTIK, "groups": {name: {"members": ["admin"]}}}}
+        yield tree, f"sign_in.groups{path}", repr(name), GROUP_NAME
+    for text in ("", "no address", "Jane <jane@a.test>"):
+        tree = {"sign_in": {**AUTHENTIK, "users": {"jane": {**jane, "email": text}}}}
+        yield tree, "sign_in.users.jane.email", repr(text), EMAIL
+    for name in ("name", "email"):
+        tree = {"sign_in": {**AUTHENTIK, "users": {"jane": {key: jane[key] for key in jane if key != name}}}}
+        yield tree, f"sign_in.users.jane.{name}", "nothing", "a value"
+    for text in ("", " Jane", "Jane\n", "Ja\nne", "x" * 101, "\u2028x"):
+        tree = {"sign_in": {**AUTHENTIK, "users": {"jane": {**jane, "name": text}}}}
+        yield tree, "sign_in.users.jane.name", repr(text), TITLE
+        yield {"sign_in": {**AUTHENTIK, "title": text}}, "sign_in.title", repr(text), TITLE
+    tree = {"sign_in": {**AUTHENTIK, "groups": {"staff": {"members": []}}}}
+    yield tree, "sign_in.groups.staff.members", "an empty list", "one or more"
+    for text in (
+        "authorize", "token", "userinfo", "introspect", "revoke", "device", "Reflector", "a b", "", "-x", "x-",
+        "x" * 51, "a_b", "a/b",
+    ):  # fmt: skip
+        yield {"sign_in": {**AUTHENTIK, "application_slug": text}}, "sign_in.application_slug", repr(text), SLUG
+    for content in (AUTHENTIK, OIDC):
+        for minutes in (4, 0, -1, 1441):
+            tree = {"sign_in": {**content, "access_token_minutes": minutes}}
+            yield tree, "sign_in.access_token_minutes", str(minutes), "5 to 1440 minutes"
+    for name in ("signing_key_generation", "client_secret_generation"):
+        for number in (0, -1, 1001):
+            yield {"sign_in": {**AUTHENTIK, name: number}}, f"sign_in.{name}", str(number), "1 to 1000 of them"
+    yield {"sign_in": {**AUTHENTIK, "refresh_token_days": 0}}, "sign_in.refresh_token_days", "0", "1 day or more"
+    for part in ("server", "worker"):
+        tree = {"sign_in": {**AUTHENTIK, part: {"memory_mib": 63}}}
+        yield tree, f"sign_in.{part}.memory_mib", "63", "64 MiB or more"
+    for part, least in (("server", 768), ("worker", 640)):
+        tree = {"sign_in": {**AUTHENTIK, part: {"memory_mib": least - 1}}}
+        yield tree, f"sign_in.{part}.memory_mib", str(least - 1), f"{least} or more, as was measured of Authentik"
+    for text in ("localhost", "auth"):
+        yield {"sign_in": {**AUTHENTIK, "domain": text}}, "sign_in.domain", repr(text), DOTTED
+    for text in ("https://auth.a.test", "auth.a.test:8443", "auth_a.test"):
+        yield {"sign_in": {**AUTHENTIK, "domain": text}}, "sign_in.domain", repr(text), HOST_NAME
+    for text in ("@a.test", "*.a.test", "a.test,b.test"):
+        tree = {"sign_in": {**AUTHENTIK, "access": {"email_domain": text}, "admin_email": "me@a.test"}}
+        yield tree, "sign_in.access.email_domain", repr(text), DOMAIN
+    for name, place, why in (
+        ("a.test", "edge.domain", {"edge": {"domain": "a.test"}}),
+        ("s3.a.test", "storage.domain", {"edge": {"domain": "a.test"}, "storage": GARAGE}),
+        ("x.a.test", "storage.domain", {"storage": {**GARAGE, "domain": "x.a.test"}}),
+        ("y.a.test", "edge.extra_names[0]", {"edge": {"domain": "a.test", "extra_names": ["DNS:y.a.test"]}}),
+    ):
+        allowed = f"a host name other than {place}: Authentik has all paths to itself"
+        yield {**why, "sign_in": {**AUTHENTIK, "domain": name}}, "sign_in.domain", repr(name), allowed
+    extra = {"edge": {"domain": "a.test", "extra_names": ["DNS:auth.a.test"]}}
+    yield (
+        {**extra, "sign_in": AUTHENTIK}, "sign_in.domain", "'auth.a.test'",
+        "a host name other than edge.extra_names[0]: Authentik has all paths to itself",
+    )  # fmt: skip
+    yield (
+        {"edge": {"domain": ".".join(["x" * 62] * 4)}, "storage": {**GARAGE, "domain": "s.test"},
+         "sign_in": {**AUTHENTIK, "admin_email": "me@a.test"}},
+        "sign_in.domain", "nothing, and auth.<domain> has 256 characters",
+        "a host name of its own, of 253 characters or fewer",
+    )  # fmt: skip
+    for name, value in (("redirect_uri", "https://elsewhere.test"), ("bootstrap_token", SEALED)):
+        yield (
+            {"sign_in": {**AUTHENTIK, name: value}}, f"sign_in.{name}", "unknown setting",
+            "the settings of docs/configuration.md",
+        )  # fmt: skip
+
+
+WRONG: Final[list[Row]] = [*_addresses(), *_names(), *_urls(), *_words(), *_provider(), *_authentik()]
