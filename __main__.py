@@ -42,7 +42,12 @@ certificate = pki.server_certificate(
 
 # Data.
 stores = data.data_services(
-    settings.data, host, parts, databases=("reflector", "hatchet"), connections=sum(settings.connections.values())
+    settings.data,
+    host,
+    parts,
+    databases=("reflector", "hatchet"),
+    optional_databases=settings.optional_databases,
+    connections=sum(settings.connections.values()),
 )
 objects = storage.object_store(
     settings.storage,
@@ -60,7 +65,17 @@ model = language_model.model(settings.language_model, host, parts)
 
 # The application.
 engine = workflow.workflow_engine(settings.workflow, host, parts, database=stores.databases["hatchet"])
-identity = sign_in.identity_provider(settings.sign_in, admin_email=settings.admin_email)
+identity = sign_in.identity_provider(
+    settings.sign_in,
+    host,
+    parts,
+    databases=stores.databases,
+    certificate=certificate,
+    admin_email=settings.admin_email,
+    domain=settings.sign_in_domain,
+    url=settings.edge.url(settings.sign_in_domain or ""),
+    application_url=settings.url,
+)
 reflector = application.reflector(
     settings.application,
     settings.edge,
@@ -100,6 +115,7 @@ outputs = {
     "services": {service.name: service.described for service in services},
     "admin_email": identity.admin_email,
     "admin_password": identity.admin_password,
+    "sign_in": identity.described,
     "storage": {"endpoint": objects.public_endpoint, "region": objects.region, "bucket": objects.bucket},
     "llm": {"url": model.url, "model": model.model, "context_tokens": model.context_tokens},
 }

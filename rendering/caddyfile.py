@@ -84,6 +84,8 @@ class SiteText:
     """Relative to CERTIFICATES_DIRECTORY."""
     routes: Sequence[RouteText]
     """The first that matches takes a request."""
+    closed: Sequence[str] = ()
+    """Paths, as Caddy matches them, that are refused whoever asks."""
     policy: Policy
 
 
@@ -226,6 +228,13 @@ def _site(number: int, site: SiteText, public_port: str) -> str:
         lines += ["header {", *(f"\t{name} {value}".rstrip() for name, value in headers.items()), "}"]
     if site.policy.strict_transport_security:
         lines += _strict_transport_security(number, site.names, public_port)
+    if site.closed:
+        lines += [
+            f"@closed{number} path {' '.join(site.closed)}",
+            f"handle @closed{number} {{",
+            '\trespond "This is not served here." 403',
+            "}",
+        ]
     for index, route in enumerate(site.routes, start=1):
         matcher = ""
         if route.paths:

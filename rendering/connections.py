@@ -23,6 +23,9 @@ HATCHET_MAINTENANCE_POOL: Final = 5
 more, so with less than three they could wait for each other."""
 HATCHET_SERVERS: Final = 3
 """In the one process of hatchet-lite: itself, its API and its engine."""
+AUTHENTIK: Final = 24
+"""Its server's eight threads and its worker's two, each with one, what both listen on, and a command now and then; at
+rest eight were measured."""
 SPARE: Final = 13
 """Three that PostgreSQL keeps for its superuser, and for what comes and goes: steps, checks, Hatchet's admin tool."""
 

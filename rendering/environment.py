@@ -155,6 +155,38 @@ def password_web() -> dict[str, str]:
     return {"AUTH_PROVIDER": "credentials", "FEATURE_REQUIRE_LOGIN": "true"}
 
 
+JWT_KEY: Final = "identity-provider.pem"
+"""What the backend calls the key it verifies tokens with."""
+JWT_KEY_FILE: Final = f"/app/reflector/auth/jwt/keys/{JWT_KEY}"
+"""Where it looks for that; it knows no other folder (reflector/auth/auth_jwt.py, v0.45.0)."""
+
+
+def jwt_backend(audience: str) -> dict[str, str]:
+    """Return what every backend role reads where somebody else says who somebody is; it wants JWT_KEY_FILE."""
+    return {
+        "AUTH_BACKEND": "jwt",
+        "PUBLIC_MODE": "false",
+        "AUTH_JWT_ALGORITHM": "RS256",
+        "AUTH_JWT_PUBLIC_KEY": JWT_KEY,
+        "AUTH_JWT_AUDIENCE": audience,
+    }
+
+
+def provider_web(*, issuer: str, token_url: str, client_id: str, client_secret: T) -> dict[str, T | str]:
+    """Return what the web frontend reads where a provider of OpenID Connect says who somebody is.
+
+    It has one kind of provider, and calls it authentik. What it calls below `issuer` it adds with a slash.
+    """
+    return {
+        "AUTH_PROVIDER": "authentik",
+        "FEATURE_REQUIRE_LOGIN": "true",
+        "AUTHENTIK_ISSUER": issuer.rstrip("/"),
+        "AUTHENTIK_REFRESH_TOKEN_URL": token_url,
+        "AUTHENTIK_CLIENT_ID": client_id,
+        "AUTHENTIK_CLIENT_SECRET": client_secret,
+    }
+
+
 def public_backend(retention_days: int) -> dict[str, str]:
     """Return what every backend role reads where nobody signs in."""
     return {"AUTH_BACKEND": "none", "PUBLIC_MODE": "true", "PUBLIC_DATA_RETENTION_DAYS": str(retention_days)}

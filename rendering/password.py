@@ -1,5 +1,6 @@
-"""Reflector's password hash."""
+"""Hashes of passwords, as those store them who verify them."""
 
+import base64
 import hashlib
 from typing import Final
 
@@ -15,3 +16,12 @@ def password_hash(password: str, salt: str) -> str:
     """
     digest = hashlib.pbkdf2_hmac("sha256", password.encode(), salt.encode("ascii"), ITERATIONS)
     return f"pbkdf2:sha256:{ITERATIONS}${salt}${digest.hex()}"
+
+
+def django_hash(password: str, salt: str) -> str:
+    """Return the hash Authentik takes for its administrator: `pbkdf2_sha256$<iterations>$<salt>$<digest>`.
+
+    `salt` is letters and digits (django.contrib.auth.hashers.PBKDF2PasswordHasher).
+    """
+    digest = hashlib.pbkdf2_hmac("sha256", password.encode(), salt.encode("ascii"), ITERATIONS)
+    return f"pbkdf2_sha256${ITERATIONS}${salt}${base64.b64encode(digest).decode('ascii')}"

@@ -9,8 +9,11 @@ case "$ENTRYPOINT" in
 server)
     # Behind the question mark is what the server's own database library reads; the one for migrations refuses it.
     run env DATABASE_URL="${DATABASE_URL%%\?*}" alembic upgrade head
-    if [ -n "${ADMIN_EMAIL:-}" ] && [ -n "${ADMIN_PASSWORD_HASH:-}" ]; then
+    if [ -n "${ADMIN_EMAIL:-}" ]; then
         run python /app/rename_administrator.py
+    fi
+    # Where a provider says who somebody is, there is no password here.
+    if [ -n "${ADMIN_EMAIL:-}" ] && [ -n "${ADMIN_PASSWORD_HASH:-}" ]; then
         run python -m reflector.tools.provision_admin
     fi
     exec uvicorn reflector.app:app --host 0.0.0.0 --port 1250

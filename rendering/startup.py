@@ -13,6 +13,15 @@ RENAME_ADMINISTRATOR_FILE: Final = "/app/rename_administrator.py"
 """What that calls on the server."""
 
 
+WEB_FILE: Final = "/app/web.sh"
+WEB_LOG_FILTER_FILE: Final = "/app/log_filter.awk"
+"""What that filters the log with."""
+WEB_COMMAND: Final = ("node", "server.js")
+"""What upstream's frontend image starts (www/Dockerfile, v0.45.0)."""
+CACHED_TOKENS: Final = "token:*"
+"""Keys under which the web frontend keeps everybody's tokens in Redis (www/app/lib/redisTokenCache.ts, v0.45.0)."""
+
+
 def _text(name: str) -> str:
     return (_FOLDER / name).read_text(encoding="utf-8")
 
@@ -29,6 +38,16 @@ def runserver() -> str:
 def rename_administrator() -> str:
     """Return the program that keeps an administrator's account his when his address changes."""
     return _text("rename_administrator.py")
+
+
+def web() -> str:
+    """Return the script that starts the web frontend, which is its arguments."""
+    return _text("web.sh")
+
+
+def web_log_filter() -> str:
+    """Return the program that takes tokens out of the web frontend's log."""
+    return _text("log_filter.awk")
 
 
 def hatchet() -> str:

@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pulumi
 import pulumi_docker as docker
@@ -24,6 +24,7 @@ from components.base.handles import (
     LanguageModel,
     ObjectStore,
     Route,
+    Service,
     Site,
     SpeechServices,
     TrustBundle,
@@ -37,11 +38,13 @@ from components.images.image import ImageArgs, Images, ImagesArgs
 from components.language_model.ollama import Ollama, OllamaArgs
 from components.pki.authority import Authority, AuthorityArgs
 from components.pki.certificate import Certificate, CertificateArgs
+from components.sign_in.authentik import Authentik, AuthentikArgs
 from components.sign_in.password import PasswordSignIn, PasswordSignInArgs
 from components.speech.transcription import Transcription, TranscriptionArgs
 from components.storage.garage import Garage, GarageArgs
 from components.storage.s3 import S3, S3Args
 from components.workflow.hatchet import Hatchet, HatchetArgs
+from rendering import authentik
 from rendering.caddyfile import PAGES
 from testing.engine import Engine, Registered, fake_secret
 
@@ -143,7 +146,10 @@ class Neighbours:
 
     def cache(self) -> Cache:
         """Return a cache."""
-        return Cache(host=f"{self.prefix}keys", port=16379, network="cache", ready=self.ready)
+        host = f"{self.prefix}keys"
+        container = cast(docker.Container, self.ready)
+        keeper = Service(name=host, address=host, host=self.host, container=container, health_test="ping", port=16379)
+        return Cache(host=host, port=16379, network="cache", service=keeper)
 
     def certificate(self, name: str = "edge-certificate", *names: str) -> CertificateHandle:
         """Return a certificate called `name`."""
@@ -317,6 +323,48 @@ def transcription_args(near: Neighbours, **given: Any) -> TranscriptionArgs:
     return TranscriptionArgs(**{**usual, **given})
 
 
+def authentik_args(near: Neighbours, **given: Any) -> AuthentikArgs:
+    """Return the arguments of an Authentik that knows the administrator and one more person."""
+    usual: dict[str, Any] = {
+        "host": near.host,
+        "image": near.image("ak"),
+        "server_memory_mib": 601,
+        "worker_memory_mib": 602,
+        "database": near.database("authentik"),
+        "domain": near.domain("auth"),
+        "url": f"https://{near.domain('auth')}:8443",
+        "certificate": near.certificate(),
+        "application": application(near.domain()),
+        **near.named("authentik"),
+    }
+    return AuthentikArgs(**{**usual, **given})
+
+
+def application(domain: str = "reflector.test", **given: Any) -> authentik.Application:
+    """Return Reflector as an application at `domain`, which one person besides the administrator may enter."""
+    usual: dict[str, Any] = {
+        "slug": "reflector",
+        "title": "Meetings",
+        "url": f"https://{domain}:8443",
+        "access_token_minutes": 15,
+        "refresh_token_days": 30,
+        "administrator": authentik.Person(
+            user_name="admin",
+            name="Administrator",
+            email=f"admin@{domain}",
+            groups=("staff",),
+            subject=f"local:admin@{domain}",
+        ),
+        "others": (
+            authentik.Person(user_name="jane", name="Jane", email="jane@example.com", groups=("staff",)),
+            authentik.Person(user_name="joe", name="Joe", email="joe@example.org"),
+        ),
+        "groups": ("staff",),
+        "access_group": "staff",
+    }
+    return authentik.Application(**{**usual, **given})
+
+
 def certificate_args(name: str, **given: Any) -> CertificateArgs:
     """Return the arguments of a certificate called `name`, and make the authority that signs it."""
     usual: dict[str, Any] = {
@@ -374,6 +422,7 @@ COMPONENTS: Final[Mapping[str, Build]] = {
             **near.named("hatchet"),
         ),
     ),
+    "Authentik": lambda name, near: Authentik(name, authentik_args(near)),
     "PasswordSignIn": lambda name, near: PasswordSignIn(name, PasswordSignInArgs(admin_email=f"admin@{near.domain()}")),
     "Reflector": lambda name, near: Reflector(name, reflector_args(near)),
     "Caddy": lambda name, near: Caddy(name, caddy_args(near)),
@@ -407,6 +456,11 @@ def build(make: Callable[[Neighbours], Any]) -> Built:
     asyncio.set_event_loop(asyncio.new_event_loop())
     engine = Engine()
     return Built(engine, engine.run(lambda: make(Neighbours(host=host(), ready=Anchor()))))
+
+
+def script_of(step: Registered) -> str:
+    """Return the script of a step."""
+    return str(step.plain("environment")["STEP"])
 
 
 def below(engine: Engine, name: str) -> list[Registered]:

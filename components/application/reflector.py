@@ -1,5 +1,7 @@
 """Reflector itself: the server, its workers, and the web frontend."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +27,7 @@ from components.base.handles import (
 )
 from components.base.secret import token
 from components.base.service import File, HealthCheck, ServiceArgs, service
+from components.base.step import StepArgs, step
 from components.base.trust import NODE_ENVIRONMENT, PYTHON_ENVIRONMENT, trust_file
 from components.base.volume import volume
 from rendering import connections, environment, startup
@@ -169,6 +172,11 @@ class Reflector(pulumi.ComponentResource):
                 "/root/.cache": volume(f"{name}-models", args.host, f"{prefix}reflector-models", self, optional=True)
             }
 
+        keys = [
+            File(path=environment.JWT_KEY_FILE, content=pem)
+            for pem in (args.identity.public_key_pem,)
+            if pem is not None
+        ]
         rename = (File(path=startup.RENAME_ADMINISTRATOR_FILE, content=startup.rename_administrator(), mode="0444"),)
 
         def role_environment(role: _Role) -> Environment:
@@ -194,6 +202,7 @@ class Reflector(pulumi.ComponentResource):
                     files=[
                         trust_file(args.trust),
                         File(path=startup.RUNSERVER_FILE, content=startup.runserver(), mode="0555"),
+                        *keys,
                         *(rename if role is _SERVER else ()),
                     ],
                     volumes={**(volumes if role.keeps_files else {}), **(models if role.runs_models else {})},
@@ -233,19 +242,23 @@ class Reflector(pulumi.ComponentResource):
                 image=args.frontend.id,
                 memory_mib=args.memory_mib.web,
                 port=environment.WEB_PORT,
-                command=args.frontend.command,
+                command=["sh", startup.WEB_FILE, *(args.frontend.command or startup.WEB_COMMAND)],
                 environment=environment.merged(
                     environment.web(
                         url=args.url,
                         server_url=server.url(environment.SERVER_PORT),
                         kv_url=args.cache.url(),
-                        nextauth_secret=token(f"{name}-nextauth-secret", self),
+                        nextauth_secret=_session_secret(token(f"{name}-nextauth-secret", self), args.identity),
                     ),
                     args.identity.web,
                     NODE_ENVIRONMENT,
                 ),
                 fetches=True,
-                files=[trust_file(args.trust)],
+                files=[
+                    trust_file(args.trust),
+                    File(path=startup.WEB_FILE, content=startup.web(), mode="0555"),
+                    File(path=startup.WEB_LOG_FILTER_FILE, content=startup.web_log_filter()),
+                ],
                 networks={"application": (), args.cache.network: ()},
                 health=_WEB_HEALTH,
                 user=f"{WEB_UID}:{WEB_UID}",
@@ -254,6 +267,7 @@ class Reflector(pulumi.ComponentResource):
             ),
             self,
         )
+        _forget_tokens(f"{name}-cached-tokens", args, [server, *workers], self)
         self.services = [server, *workers, web]
         self.api_url = f"{args.url}{environment.API_PATH}"
         self.site = Site(
@@ -268,6 +282,48 @@ class Reflector(pulumi.ComponentResource):
             ready=[one.ready for one in self.services],
         )
         self.register_outputs({})
+
+
+def _session_secret(secret: pulumi.Output[str], identity: IdentityProvider) -> pulumi.Output[str]:
+    """Return what the web frontend seals sessions with: one that began with a password is none to a provider.
+
+    It would look signed in, and the API would refuse whatever it asks for.
+    """
+    if identity.public_key_pem is None:
+        return secret
+    return secret.apply(lambda known: hashlib.sha256(f"{known} and a provider".encode()).hexdigest())
+
+
+# What was signed in another way is an error to the backend, and the web frontend would show that to people for as long
+# as it caches the token. The mark is kept beside the tokens, so that they are forgotten once for each way.
+_FORGET: Final = f"""\
+set -eu
+if [ "$(redis-cli get reflector:tokens-verified-by)" != "$VERIFIER" ]; then
+    cached=$(redis-cli --scan --pattern '{startup.CACHED_TOKENS}')
+    [ -z "$cached" ] || printf '%s\\n' "$cached" | xargs redis-cli unlink > /dev/null
+    redis-cli set reflector:tokens-verified-by "$VERIFIER" > /dev/null
+fi
+"""
+
+
+def _forget_tokens(
+    name: str, args: ReflectorArgs, backends: Sequence[Service], parent: pulumi.Resource
+) -> pulumi.Resource:
+    """Forget all tokens that were cached before tokens were verified as they are now, by every one of `backends`."""
+    told = {**args.identity.backend, "key": args.identity.public_key_pem or ""}
+    verifier = pulumi.Output.all(**told).apply(
+        lambda told: hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    )
+    return step(
+        name,
+        StepArgs(
+            service=args.cache.service,
+            script=_FORGET,
+            environment={"VERIFIER": verifier},
+            depends_on=[backend.ready for backend in backends],
+        ),
+        parent,
+    )
 
 
 def _backend_environment(args: ReflectorArgs, secret_key: pulumi.Output[str]) -> Environment:

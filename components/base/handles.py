@@ -207,7 +207,13 @@ class Cache:
     port: int
     network: str
     """Role of the network it is on."""
-    ready: pulumi.Resource
+    service: Service
+    """What runs of it."""
+
+    @property
+    def ready(self) -> pulumi.Resource:
+        """Made once it can be used."""
+        return self.service.ready
 
     def url(self, database: int | None = None) -> str:
         """Return the redis URL, of one numbered database or of the default one."""
@@ -236,6 +242,8 @@ class Site:
     """Shown to whoever asks for one of the names."""
     routes: Sequence[Route]
     """The first that matches takes a request."""
+    closed: Sequence[str] = ()
+    """Paths, as Caddy matches them, that the edge refuses whoever asks."""
     policy: Policy = NOTHING
     """What the edge adds to answers."""
     network: str = "application"
@@ -315,6 +323,10 @@ class IdentityProvider:
     """For the server besides."""
     web: Environment = field(repr=False)
     """For the web frontend."""
+    public_key_pem: pulumi.Output[str] | None = None
+    """The RSA key backend roles verify tokens with; None where none are signed with one."""
+    described: Mapping[str, pulumi.Input[object]] = field(default_factory=dict, repr=False)
+    """What the stack's outputs tell of it besides the administrator's name and password."""
     admin_email: str | None = None
     """Login name of the administrator; None where there is none."""
     admin_password: pulumi.Output[str] | None = field(default=None, repr=False)

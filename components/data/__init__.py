@@ -20,15 +20,25 @@ class DataServices:
 
 
 def data_services(
-    settings: Data, host: DockerHost, images: Mapping[str, Image], *, databases: Sequence[str], connections: int
+    settings: Data,
+    host: DockerHost,
+    images: Mapping[str, Image],
+    *,
+    databases: Sequence[str],
+    optional_databases: Sequence[str] = (),
+    connections: int,
 ) -> DataServices:
-    """Return a database for each name in `databases`, which take `connections` together, and a cache."""
+    """Return a database for each name, which take `connections` together, and a cache.
+
+    Whom one of `optional_databases` is for can be switched off.
+    """
     postgres = Postgres(
         "postgres",
         PostgresArgs(
             host=host,
             image=images["postgres"],
             databases=databases,
+            optional_databases=optional_databases,
             connections=connections,
             memory_mib=settings.postgres.memory_mib,
         ),

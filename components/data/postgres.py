@@ -32,13 +32,15 @@ class PostgresArgs:
     """How many it takes at a time, of all its consumers together."""
     databases: Sequence[str]
     """One database each, owned by a role of the same name that can reach no other."""
+    optional_databases: Sequence[str] = ()
+    """Further ones, of whoever can be switched off; the databases stay, and take new passwords when they are back."""
     service: str = "postgres"
     """Its name in the stack, and its volume's."""
     network: str = "database"
     """Role of the network it is on."""
 
     def __post_init__(self) -> None:
-        for name in self.databases:
+        for name in (*self.databases, *self.optional_databases):
             rendering.check_identifier(name)
 
 
@@ -94,7 +96,10 @@ class Postgres(pulumi.ComponentResource):
             ),
             self,
         )
-        passwords = {database: password(f"{name}-{database}", self) for database in args.databases}
+        passwords = {
+            database: password(f"{name}-{database}", self, optional=database in args.optional_databases)
+            for database in (*args.databases, *args.optional_databases)
+        }
         ready = step(
             f"{name}-databases",
             StepArgs(

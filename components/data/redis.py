@@ -58,5 +58,5 @@ class Redis(pulumi.ComponentResource):
             ),
             self,
         )
-        self.cache = Cache(host=self.service.address, port=PORT, network=args.network, ready=self.service.ready)
+        self.cache = Cache(host=self.service.address, port=PORT, network=args.network, service=self.service)
         self.register_outputs({})

@@ -189,6 +189,7 @@ class Caddy(pulumi.ComponentResource):
                         caddyfile.RouteText(paths=route.paths, upstream=route.upstream, canonical=route.canonical)
                         for route in site.routes
                     ],
+                    closed=site.closed,
                     policy=site.policy,
                 )
                 for site in args.sites

@@ -44,6 +44,8 @@ NETWORKS: Final[Mapping[str, NetworkRole]] = {
     "database": NetworkRole(internal=True),
     "cache": NetworkRole(internal=True),
     "storage": NetworkRole(internal=True),
+    # Authentik believes whoever is on it about the address and the scheme of a request.
+    "identity": NetworkRole(internal=True),
 }
 
 

@@ -21,7 +21,7 @@ from settings import program as program_settings
 from settings.schema import config_block
 from testing import engine as recording
 from testing.building import CONTAINER
-from testing.certificates import CLIENT, certificate
+from testing.certificates import CLIENT, certificate, rsa_public_key
 from testing.engine import Engine, Registered
 from testing.sources import ROOT
 
@@ -41,6 +41,7 @@ CONFIGURED_SECRETS: Final[Mapping[str, str]] = {
     "store secret": "ConfiguredStoreSecret",
     "proxy password": "ConfiguredProxyPassword",
     "registry password": "ConfiguredRegistryPassword",
+    "client secret": "ConfiguredClientSecret",
 }
 DOCKER_AUTHORITY, _ = certificate("authority of a Docker host")
 DOCKER_CERTIFICATE, DOCKER_KEY = certificate("client of a Docker host", usages=[CLIENT])
@@ -92,12 +93,31 @@ HIDDEN: Final = (
 """What of ENCRYPTED may be seen nowhere."""
 
 SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
-    # The first two are the committed stack files; the others say which concerns differ from the production one.
+    # The first three are the committed stack files; the others say which concerns differ from the production one.
     "dev": {},
+    "dev-authentik": {},
     "selfhosted": {},
     "elsewhere": _ELSEWHERE,
     "s3": {"storage": {"mode": "s3", "region": "eu-central-1", "bucket": "reflector-example"}},
     "public": {"sign_in": {"mode": "public", "everybody_reads_everything": True}},
+    "authentik": {
+        "sign_in": {
+            "mode": "authentik",
+            "users": {"jane": {"name": "Jane", "email": "jane@example.com"}},
+            "groups": {"staff": {"members": ["admin", "jane"]}},
+            "access": {"group": "staff"},
+        }
+    },
+    "oidc": {
+        "sign_in": {
+            "mode": "oidc",
+            "issuer": "https://login.example.com/realms/company",
+            "token_url": "https://login.example.com/realms/company/protocol/openid-connect/token",
+            "client_id": "reflector",
+            "client_secret": Encrypted(CONFIGURED_SECRETS["client secret"]),
+            "public_key": rsa_public_key(),
+        }
+    },
     "remote": {"hosts": {"main": {"address": "tcp://docker.example.com:2376"}}},
     "speech-container": {
         "speech": {"mode": "container"},
@@ -128,9 +148,12 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "encrypted": ENCRYPTED,
 }
+_FILES: Final[Mapping[str, str]] = {"dev": "dev", "dev-authentik": "authentik"}
+"""The stack files of shapes that are not made of the production one."""
 WITHOUT_GARAGE: Final = frozenset({"elsewhere", "s3"})
 WITHOUT_OLLAMA: Final = frozenset({"elsewhere"})
-WITH_TRANSCRIPTION: Final = frozenset({"dev", "speech-container", "company"})
+WITH_AUTHENTIK: Final = frozenset({"authentik", "dev-authentik"})
+WITH_TRANSCRIPTION: Final = frozenset({"dev", "dev-authentik", "speech-container", "company"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +215,7 @@ def _certificates() -> str:
 
 def settings_of(name: str) -> dict[str, Any]:
     """Return the settings of a shape, as they are in its stack file, with what is encrypted still to be encrypted."""
-    file = ROOT / f"Pulumi.{name if name == 'dev' else 'selfhosted'}.yaml"
+    file = path_of(_FILES.get(name, "selfhosted"), ROOT)
     content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))["config"]
     prefix = f"{PROJECT}:"
     committed = {key.removeprefix(prefix): value for key, value in content.items() if key.startswith(prefix)}

@@ -31,8 +31,9 @@ FILES: Final = [
     "tests/unit/language_model/test_vllm.py",
 ]
 COPIED: Final = (
-    "__main__.py", "conftest.py", "pyproject.toml", "Pulumi.yaml", "Pulumi.dev.yaml", "Pulumi.selfhosted.yaml",
-    "components", "developer", "images", "operations", "pki", "rendering", "settings", "testing", "tests", "toolchain",
+    "__main__.py", "conftest.py", "pyproject.toml", "Pulumi.yaml", "Pulumi.authentik.yaml", "Pulumi.dev.yaml",
+    "Pulumi.selfhosted.yaml", "components", "developer", "images", "operations", "pki", "rendering", "settings",
+    "testing", "tests", "toolchain",
 )  # fmt: skip
 
 LOOK: Final = """

@@ -1,6 +1,7 @@
 """The whole program, for every documented shape of a stack."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,7 @@ from tests.program.shapes import (
     DOCKER_KEY,
     HIDDEN,
     SHAPES,
+    WITH_AUTHENTIK,
     WITH_TRANSCRIPTION,
     WITHOUT_GARAGE,
     WITHOUT_OLLAMA,
@@ -69,6 +71,7 @@ def test_a_shape_runs_the_services_it_needs_and_no_others(stack: Shape) -> None:
     expected |= set() if stack.name in WITHOUT_GARAGE else {"garage"}
     expected |= set() if stack.name in WITHOUT_OLLAMA else {"ollama"}
     expected |= {"transcription"} if stack.name in WITH_TRANSCRIPTION else set()
+    expected |= {"authentik", "authentik-worker"} if stack.name in WITH_AUTHENTIK else set()
     assert stack.services == expected
 
 
@@ -164,10 +167,14 @@ def test_no_secret_is_an_argument_or_part_of_a_script(stack: Shape) -> None:
         assert not any(secret in shown for secret in secrets), name
 
 
+PASSWORDS: Final = {"admin_password", "sign_in"}
+"""The outputs somebody looks for a password in."""
+
+
 def test_no_secret_leaves_as_an_open_output(stack: Shape) -> None:
     open_ = {name: value for name, value in stack.engine.exports.items() if name not in stack.engine.secret_exports}
     assert not any(searchable(secret) in json.dumps(open_) for secret in _secrets(stack))
-    shown = json.dumps({name: value for name, value in stack.engine.exports.items() if name != "admin_password"})
+    shown = json.dumps({name: value for name, value in stack.engine.exports.items() if name not in PASSWORDS})
     assert not any(searchable(secret) in shown for secret in _secrets(stack)), "one of them is no place for a password"
 
 
@@ -306,11 +313,15 @@ def test_every_root_key_is_protected(stack: Shape) -> None:
         assert stack.engine.named(name).request.protect, name
 
 
+OPTIONAL: Final = ("garage-", "sign-in-", "authentik-", "postgres-authentik")
+"""What the names of secrets begin with whose mode can be switched off."""
+
+
 def test_every_password_is_protected_but_those_of_modes_that_can_be_switched_off(stack: Shape) -> None:
     secrets = stack.of_type(PASSWORD)
     assert secrets
     unprotected = {secret.name for secret in secrets if not secret.request.protect}
-    assert unprotected == {secret.name for secret in secrets if secret.name.startswith(("garage-", "sign-in-"))}
+    assert unprotected == {secret.name for secret in secrets if secret.name.startswith(OPTIONAL)}
 
 
 def test_no_id_tells_a_secret(stack: Shape) -> None:
@@ -527,7 +538,7 @@ def test_no_health_check_asks_a_proxy_for_its_own_container() -> None:
 
 @pytest.mark.parametrize("name", sorted(SHAPES))
 def test_without_a_proxy_there_is_no_variable_of_one(name: str) -> None:
-    assert ("_PROXY" in _all_text(shape(name)).upper()) is (name == "company")
+    assert bool(re.search("(HTTPS?|NO)_PROXY", _all_text(shape(name)).upper())) is (name == "company")
 
 
 def test_a_login_for_a_registry_reaches_the_provider_alone() -> None:

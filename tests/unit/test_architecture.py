@@ -41,9 +41,15 @@ FLOORS: Final[Mapping[str, tuple[str, ...]]] = {
     # Floor → what of ours it may import, besides itself. Components are below.
     "rendering": (),
     "pki": (),
-    "settings": ("pki", "rendering.caddyfile", "rendering.connections", "rendering.reference"),
+    "settings": ("pki", "rendering.authentik", "rendering.caddyfile", "rendering.connections", "rendering.reference"),
     "toolchain": (),
-    "operations": ("settings", "toolchain", "components.base.daemon", "components.base.ownership"),
+    "operations": (
+        "settings",
+        "toolchain",
+        "components.base.daemon",
+        "components.base.ownership",
+        "rendering.authentik",
+    ),
     "testing": ("components", "operations", "rendering", "settings", "toolchain"),
     "developer": ("components", "operations", "rendering", "settings", "testing", "toolchain"),
 }
@@ -73,9 +79,11 @@ EXCEPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 WITHOUT_PULUMI: Final = (
     "components/base/daemon.py",
     "components/base/ownership.py",
+    "components/sign_in/authentik_proof.py",
+    "components/sign_in/authentik_setup.py",
     "components/storage/garage_setup.py",
 )
-"""What the checks before the program use too, and the step that runs beside it."""
+"""What the checks before the program use too, and the steps that run beside it."""
 
 
 def within(module: str, packages: Sequence[str]) -> bool:
@@ -201,6 +209,8 @@ MAY_LOOK: Final[Mapping[str, set[str]]] = {
     "settings/hosts.py": {"datetime"},
     # No part of the program: it runs as a step of its own.
     "components/storage/garage_setup.py": {"os", "subprocess"},
+    "components/sign_in/authentik_setup.py": {"os", "subprocess", "time"},
+    "components/sign_in/authentik_proof.py": {"http.client", "time"},
     # Its environment is the providers': what would lead them to another daemon is refused.
     "settings/program.py": {"os"},
     # Nor this: it runs in a container, which tells it by variables.
@@ -485,6 +495,9 @@ OTHER_MEANINGS: Final = {
     # Texts that are the name of a service by chance.
     ("__main__.py", "hatchet"): "the name of a database, in which rows are already",
     ("components/pki/__init__.py", "server"): "a kind of certificate",
+    ("components/sign_in/authentik.py", "server"): "a command of Authentik's",
+    ("components/sign_in/authentik.py", "worker"): "a command of Authentik's",
+    ("rendering/environment.py", "authentik"): "what the web frontend calls every provider",
 }
 
 
@@ -563,6 +576,8 @@ USERS: Final = {
     "components/pki/authority.py", "components/pki/certificate.py",
     # It delivers the leaf's.
     "components/edge/caddy.py",
+    # Of what tokens are signed with.
+    "components/sign_in/authentik.py",
     # Of a certificate that only measures time.
     "components/workflow/hatchet.py",
 }  # fmt: skip

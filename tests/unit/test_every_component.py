@@ -19,11 +19,23 @@ from testing.rules import assert_rules
 from testing.sources import ROOT, sources
 
 ALL: Final = sorted(COMPONENTS)
-WITH_CONTAINERS: Final = ["Caddy", "Garage", "Hatchet", "Ollama", "Postgres", "Redis", "Reflector", "Transcription"]
+WITH_CONTAINERS: Final = [
+    "Authentik", "Caddy", "Garage", "Hatchet", "Ollama", "Postgres", "Redis", "Reflector", "Transcription",
+]  # fmt: skip
 
 PRECIOUS_TYPES: Final = {building.VOLUME, building.PASSWORD, "aws:s3/bucket:Bucket"}
 """What cannot be made again, whatever it is for."""
 OPTIONAL: Final = {
+    "Authentik": {
+        "it-akadmin",
+        "it-akadmin-salt",
+        "it-secret-key",
+        "it-client-secret-1",
+        "it-data",
+        "it-initial-admin",
+        "it-initial-jane",
+        "it-initial-joe",
+    },
     "Garage": {"it-key-id", "it-key-secret", "it-rpc-secret", "it-admin-token", "it-meta", "it-data"},
     "Ollama": {"it-models"},
     "PasswordSignIn": {"it-admin", "it-admin-salt"},
@@ -35,6 +47,7 @@ KEPT_TYPES: Final = {building.VOLUME, "aws:s3/bucket:Bucket"}
 """What holds data: it stays where it is when it leaves the state."""
 PRECIOUS: Final = {
     # What else cannot be made again is named: keys every client or every container on a host trusts.
+    "Authentik": set[str](),
     "Authority": {"it-1-key", "it-1-certificate"},
     "Caddy": {"it-config", "it-data"},
     "Certificate": set[str](),

@@ -1,8 +1,10 @@
 """Reflector itself: each process is told what it needs, after what it needs is there."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import pulumi
 import pytest
 
 from components import application
@@ -10,7 +12,7 @@ from components.application.reflector import Reflector
 from components.base.handles import Service, Site, SpeechServices
 from rendering import startup
 from rendering.caddyfile import PAGES
-from rendering.environment import SERVER_PORT
+from rendering.environment import JWT_KEY_FILE, SERVER_PORT
 from settings.application import Application, Server, Web
 from settings.edge import Edge
 from testing import building
@@ -137,7 +139,7 @@ def test_the_web_frontend_has_a_secret_of_its_own_and_runs_as_nobody_special() -
     web = BUILT.named("it-web")
     assert environment("web")["NEXTAUTH_SECRET"] == token_of("it-nextauth-secret")
     assert web.plain("user") == "1001:1001"
-    assert web.plain("command") == ["serve", "pages"]
+    assert web.plain("command") == ["sh", "/app/web.sh", "serve", "pages"]
 
 
 def test_the_web_frontend_reaches_the_server_by_its_handle() -> None:
@@ -146,6 +148,49 @@ def test_the_web_frontend_reaches_the_server_by_its_handle() -> None:
         lambda near: Reflector("it", building.reflector_args(near, service_prefix="second-"))
     ).named("it-web")
     assert environment_of(prefixed)["SERVER_API_URL"] == "http://second-server:1250"
+
+
+KEY = "-----BEGIN PUBLIC KEY-----\nHandedPublicKey\n-----END PUBLIC KEY-----\n"
+
+
+def with_key(pem: str | None, **backend: str) -> building.Built:
+    """Return a Reflector whose identity provider signs with a key."""
+
+    def build(near: Neighbours) -> None:
+        identity = near.identity()
+        given = dataclasses.replace(
+            identity,
+            backend={**identity.backend, **backend},
+            public_key_pem=None if pem is None else pulumi.Output.from_input(pem),
+        )
+        Reflector("it", building.reflector_args(near, identity=given))
+
+    return building.build(build)
+
+
+def test_every_backend_role_has_the_key_it_verifies_tokens_with_and_the_pages_have_not() -> None:
+    built = with_key(KEY)
+    for role in BACKEND:
+        (upload,) = (one for one in built.named(f"it-{role}").plain("uploads") if one["file"] == JWT_KEY_FILE)
+        assert upload["content"] == KEY
+        assert upload["permissions"] in ("0444", "0644")
+    assert JWT_KEY_FILE not in [one["file"] for one in built.named("it-web").plain("uploads")]
+    for role in BACKEND:
+        uploads = BUILT.named(f"it-{role}").plain("uploads")
+        assert JWT_KEY_FILE not in [one["file"] for one in uploads], "nobody else says who somebody is"
+
+
+def test_cached_tokens_are_forgotten_once_every_backend_verifies_them_in_another_way() -> None:
+    step = BUILT.named("it-cached-tokens")
+    for role in BACKEND:
+        assert building.depends_on(BUILT.engine, step, f"it-{role}")
+    assert step.plain("environment")["CONTAINER"] == "reflector-test-keys"
+    ways = [
+        built.named("it-cached-tokens").plain("environment")["VERIFIER"]
+        for built in (BUILT, with_key(None), with_key(KEY), with_key(f"{KEY}\n"), with_key(KEY, AUTH_JWT_AUDIENCE="x"))
+    ]
+    assert ways[0] == ways[1]
+    assert len(set(ways[1:])) == 4, "another key, and another audience, are another way"
 
 
 def test_every_process_has_a_limit_of_its_own() -> None:

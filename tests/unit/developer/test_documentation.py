@@ -150,7 +150,7 @@ def test_a_setting_nobody_knows_has_no_row() -> None:
 
 def test_the_memory_limits_are_all_of_them() -> None:
     found = re.findall(r"^\| `([\w.]+)` \| (\d+) \|", documentation.memory_limits(), re.MULTILINE)
-    assert len(found) == 12, "one for each service there can be"
+    assert len(found) == 14, "one for each service there can be"
     assert ("data.postgres.memory_mib", "2560") in found
 
 

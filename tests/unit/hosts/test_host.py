@@ -316,7 +316,10 @@ def test_a_container_that_never_ran_is_not_asked_for_last_words(engine: Engine, 
 def test_a_network_nobody_knows_is_refused_by_name(networks: set[str], unknown: list[str]) -> None:
     with pytest.raises(ValueError) as refusal:
         building.build(lambda _: building.host_args(networks=frozenset(networks)))
-    assert str(refusal.value) == f"networks: {unknown} not among ['application', 'cache', 'database', 'storage']"
+    assert (
+        str(refusal.value)
+        == f"networks: {unknown} not among ['application', 'cache', 'database', 'identity', 'storage']"
+    )
 
 
 def test_only_the_networks_in_use_are_made_and_handed_over(engine: Engine) -> None:

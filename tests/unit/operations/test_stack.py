@@ -182,7 +182,7 @@ def test_a_stack_file_of_the_users_own_is_committed_as_it_is(stack: Stack) -> No
 
 def test_only_the_shipped_examples_are_filtered() -> None:
     rules = [line for line in (ROOT / ".gitattributes").read_text(encoding="utf-8").splitlines() if line[:1] != "#"]
-    assert rules == [f"/Pulumi.{name}.yaml filter=pulumi-salt" for name in ("dev", "selfhosted")]
+    assert rules == [f"/Pulumi.{name}.yaml filter=pulumi-salt" for name in ("authentik", "dev", "selfhosted")]
 
 
 def test_a_salt_that_is_missing_comes_from_the_state_and_that_is_said(
@@ -274,4 +274,5 @@ def test_a_state_is_in_files_unless_the_backend_is_another(
 
 
 def test_every_committed_stack_can_be_named() -> None:
-    assert {path.name for path in ROOT.glob("Pulumi.*.yaml")} >= {"Pulumi.dev.yaml", "Pulumi.selfhosted.yaml"}
+    committed = {f"Pulumi.{name}.yaml" for name in ("authentik", "dev", "selfhosted")}
+    assert {path.name for path in ROOT.glob("Pulumi.*.yaml")} >= committed

@@ -8,13 +8,14 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from cryptography import x509
 
+from components.sign_in.authentik import CLOSED_PATHS
 from rendering import caddyfile
 from rendering.caddyfile import NOTHING, PAGES, Policy, RouteText, SiteText
 from testing.certificates import certificate
@@ -117,6 +118,21 @@ def test_paths_go_where_their_route_leads_and_the_rest_to_the_last() -> None:
     assert text.index("reverse_proxy http://api:1") < text.index("reverse_proxy http://pages:2"), (
         "the first that matches"
     )
+
+
+CLOSED: Final = site("auth.a.test", routes=[RouteText(upstream="http://auth:1")], closed=("/api/x/*", "/api/y*"))
+
+
+def test_closed_paths_are_refused_before_any_route_takes_them() -> None:
+    text = release(site(), CLOSED).sites
+    block = text[text.index("@site2 host auth.a.test") :]
+    closed = (
+        '@closed2 path /api/x/* /api/y*\n\t\thandle @closed2 {\n\t\t\trespond "This is not served here." 403\n\t\t}\n'
+    )
+    assert closed in block
+    assert block.index(closed) < block.index("reverse_proxy")
+    assert "@closed1" not in text, "of the other site nothing is closed"
+    assert "@closed" not in release(site(closed=())).sites
 
 
 # --- Policies ---------------------------------------------------------------------------------------------------------
@@ -240,6 +256,7 @@ CHANGED: Final[Mapping[str, caddyfile.Release]] = {
     "a certificate": release(site(certificate_file="other.pem"), STORE),
     "a route": release(site(routes=[RouteText(upstream="http://other:1")]), STORE),
     "a policy": release(site(policy=NOTHING), STORE),
+    "what is closed": release(site(closed=("/x",)), STORE),
     "the HTTPS port": release(https_port=1),
     "the HTTP port": release(http_port=1),
 }
@@ -294,8 +311,9 @@ class Placed:
         [site()],
         [site("reflector.localhost", "localhost", "127.0.0.1", "::1"), STORE],
         [site("reflector.example.com", "2001:db8::1"), STORE, site("a.test", policy=Policy(headers={"-X": ""}))],
+        [site(), CLOSED],
     ],
-    ids=["one", "two", "three"],
+    ids=["one", "two", "three", "closed"],
 )
 def test_caddy_itself_takes_the_rendered_files(caddy: Path, tmp_path: Path, sites: list[SiteText]) -> None:
     placed = Placed(tmp_path)
@@ -325,6 +343,17 @@ class Running:
             location = connection.getresponse().headers["Location"]
             return location.replace(f":{self.https_port}/", ":<https_port>/")
 
+    def status(self, host: str, target: str) -> int:
+        """Return how a request for `target`, as it is sent, is answered; nobody is behind any site."""
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        with contextlib.closing(
+            HTTPSConnection("127.0.0.1", self.https_port, timeout=10, context=context)
+        ) as connection:
+            connection.request("GET", target, headers={"Host": host})
+            return connection.getresponse().status
+
     def shown(self, name: str | None) -> str:
         """Return whose certificate a client that wants `name` is shown; None: it names nobody."""
         context = ssl.create_default_context()
@@ -350,6 +379,12 @@ def running(caddy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
     made = release(
         site("a.test", "b.test", certificate_file="a.pem"),
         site("s3.a.test", certificate_file="s3.pem"),
+        site(
+            "auth.a.test",
+            certificate_file="a.pem",
+            routes=[RouteText(upstream="http://127.0.0.1:1")],
+            closed=CLOSED_PATHS,
+        ),
         https_port=https_port,
         http_port=http_port,
     )
@@ -388,6 +423,35 @@ def running(caddy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
 )
 def test_caddy_itself_redirects_to_the_host_that_was_asked_for(running: Running, host: str, target: str) -> None:
     assert running.redirect(host) == f"https://{target}:<https_port>/x?y"
+
+
+REFUSED: Final = 403
+NOBODY_THERE: Final = 502
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("/api/v3/managed/blueprints/", REFUSED), ("/api/v3/managed/blueprints", REFUSED),
+        ("/api/v3/managed/blueprints/00000000/apply/", REFUSED), ("/api/v3/policies/expression/?x=1", REFUSED),
+        ("/api/v3/propertymappings/all/", REFUSED),
+        # However it is written: what is behind may take it for the same.
+        ("/api/v3/managed//blueprints/", REFUSED), ("//api/v3/managed/blueprints/", REFUSED),
+        ("/api/v3/x/../managed/blueprints/", REFUSED), ("/api/v3/./managed/blueprints/", REFUSED),
+        ("/api/v3/managed/%62lueprints/", REFUSED), ("/%61pi/v3/propertymappings/all/", REFUSED),
+        ("/API/v3/Managed/Blueprints/", REFUSED),
+        # What signing in takes is served.
+        ("/api/v3/flows/executor/default-authentication-flow/?query=", NOBODY_THERE), ("/", NOBODY_THERE),
+        ("/application/o/reflector/.well-known/openid-configuration", NOBODY_THERE),
+        ("/api/v3/policies/all/", NOBODY_THERE), ("/x?next=/api/v3/managed/blueprints/", NOBODY_THERE),
+    ],
+)  # fmt: skip
+def test_caddy_itself_refuses_closed_paths_however_they_are_written(running: Running, target: str, status: int) -> None:
+    assert running.status("auth.a.test", target) == status
+
+
+def test_caddy_itself_closes_nothing_of_another_site(running: Running) -> None:
+    assert running.status("a.test", "/api/v3/managed/blueprints/") != REFUSED
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rendering import connections
+from rendering import authentik, connections
 
 
 def test_a_server_that_is_big_enough_carries_all_its_connections() -> None:
@@ -30,3 +30,13 @@ def test_parameters_are_within_the_limit_whatever_it_is(memory_mib: int) -> None
 def test_hatchets_maintenance_cannot_wait_for_itself() -> None:
     """Two jobs hold a connection each while they ask for another."""
     assert connections.HATCHET_MAINTENANCE_POOL >= 3
+
+
+def test_authentik_has_a_connection_for_each_of_its_threads_and_some_for_what_comes_and_goes() -> None:
+    told = authentik.environment(
+        url="", administrator_email="", trusted_proxies="", secret_key="", administrator_hash="", database={}
+    )
+    server = int(told["AUTHENTIK_WEB__WORKERS"]) * int(told["AUTHENTIK_WEB__THREADS"])
+    worker = int(told["AUTHENTIK_WORKER__PROCESSES"]) * int(told["AUTHENTIK_WORKER__THREADS"])
+    # Both listen for news, and `ak` is run beside them.
+    assert server + worker + 3 <= connections.AUTHENTIK

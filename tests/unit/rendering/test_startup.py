@@ -1,11 +1,14 @@
 """The start scripts: each step's failure ends them, and what they start takes their place."""
 
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -90,6 +93,10 @@ def test_each_role_is_started(backend: Container, role: str, calls: list[str]) -
 
 def test_the_administrator_is_provisioned_between_migration_and_start(backend: Container) -> None:
     assert backend.run(ENTRYPOINT="server", **ADMIN) == (0, [MIGRATE, RENAME, PROVISION, SERVER])
+
+
+def test_an_administrator_without_a_password_is_found_again_and_not_provisioned(backend: Container) -> None:
+    assert backend.run(ENTRYPOINT="server", ADMIN_EMAIL="a@b.test") == (0, [MIGRATE, RENAME, SERVER])
 
 
 def test_migrations_are_told_no_more_of_the_database_than_their_library_takes(backend: Container) -> None:
@@ -256,3 +263,171 @@ def test_the_stop_signal_reaches_the_service_itself(service: tuple["subprocess.P
     assert int(file.read_text()) == process.pid
     process.terminate()
     assert process.wait(timeout=30) == -signal.SIGTERM
+
+
+# --- The web frontend's log -------------------------------------------------------------------------------------------
+
+JWT: Final = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJsb2NhbCJ9.c2lnbmF0dXJl-_0"
+OPAQUE: Final = "kY3pXa9QmVb1"
+"""A refresh token of Authentik's is no JWT."""
+
+
+def awk() -> list[str]:
+    """Return busybox's awk, as the images have it, or what of this machine passes on lines as they come."""
+    if shutil.which("busybox"):
+        return ["busybox", "awk"]
+    own = shutil.which("awk")
+    assert own is not None
+    return ["awk", *(["-W", "interactive"] if Path(own).resolve().name == "mawk" else [])]
+
+
+@pytest.fixture
+def log_filter(tmp_path: Path) -> list[str]:
+    """The command that filters a log."""
+    program = tmp_path / "log_filter.awk"
+    program.write_text(startup.web_log_filter())
+    return [*awk(), "-f", str(program)]
+
+
+def filtered(command: list[str], text: str) -> str:
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=True, timeout=30)
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        # As Node prints objects.
+        (f"  accessToken: '{JWT}',", "  accessToken: '[hidden]',"),
+        (f"  refreshToken: '{OPAQUE}',", "  refreshToken: '[hidden]',"),
+        (f'  refresh_token: "{OPAQUE}",', '  refresh_token: "[hidden]",'),
+        (f"  idToken: `{OPAQUE}`", "  idToken: `[hidden]`"),
+        (f"  'id_token': '{JWT}'", "  'id_token': '[hidden]'"),
+        (f"  clientSecret: '{OPAQUE}'", "  clientSecret: '[hidden]'"),
+        (f"{{ accessToken: '{JWT}', refreshToken: '{OPAQUE}', sub: 'a' }}",
+         "{ accessToken: '[hidden]', refreshToken: '[hidden]', sub: 'a' }"),
+        (f"URLSearchParams {{ 'refresh_token' => '{OPAQUE}', 'scope' => 'openid' }}",
+         "URLSearchParams { 'refresh_token' => '[hidden]', 'scope' => 'openid' }"),
+        # JSON, with and without blanks.
+        (f'{{"access_token":"{JWT}","expires_in":900,"refresh_token": "{OPAQUE}"}}',
+         '{"access_token":"[hidden]","expires_in":900,"refresh_token": "[hidden]"}'),
+        # The body of a request.
+        (f"grant_type=refresh_token&refresh_token={OPAQUE}&client_id=reflector&client_secret={OPAQUE}",
+         "grant_type=refresh_token&refresh_token=[hidden]&client_id=reflector&client_secret=[hidden]"),
+        (f"'client_secret={OPAQUE}'", "'client_secret=[hidden]'"),
+        # By itself, wherever it stands.
+        (JWT, "[hidden]"),
+        (f"Bearer {JWT}", "Bearer [hidden]"),
+        (f"({JWT}) and {JWT}, {JWT}", "([hidden]) and [hidden], [hidden]"),
+        (f"{JWT}{JWT}", "[hidden]"),
+        (f"?token={JWT}&x=1", "?token=[hidden]&x=1"),
+        # Unsigned, and encrypted, which has five parts.
+        ("eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.", "[hidden]"),
+        ("eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0", "[hidden]"),
+        ("eyJhbGciOiJkaXIifQ..aXY.Y2lwaGVy.dGFn", "[hidden]"),
+        # The same twice, and one within the other.
+        (f"refreshToken: '{OPAQUE}' refreshToken: '{OPAQUE}'", "refreshToken: '[hidden]' refreshToken: '[hidden]'"),
+        (f"refreshToken: 'x{JWT}y'", "refreshToken: '[hidden]'"),
+    ],
+)  # fmt: skip
+def test_no_token_is_left_in_the_log(log_filter: list[str], line: str, shown: str) -> None:
+    assert filtered(log_filter, f"{line}\n") == f"{shown}\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "", " ", "  ▲ Next.js 15", "accessTokenExpires: 1764288000000,", "no cached token received", "a & b \\ c \\& d",
+        "extendedToken {", "error: 'RefreshAccessTokenError'", "Failed to refresh access token. Response status: 400",
+        "token: undefined, accessToken: undefined", "eyJ", "eyJabc", "www.example.com/eyJ.", "%s %d 100%", "é ☃ 日本語",
+        "a 'quoted' \"text\" with `all`", "grant_type=refresh_token&client_id=reflector",
+        "at Object.<anonymous> (/app/x.js:1:2)", "it ends with eyJabc.",
+        "refreshToken: ''",
+    ],
+)  # fmt: skip
+def test_a_line_without_a_token_is_left_as_it_is(log_filter: list[str], line: str) -> None:
+    expected = line.replace("refreshToken: ''", "refreshToken: '[hidden]'")
+    assert filtered(log_filter, f"{line}\n") == f"{expected}\n"
+
+
+def test_an_object_of_many_lines_keeps_its_form(log_filter: list[str]) -> None:
+    text = (
+        f"extendedToken {{\n  sub: 'local:a@b.test',\n  accessToken: '{JWT}',\n  exp: 1,\n  user: {{ id: 'x' }}\n}}\n"
+    )
+    assert filtered(log_filter, text) == text.replace(JWT, "[hidden]")
+
+
+def test_a_last_line_without_its_end_is_not_lost(log_filter: list[str]) -> None:
+    assert filtered(log_filter, f"one\nrefresh_token={OPAQUE}") == "one\nrefresh_token=[hidden]\n"
+
+
+def test_each_line_is_passed_on_at_once(log_filter: list[str]) -> None:
+    with subprocess.Popen(log_filter, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        assert process.stdin is not None and process.stdout is not None
+        for number in range(3):
+            process.stdin.write(f"line {number}\n")
+            process.stdin.flush()
+            # Waits for ever where lines are kept back; nothing more is written before this one is there.
+            assert process.stdout.readline() == f"line {number}\n"
+        process.stdin.close()
+        assert process.wait(timeout=30) == 0
+
+
+class Web:
+    """The web frontend's start script, moved below a folder, with this machine's awk in busybox's place."""
+
+    def __init__(self, root: Path) -> None:
+        self.pipe = root / "pipe"
+        program, self.script, busybox = root / "log_filter.awk", root / "web.sh", root / "busybox"
+        program.write_text(startup.web_log_filter())
+        text = startup.web()
+        for old, new in (("/tmp/reflector-web-log", self.pipe), (startup.WEB_LOG_FILTER_FILE, program)):
+            assert old in text
+            text = text.replace(old, str(new))
+        self.script.write_text(text)
+        busybox.write_text(f'#!/bin/sh\n[ "$1" = awk ] || exit 97\nshift\nexec {" ".join(awk())} "$@"\n')
+        busybox.chmod(0o755)
+        self.environment = {"PATH": f"{root}:{os.environ['PATH']}"}
+
+    def start(self, *command: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            ["sh", str(self.script), *command], env=self.environment, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Web:
+    return Web(tmp_path)
+
+
+def test_all_the_web_frontend_prints_is_filtered(web: Web) -> None:
+    process = web.start("sh", "-c", f"echo \"accessToken: '{JWT}'\"; echo 'refresh_token={OPAQUE}' >&2; exit 7")
+    told, said = process.communicate(timeout=30)
+    assert sorted(told.splitlines()) == ["accessToken: '[hidden]'", "refresh_token=[hidden]"]
+    assert (said, process.returncode) == ("", 7), "it ends as the frontend does"
+
+
+def test_the_web_frontend_is_the_process_that_is_stopped(web: Web) -> None:
+    process = web.start("sh", "-c", "echo $$; trap 'echo stops; exit 0' TERM; while :; do sleep 0.05; done")
+    assert process.stdout is not None
+    assert int(process.stdout.readline()) == process.pid, "Docker signals the first process only"
+    process.terminate()
+    assert process.communicate(timeout=30)[0] == "stops\n"
+    assert process.returncode == 0
+
+
+def test_the_web_frontend_starts_again_where_it_was_killed(web: Web) -> None:
+    """A container that is started anew has its files still."""
+    for _ in range(2):
+        process = web.start("sh", "-c", "echo up; kill -9 $$")
+        assert process.communicate(timeout=30)[0] == "up\n"
+    assert stat.S_ISFIFO(web.pipe.stat().st_mode)
+    assert web.pipe.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_no_program_ends_the_web_frontend(web: Web) -> None:
+    process = web.start("no-such-program")
+    process.communicate(timeout=30)
+    assert process.returncode == 127
