@@ -4,8 +4,9 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from operations import checks, healing, image_lock
+from operations import blueprint, checks, healing, image_lock
 from operations.checks import Checked
 from operations.convert import convert
 from operations.healing import IMAGE_TYPE, VOLUME_TYPE
@@ -29,6 +30,7 @@ def main() -> int:
         ("images-accept", "take what was pulled last for what each image tag means"),
         ("recover", "bring a damaged state back from a copy the engine has kept"),
         ("convert", "take the stack file and the state of an earlier release to today's form"),
+        ("blueprint", "write what an Authentik elsewhere has to be told of Reflector, and say what to do with it"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--stack", default="dev", help="name of the stack (default: dev)")
@@ -40,6 +42,8 @@ def main() -> int:
             command.add_argument(
                 "--accept-loss", action="store_true", help="also where the copy lacks something, which is named"
             )
+        if name == "blueprint":
+            command.add_argument("--output", type=Path, metavar="FILE", help="where to (default: standard output)")
     arguments = parser.parse_args()
     stack = Stack(name=arguments.stack, layout=Layout())
     try:
@@ -66,6 +70,8 @@ def run(stack: Stack, arguments: argparse.Namespace) -> int:
             return image_lock.accept(stack)
         case "convert":
             return convert_all(stack)
+        case "blueprint":
+            return blueprint.write(stack, arguments.output)
     with stack.alone():
         match arguments.command:
             case "up":
@@ -152,6 +158,12 @@ def summarize(settings: Settings, forgotten: Sequence[str] = ()) -> None:
         print(
             f"\nLog in as {masked(settings.admin_email, settings.encrypted)} with the password of\n"
             f"  . ./env.sh && pulumi stack output admin_password --show-secrets --stack {settings.stack}"
+        )
+    if settings.sign_in_domain:
+        sign_in_url = masked(settings.edge.url(settings.sign_in_domain), settings.encrypted)
+        print(
+            f"\nPeople are looked after at {sign_in_url} by akadmin; all passwords are in\n"
+            f"  . ./env.sh && pulumi stack output sign_in --show-secrets --stack {settings.stack}"
         )
     if forgotten:
         print(f"\nKept for modes that are switched off, with all that is in them: {', '.join(forgotten)}")

@@ -19,8 +19,9 @@ from typing import Any, Final
 
 from components.base.daemon import Daemon, DaemonError
 from components.base.ownership import Owner
-from operations import capacity, healing, listing, ownership, postgres
+from operations import authentik, capacity, healing, listing, ownership, postgres
 from operations.healing import IMAGE_TYPE, Damage, Resource
+from operations.image_in_use import image_in_use
 from operations.listing import Listing
 from operations.stack import Stack
 from settings import (
@@ -68,7 +69,7 @@ class Checked(Found):
 def check(stack: Stack) -> Checked:
     """Return the settings of `stack`, or every problem that can be found without changing anything."""
     try:
-        tree = _tree(stack)
+        tree = tree_of(stack)
     except SettingsError as error:
         return Checked(settings=None, problems=list(error.problems))
     problems: list[Problem] = []
@@ -83,7 +84,10 @@ def check(stack: Stack) -> Checked:
     if _WAY.isdisjoint(problem.setting for problem in [*problems, *found.problems]):
         resources = stack.resources()
         found = look_at_host(settings, resources, ask=stack.exported_resources)
-        found.problems.extend(postgres.problems(settings, _daemon(settings), postgres.image_in_use(resources or ())))
+        database, provider = (image_in_use(resources or (), one.PART) for one in (postgres, authentik))
+        found.problems.extend(postgres.problems(settings, _daemon(settings), database))
+        found.problems.extend(authentik.problems(settings, provider))
+        found.hints.extend(authentik.hints(settings, provider))
     problems += [problem.without(settings.encrypted) for problem in found.problems]
     return Checked(
         settings=None if problems else settings,
@@ -93,8 +97,11 @@ def check(stack: Stack) -> Checked:
     )
 
 
-def _tree(stack: Stack) -> dict[str, object]:
-    """Return the settings as they stand in the stack file, or as the engine has them where only it knows them all."""
+def tree_of(stack: Stack) -> dict[str, object]:
+    """Return the settings as they stand in the stack file, or as the engine has them where only it knows them all.
+
+    Raises: SettingsError.
+    """
     path = path_of(stack.name, stack.layout.root)
     try:
         file = read(path)

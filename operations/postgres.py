@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from components.base.daemon import Daemon, DaemonError
-from operations.healing import IMAGE_TYPE, Resource, of_type
+from operations.image_in_use import change, name_and_tag
 from settings import Problem, Settings
 
 PART: Final = "postgres"
@@ -57,7 +57,7 @@ def kind_of_environment(variables: Iterable[str]) -> Kind:
 
 def kind_of_reference(reference: str) -> Kind:
     """Return what the name of an image tells that is not there yet; nothing of those with numbers of their own."""
-    repository, _, tag = reference.partition("@")[0].rpartition(":")
+    repository, tag = name_and_tag(reference)
     found = re.match(r"(\d+)(?:[.-]|$|(?:beta|rc)\d)", tag)
     if PurePosixPath(repository).name != PART or not found:
         return Kind()
@@ -75,34 +75,22 @@ def kind_of_volume(files: str) -> Kind:
     return Kind(version=version.strip(), family=family)
 
 
-def image_in_use(resources: Iterable[Resource]) -> tuple[str, str] | None:
-    """Return the reference and the id of PostgreSQL's image in the state, None if there is none."""
-    for resource in of_type(resources, IMAGE_TYPE):
-        if resource["urn"].endswith(f"::images-{PART}"):
-            return str(resource["outputs"]["name"]), str(resource["outputs"]["imageId"])
-    return None
-
-
 def problems(settings: Settings, daemon: Daemon, image_in_use: tuple[str, str] | None) -> Iterator[Problem]:
     """Yield what keeps the image of the settings from the data that are there.
 
     `image_in_use` is the reference and the id in the state, None where there is none or it is not known; while the
     settings still name that one, nobody is asked.
     """
-    name = settings.sources.parts.get(PART)
-    if name is None or image_in_use is None:
+    asked = change(settings, PART, image_in_use)
+    if asked is None:
         return
-    wanted = settings.sources.images[name].reference
-    reference, id_ = image_in_use
-    if wanted == reference:
-        return
-    made = _volume(daemon, f"{settings.prefix}-{PART}", id_)
-    found = _image(daemon, wanted) or kind_of_reference(wanted)
+    made = _volume(daemon, f"{settings.prefix}-{PART}", asked.former_id)
+    found = _image(daemon, asked.wanted) or kind_of_reference(asked.wanted)
     if made is not None and found.refuses(made):
         yield Problem(
-            setting="images.mode" if settings.images.mode == "built" else f"images.references.{PART}",
-            given=f"{wanted}, which is {found}, for data made by {made}",
-            allowed=f"an image of the same major version and family as {reference}",
+            setting=asked.setting,
+            given=f"{asked.wanted}, which is {found}, for data made by {made}",
+            allowed=f"an image of the same major version and family as {asked.former}",
             remedy="Keep that image (pulumi config set --path images.references.postgres <reference>), "
             "or dump there and restore here: docs/deploy.md",
         )
