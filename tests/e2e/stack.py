@@ -375,6 +375,8 @@ class Stack:
             services.add("ollama")
         if modes.get("storage", "garage") == "garage":
             services.add("garage")
+        if modes.get("sign_in") == "authentik":
+            services |= {"authentik", "authentik-worker"}
         return services
 
     @cached_property

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.e2e.browser import Browser
 from tests.e2e.stack import DOMAIN, WIRED, Stack
 
 pytestmark = pytest.mark.docker
@@ -202,6 +203,21 @@ def test_the_administrator_can_log_in_and_nobody_else(deployment: Stack) -> None
     assert deployment.edge.log_in(outputs["admin_email"], "wrong").status == 401
     me = deployment.edge.ask("GET", "/v1/me", headers=deployment.log_in())
     assert me.json()["email"] == outputs["admin_email"]
+
+
+def test_the_administrator_signs_in_with_a_browser(deployment: Stack, tmp_path: Path) -> None:
+    # On a port that is not 443, and with cookies only an HTTPS the browser believes in can set.
+    outputs = deployment.outputs()
+    names = (DOMAIN, f"*.{DOMAIN}")
+    with Browser(outputs["url"], outputs["ca_certificate"], names, deployment.address) as browser:
+        assert browser.whoami() is None
+        assert browser.sign_in(outputs["admin_email"], outputs["admin_password"]) == outputs["admin_email"]
+        browser.screenshot(tmp_path / "signed-in.png")
+        session = browser.session()
+        me = {"Authorization": f"Bearer {session['accessToken']}"}
+        assert deployment.edge.ask("GET", "/v1/me", headers=me).json()["sub"] == session["user"]["id"]
+        browser.sign_out()
+        assert browser.session() == {}
 
 
 def test_web_sockets_pass_the_edge(deployment: Stack) -> None:

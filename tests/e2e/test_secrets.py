@@ -120,8 +120,8 @@ def test_no_command_line_holds_a_secret(deployment: Stack, secrets: dict[str, st
     assert {service: leaked for service, line in lines.items() if (leaked := leaks(secrets, line))} == {}
     # Commands run in the containers, steps of the program and health checks alike, with their whole command lines.
     executed = [action for action in history if action.startswith("exec_create")]
-    assert any("hatchet-admin token create" in action for action in executed)
-    assert any("psql" in action for action in executed)
+    assert any('eval "$STEP" # hatchet-token' in action for action in executed)
+    assert any('eval "$STEP" # postgres-databases' in action for action in executed)
     assert leaks(secrets, "\n".join(executed)) == []
 
 

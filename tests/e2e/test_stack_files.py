@@ -17,7 +17,7 @@ from settings import PROJECT, EngineConfig, Problem, SettingsError, is_whole, pa
 from toolchain import ROOT, Layout
 
 STACK: Final = "test"
-COMMITTED: Final = ("dev", "selfhosted")
+COMMITTED: Final = ("authentik", "dev", "selfhosted")
 SECRET: Final = "HandedSecret"
 
 # What is read with the settings, and no more: the program is one that only says what it was handed.
