@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -243,7 +244,8 @@ class StateFiles:
     def _latest(self) -> Mapping[str, Any]:
         if self.checkpoint is not None:
             try:
-                return read_checkpoint(self.checkpoint)
+                status = self.checkpoint.stat()
+                return _as_last_read(self.checkpoint, (status.st_ino, status.st_mtime_ns, status.st_size))
             except Damaged as damage:
                 raise StateError(
                     f"The state of the stack {self.stack} is damaged: {self.checkpoint} {damage}. Nothing was changed."
@@ -294,6 +296,12 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     if not isinstance(latest, dict):
         raise Damaged("is no checkpoint")
     return latest
+
+
+@lru_cache(maxsize=1)
+def _as_last_read(path: Path, _stamp: tuple[int, int, int]) -> Mapping[str, Any]:
+    """Return what a checkpoint holds: several ask within one run, and in between only an engine writes it."""
+    return read_checkpoint(path)
 
 
 def is_found_again(kind: str) -> bool:

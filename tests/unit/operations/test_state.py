@@ -17,7 +17,7 @@ import pytest
 
 from operations import __main__ as commands
 from operations.stack import Stack
-from operations.state import StateError
+from operations.state import StateError, read_checkpoint
 from testing.commands import calls
 from tests.unit.operations.stand_ins import (
     PENDING,
@@ -342,3 +342,20 @@ def test_a_backend_of_the_users_own_is_left_to_itself(stack: Stack, monkeypatch:
     monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://somebodys-state")
     stack.recover()
     assert lock.exists()
+
+
+def test_a_state_is_read_once_for_all_who_ask_until_it_is_written(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def counted(path: Path) -> object:
+        read.append(path)
+        return read_checkpoint(path)
+
+    monkeypatch.setattr("operations.state.read_checkpoint", counted)
+    with_state(stack, resources=[{"urn": "urn::web"}])
+    assert [stack.resources(), stack.files.pending_operations(), stack.files.salt()][0] == [{"urn": "urn::web"}]
+    assert len(read) == 1
+    with_state(stack, resources=[{"urn": "urn::other"}])
+    assert stack.resources() == [{"urn": "urn::other"}]
