@@ -48,7 +48,7 @@ def desired(engine: Engine) -> dict[str, Any]:
     return dict(json.loads(engine.named("authentik-application").plain("stdin")))
 
 
-@pytest.mark.parametrize(("mode", "form"), itertools.product(MODES, FORMS))
+@pytest.mark.parametrize(("mode", "form"), list(itertools.product(MODES, FORMS)))
 def test_pages_and_api_agree_on_where_people_are(mode: str, form: str) -> None:
     made = stack(mode, form)
     web, server = environment_of(made.containers["web"]), environment_of(made.containers["server"])
@@ -58,7 +58,7 @@ def test_pages_and_api_agree_on_where_people_are(mode: str, form: str) -> None:
     assert url in server["CORS_ORIGIN"].split(",")
 
 
-@pytest.mark.parametrize(("mode", "form"), itertools.product(("authentik", "authentik elsewhere named"), FORMS))
+@pytest.mark.parametrize(("mode", "form"), list(itertools.product(("authentik", "authentik elsewhere named"), FORMS)))
 def test_browser_pages_and_authentik_have_one_issuer(mode: str, form: str) -> None:
     made = stack(mode, form)
     web = environment_of(made.containers["web"])
@@ -81,7 +81,7 @@ def test_browser_pages_and_authentik_have_one_issuer(mode: str, form: str) -> No
     assert host.partition(":")[0] in made.engine.named("edge-certificate-1-request").plain("dnsNames")
 
 
-@pytest.mark.parametrize(("mode", "form"), itertools.product(MODES, FORMS))
+@pytest.mark.parametrize(("mode", "form"), list(itertools.product(MODES, FORMS)))
 def test_the_backend_is_public_only_where_that_was_chosen(mode: str, form: str) -> None:
     made = stack(mode, form)
     for role in ("server", "worker", "beat", "hatchet-worker-llm"):
