@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from pki import pem
+from pki import facts, pem
 
 T = TypeVar("T")
 
@@ -35,16 +34,16 @@ class ClientCredentials:
             pem.private_key_text(self.key),
         )
 
-    def out_of_date(self, now: datetime) -> Iterator[tuple[str, str]]:
+    def out_of_date(self, now: facts.Instant) -> Iterator[tuple[str, str]]:
         """Yield AUTHORITY and CERTIFICATE where they are not valid at `now` (with a time zone), each with what is said.
 
         Of several authorities one that is valid will do.
         """
-        authorities = [_validity(authority, now) for authority in self.authorities]
+        authorities = [facts.validity(authority, now) for authority in self.authorities]
         if all(authorities):
             yield AUTHORITY, authorities[0]
-        if _validity(self.chain[0], now):
-            yield CERTIFICATE, _validity(self.chain[0], now)
+        if facts.validity(self.chain[0], now):
+            yield CERTIFICATE, facts.validity(self.chain[0], now)
 
 
 def client_credentials(authority: bytes, certificate: bytes, key: bytes) -> ClientCredentials | list[tuple[str, str]]:
@@ -89,11 +88,3 @@ def _is_for_clients(certificate: pem.Certificate) -> bool:
         # Without one, or with one only the server can judge, it is for whatever the server takes it for.
         return True
     return bool({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usage))
-
-
-def _validity(certificate: pem.Certificate, now: datetime) -> str:
-    if now > certificate.not_valid_after_utc:
-        return f"expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
-    if now < certificate.not_valid_before_utc:
-        return f"not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
-    return ""

@@ -1,13 +1,16 @@
 """Certificates for tests: small, quick, each with a key of its own."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -103,3 +106,79 @@ def docker_client(folder: Path) -> tuple[str, str, str]:
     for name, content in (("ca", authority), ("cert", chain), ("key", key)):
         (folder / f"{name}.pem").write_text(content, encoding="ascii")
     return authority, chain, key
+
+
+@cache
+def key_of(kind: str, name: str = "") -> PrivateKeyTypes:
+    """Return a key: `rsa2048`, `ed25519` or a curve's name; the same one each time for a name."""
+    if kind.startswith("rsa"):
+        return _rsa_key(int(kind.removeprefix("rsa")))
+    if kind == "ed25519":
+        return ed25519.Ed25519PrivateKey.generate()
+    curves = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1, ec.SECP224R1, ec.SECP256K1)
+    return ec.generate_private_key(next(one for one in curves if one.name == kind)())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Issued:
+    """A certificate with its key."""
+
+    certificate: x509.Certificate
+    key: PrivateKeyTypes
+
+    @property
+    def pem(self) -> bytes:
+        """PEM."""
+        return self.certificate.public_bytes(Encoding.PEM)
+
+    @property
+    def der(self) -> bytes:
+        """DER."""
+        return self.certificate.public_bytes(Encoding.DER)
+
+    @property
+    def key_pem(self) -> bytes:
+        """The key, PEM (PKCS #8)."""
+        return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def issue(
+    name: str,
+    by: Issued | None = None,
+    *,
+    now: datetime,
+    kind: str = "secp256r1",
+    sans: Sequence[str] | None = None,
+    extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
+    from_days: float = -1,
+    to_days: float = 90,
+    ca: bool = False,
+    path_length: int | None = None,
+    serial: int | None = None,
+    identifier: str = "",
+) -> Issued:
+    """Return a certificate of `name`, signed `by` another or itself, with the extensions asked for and no others."""
+    key = key_of(kind, identifier or name)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    signer = by.key if by else key
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(by.certificate.subject if by else subject)
+        .public_key(key.public_key())  # type: ignore[arg-type]  # no key of a test is for key agreement
+        .serial_number(serial or x509.random_serial_number())
+        .not_valid_before(now + timedelta(days=from_days))
+        .not_valid_after(now + timedelta(days=to_days))
+    )
+    if ca:
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+    if sans is not None:
+        entries: list[x509.GeneralName] = []
+        for one in sans:
+            is_address = one.startswith("ip:")
+            entries.append(x509.IPAddress(ip_address(one[3:])) if is_address else x509.DNSName(one))
+        builder = builder.add_extension(x509.SubjectAlternativeName(entries), critical=False)
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    algorithm = None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    return Issued(certificate=builder.sign(signer, algorithm), key=key)  # type: ignore[arg-type]  # as above

@@ -205,7 +205,7 @@ MAY_LOOK: Final[Mapping[str, set[str]]] = {
     # Hands the caller's PATH and HOME on to the docker command, from hooks and from the checks before the program.
     "components/base/daemon.py": {"os", "subprocess"},
     # For its type: whoever asks for what is out of date brings the time.
-    "pki/client.py": {"datetime"},
+    "pki/facts.py": {"datetime"},
     "settings/hosts.py": {"datetime"},
     # No part of the program: it runs as a step of its own.
     "components/storage/garage_setup.py": {"os", "subprocess"},
