@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -234,14 +234,20 @@ def test_what_the_engine_hands_over_is_what_the_file_says(project: Project, name
     file = read(project.file)
     found = resolved(file, configuration(project))
     assert {key: found[key] for key in file.settings} == file.settings
-    # Defaults of the project for the rest, which mean what leaving them out means. Nothing is built here, and limits
-    # for what plays Reflector are too small for the images of upstream.
-    upstream = {
+    # Defaults of the project for the rest, which mean what leaving them out means.
+    assert parse(with_upstream(found), STACK, PROJECT) == parse(with_upstream(file.settings), STACK, PROJECT)
+
+
+def with_upstream(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with upstream's images: nothing is built here, and limits for what plays them are too small."""
+    sign_in = {name: value for name, value in tree.get("sign_in", {}).items() if name not in {"server", "worker"}}
+    return {
+        **tree,
         "images": {"mode": "upstream", "references": {"transcription": "a:1.2.3"}},
         "application": {},
         "data": {},
+        **({"sign_in": sign_in} if sign_in else {}),
     }
-    assert parse({**found, **upstream}, STACK, PROJECT) == parse({**file.settings, **upstream}, STACK, PROJECT)
 
 
 def test_a_stack_file_that_says_nothing_means_the_defaults_to_the_program(project: Project) -> None:
