@@ -162,7 +162,9 @@ def build_rootfs(out: Path) -> None:
             " This machine is not Debian run by root, so `docker run` with a Debian image is needed: see above."
         )
     with tarfile.open(archive) as source:
-        source.extractall(out, filter="data")
+        # Debian 12's own Python has no filters yet, and takes no such argument.
+        source.extraction_filter = getattr(tarfile, "data_filter", None)
+        source.extractall(out)
     archive.unlink()
 
 
