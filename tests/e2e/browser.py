@@ -8,7 +8,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +27,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.e2e.undoing import Undoing
 from toolchain import ToolchainError, browser_programs
 
 PAGE_SECONDS: Final = 30
@@ -55,7 +55,7 @@ class BrowserError(AssertionError):
     """The browser does not get where it is to go; the message has its address and what it shows."""
 
 
-class Browser:
+class Browser(Undoing):
     """Chromium before one site, which trusts the given authorities besides the public ones, and nothing else.
 
     No certificate is ever ignored: a site it cannot verify is an error. It reaches no name but those it is given.
@@ -66,18 +66,7 @@ class Browser:
         self.url = url.rstrip("/")
         self._ca_pem = ca_pem
         self._rules = ", ".join([*(f"MAP {name} {address}" for name in names), "MAP * ~NOTFOUND", f"EXCLUDE {address}"])
-        self._undo = ExitStack()
-
-    def __enter__(self) -> "Browser":
-        try:
-            self._start()
-        except BaseException:
-            self._undo.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._undo.close()
+        super().__init__()
 
     def _start(self) -> None:
         programs = _programs()

@@ -10,13 +10,13 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 from testing.docker import free_port
 from tests.e2e.docker_host import DockerHost
 from tests.e2e.processes import ask
+from tests.e2e.undoing import Undoing
 
 USERNAME: Final = "puller"
 PASSWORD: Final = "right-password"
@@ -26,28 +26,17 @@ _PACKAGE: Final = "docker-registry"
 _READY_SECONDS: Final = 30
 
 
-class Registry:
+class Registry(Undoing):
     """A registry that a daemon of this machine reaches by its bridge: every loopback address would count as trusted."""
 
     def __init__(self, host: DockerHost) -> None:
         self._host = host
-        self._undo = ExitStack()
+        super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="reflector-registry-"))
         self._undo.callback(shutil.rmtree, self.folder)
         gateway = host.docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}").strip()
         self.ip = gateway
         self.address = f"{gateway}:{free_port()}"
-
-    def __enter__(self) -> "Registry":
-        try:
-            self._start()
-        except BaseException:
-            self._undo.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._undo.close()
 
     @property
     def certificates(self) -> Path:

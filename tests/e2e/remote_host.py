@@ -7,12 +7,13 @@ import signal
 import subprocess
 import tempfile
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from tests.e2e.docker_host import DockerHost
 from tests.e2e.processes import ask
+from tests.e2e.undoing import Undoing
 
 _NAMESPACE: Final = "reflector-e2e"
 _LINK: Final = "reflectore2e"  # at most 15 characters
@@ -48,7 +49,7 @@ def install_programs() -> None:
 _PATH: Final = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 
-class RemoteHost:
+class RemoteHost(Undoing):
     """A Docker host that is only reached over SSH."""
 
     address: Final = _FAR
@@ -57,24 +58,16 @@ class RemoteHost:
     docker_host: Final = f"ssh://root@{_FAR}:{_SSH_PORT}"
 
     def __init__(self) -> None:
-        self._undo = ExitStack()
+        super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="rfx-"))  # short: it holds sockets
         self._undo.callback(shutil.rmtree, self.folder)
         self.near = DockerHost(address=f"unix://{self.folder}/docker.sock")
         """The same daemon without the detour, for the tests' own questions."""
 
-    def __enter__(self) -> "RemoteHost":
-        try:
-            self._connect()
-            self.start_docker()
-            self._start_ssh()
-        except BaseException:
-            self._undo.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._undo.close()
+    def _start(self) -> None:
+        self._connect()
+        self.start_docker()
+        self._start_ssh()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -96,7 +89,7 @@ class RemoteHost:
         for device in ("eth0", "lo"):
             ask(("ip", "-n", _NAMESPACE, "link", "set", device, "up"))
 
-    def _start(self, name: str, *command: str) -> "subprocess.Popen[bytes]":
+    def _launch(self, name: str, *command: str) -> "subprocess.Popen[bytes]":
         # Not `ip netns exec`: it mounts /sys anew, and the control groups are gone.
         log = (self.folder / f"{name}.log").open("wb")
         self._undo.callback(log.close)
@@ -119,7 +112,7 @@ class RemoteHost:
         # One that was killed took its containerd along. Where nobody buries it, its number seems to be in use, and the
         # next daemon would wait for that one instead of starting another.
         (self.folder / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
-        daemon = self._start(
+        daemon = self._launch(
             "dockerd",
             "dockerd",
             f"--config-file={configuration}",
@@ -208,7 +201,7 @@ class RemoteHost:
         sshd = shutil.which("sshd", path=_PATH)
         assert sshd, "sshd wants to be called by its whole path"
         ask((sshd, "-t", "-f", str(server)))
-        process = self._start("sshd", sshd, "-D", "-e", "-f", str(server))
+        process = self._launch("sshd", sshd, "-D", "-e", "-f", str(server))
         self._undo.callback(process.wait, 10)
         self._undo.callback(process.terminate)
         deadline = time.monotonic() + _READY_SECONDS
