@@ -36,7 +36,8 @@ def usages(*, sign: bool = False, digital: bool = True) -> tuple[x509.ExtensionT
 
 
 def leaf(by: Issued | None, *sans: str, **more: object) -> Issued:
-    return issue("leaf", by, now=NOW, sans=sans or (NAME, "ip:192.0.2.7", "ip:2001:db8::7"), **more)  # type: ignore[arg-type]
+    names = sans or (NAME, "ip:192.0.2.7", "ip:2001:db8::7")
+    return issue("leaf", by, now=NOW, sans=names, **more)  # type: ignore[arg-type]  # of as many types as `issue` takes
 
 
 AIA = (
@@ -62,7 +63,13 @@ P12 = pkcs12.serialize_key_and_certificates(
     [INTER.certificate],
     BestAvailableEncryption(SECRET.encode()),
 )
-OPEN_P12 = pkcs12.serialize_key_and_certificates(b"x", LEAF.key, LEAF.certificate, [INTER.certificate], NoEncryption())  # type: ignore[arg-type]
+OPEN_P12 = pkcs12.serialize_key_and_certificates(
+    b"x",
+    LEAF.key,  # type: ignore[arg-type]  # as above
+    LEAF.certificate,
+    [INTER.certificate],
+    NoEncryption(),
+)
 P7 = pkcs7.serialize_certificates([INTER.certificate, LEAF.certificate], Encoding.DER)
 P7_PEM = pkcs7.serialize_certificates([INTER.certificate, LEAF.certificate], Encoding.PEM)
 LOCKED = LEAF.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(SECRET.encode()))
@@ -200,7 +207,8 @@ def one(of: Issued, chain_file: bytes | None = None) -> tuple[bytes, bytes, byte
             [
                 (
                     CHAIN,
-                    "the certificate of its issuer CN=inter is there with another key than the one it was signed with; the right one is missing, to be had at http://ca.example/i.crt; add it, also where it is the root",  # noqa: E501
+                    "the certificate of its issuer CN=inter is there with another key than the one it was signed with; "
+                    "the right one is missing, to be had at http://ca.example/i.crt; add it, also where it is the root",
                 )
             ],
         ),
@@ -259,7 +267,8 @@ def one(of: Issued, chain_file: bytes | None = None) -> tuple[bytes, bytes, byte
             [
                 (
                     CERTIFICATE,
-                    f"not for {NAME}: *.com stands for one whole label, the leftmost, under a name of two labels or more",  # noqa: E501
+                    f"not for {NAME}: *.com stands for one whole label, the leftmost, under a name of two labels "
+                    "or more",
                 )
             ],
         ),
