@@ -140,7 +140,7 @@ class Authentik(pulumi.ComponentResource):
         worker = run("worker", f"{args.service}-worker", args.worker_memory_mib)
 
         key, certificate = self._key_pair(name, args.signing_key_generation)
-        client_secret = token(_generation(f"{name}-client-secret", args.client_secret_generation), self, optional=True)
+        client_secret = token(f"{name}-client-secret-{args.client_secret_generation}", self, optional=True)
         passwords = {
             person.password: password(f"{name}-initial-{person.user_name}", self, optional=True)
             for person in application.people
@@ -204,13 +204,13 @@ class Authentik(pulumi.ComponentResource):
         """Return the key tokens are signed with, and a certificate of it: Authentik takes no key without one."""
         opts = pulumi.ResourceOptions(parent=self)
         key = tls.PrivateKey(
-            _generation(f"{name}-signing-key", generation),
+            f"{name}-signing-key-{generation}",
             # What Reflector verifies is RS256 and nothing else.
             tls.PrivateKeyArgs(algorithm="RSA", rsa_bits=KEY_BITS),
             opts=opts,
         )
         certificate = tls.SelfSignedCert(
-            _generation(f"{name}-signing-certificate", generation),
+            f"{name}-signing-certificate-{generation}",
             tls.SelfSignedCertArgs(
                 private_key_pem=key.private_key_pem,
                 allowed_uses=["digital_signature"],
@@ -220,10 +220,6 @@ class Authentik(pulumi.ComponentResource):
             opts=opts,
         )
         return key, certificate
-
-
-def _generation(name: str, generation: int) -> str:
-    return f"{name}-{generation}"
 
 
 def _workplace() -> Mapping[str, str]:
@@ -244,7 +240,7 @@ def _desired_state(args: AuthentikArgs, secrets: Mapping[str, str]) -> str:
     return json.dumps(
         {
             "blueprint": rendering.blueprint(application, rendering.secrets_digest(secrets)),
-            "administrators_blueprint": rendering.administrators_blueprint(args.application.administrator),
+            "administrators_blueprint": rendering.administrators_blueprint(application.administrator),
             "packaged": rendering.PACKAGED,
             "file": rendering.BLUEPRINT_FILE,
             "secrets_directory": rendering.SECRETS_DIRECTORY,

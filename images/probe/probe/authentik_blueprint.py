@@ -8,6 +8,7 @@ or state, two passwords, a file that is not there) end in an exception, as they 
 
 import copy
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
@@ -105,16 +106,16 @@ class Resolution:
         return value
 
 
-class Tag:
+class Tag(ABC):
     """A YAML tag with its arguments."""
 
     def __init__(self, arguments: Any) -> None:
         """Keep what stands behind the tag: a text, or a list for a sequence."""
         self.arguments = arguments
 
+    @abstractmethod
     def resolve(self, using: Resolution) -> Any:
         """The value it stands for."""
-        raise NotImplementedError
 
     def _name_and_default(self) -> tuple[str, Any]:
         if isinstance(self.arguments, list):
