@@ -3,12 +3,15 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, ClassVar, Final, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
 Plain: TypeAlias = str | int | float | bool | None
+Instant: TypeAlias = datetime
+"""A moment, with a time zone. Whoever asks brings it: nothing here has a clock but `settings.program`."""
 Path: TypeAlias = tuple[str | int, ...]
 """Way from the top to a setting: names, and places in lists."""
 
@@ -107,6 +110,10 @@ class Model(BaseModel):
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield what is wrong between settings of this group, each of which is right by itself."""
+        yield from ()
+
+    def conflicts_at(self, now: Instant) -> Iterator[Conflict]:
+        """Yield what is wrong at `now`, a moment with a time zone: certificates have dates."""
         yield from ()
 
 

@@ -1,13 +1,14 @@
 """The edge: what is reachable from outside, and by which names."""
 
 from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from rendering.caddyfile import LOOPBACK_PORT
 from settings.base import REMOVE, Conflict, Model
-from settings.values import BrowserPort, Domain, IpAddress, MemoryMib, SubjectAlternativeName
+from settings.values import BrowserPort, Domain, IpAddress, MemoryMib, ProxyNetwork, SubjectAlternativeName
 
 
 class Edge(Model):
@@ -30,11 +31,24 @@ class Edge(Model):
     https_port: BrowserPort = Field(
         default=443, description="Published HTTPS port (TCP for HTTP/1.1 and HTTP/2, UDP for HTTP/3)"
     )
-    http_port: BrowserPort = Field(default=80, description="Published HTTP port; it only redirects to HTTPS")
+    http_port: BrowserPort = Field(
+        default=80,
+        description="Published HTTP port; it redirects to HTTPS, and offers the authority's certificate at /trust",
+    )
     public_port: BrowserPort | None = Field(
         default=None,
         description="HTTPS port in the URL people see, where a router or tunnel leads from it to https_port; "
         "by default https_port itself",
+    )
+    trusted_proxies: Annotated[tuple[ProxyNetwork, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Addresses and networks of proxies and load balancers in front; theirs is the only word on a "
+        "client's address that counts",
+    )
+    proxy_protocol: bool = Field(
+        default=False,
+        description="Whether trusted_proxies pass connections on as they are, with the client's address before them "
+        "(PROXY protocol, version 1 or 2)",
     )
     memory_mib: MemoryMib = Field(default=512, description="Memory limit of Caddy in MiB")
 
@@ -55,18 +69,19 @@ class Edge(Model):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """DNS names of the application, the domain first."""
+        """DNS names of the application that were set, the domain first."""
         extra = (name.removeprefix("DNS:") for name in self.extra_names if name.startswith("DNS:"))
-        return tuple(dict.fromkeys((self.domain, "localhost", *extra)))
+        return tuple(dict.fromkeys((self.domain, *extra)))
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Addresses of the application: both loopbacks, then the extra ones."""
+        """Addresses of the application that were set."""
         extra = (name.removeprefix("IP:") for name in self.extra_names if name.startswith("IP:"))
-        return tuple(dict.fromkeys(("127.0.0.1", "::1", *extra)))
+        return tuple(dict.fromkeys(extra))
 
     def conflicts(self) -> Iterator[Conflict]:
-        """Yield ports that meet, and addresses that another one covers."""
+        """Yield ports that meet, addresses that another one covers, and proxies that are nobody or everybody."""
+        yield from self._proxy_conflicts()
         for name in ("http_port", "https_port" if self.public_port is None else "public_port"):
             if getattr(self, name) == LOOPBACK_PORT:
                 yield Conflict(
@@ -94,3 +109,23 @@ class Edge(Model):
                     allowed="what stands for all addresses of a kind, or single ones",
                     remedy=REMOVE,
                 )
+
+    def _proxy_conflicts(self) -> Iterator[Conflict]:
+        if self.proxy_protocol and not self.trusted_proxies:
+            yield Conflict(
+                path=("trusted_proxies",),
+                others=(("proxy_protocol",),),
+                given="nothing, while proxy_protocol is true",
+                allowed="the addresses of the proxies that speak it: of others it is refused",
+                remedy="Set it: pulumi config set --path '{path}[0]' <address>",
+            )
+        of_ipv4 = collapse_addresses(IPv4Network(one) for one in self.trusted_proxies if ":" not in one)
+        of_ipv6 = collapse_addresses(IPv6Network(one) for one in self.trusted_proxies if ":" in one)
+        if any(one.prefixlen == 0 for one in of_ipv4) or any(one.prefixlen == 0 for one in of_ipv6):
+            # No single one is: that is said of its value.
+            yield Conflict(
+                path=("trusted_proxies",),
+                given="networks that together are all there are",
+                allowed="the networks your proxies are in: anybody could name another's address",
+                remedy=REMOVE,
+            )

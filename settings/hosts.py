@@ -1,7 +1,6 @@
 """The Docker hosts."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from functools import cached_property
 from ipaddress import IPv4Network
 from itertools import islice
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field, StringConstraints
 
-from settings.base import REMOVE, Conflict, Model
+from settings.base import REMOVE, Conflict, Instant, Model
 from settings.values import DeploymentId, DockerAddress, Folder, Gibibytes, MemoryLimits, PrivatePool
 
 if TYPE_CHECKING:
@@ -84,8 +83,10 @@ class Host(Model):
             raise ValueError(f"{self.certificates}: {found}")
         return found.texts() if found is not None else None
 
-    def out_of_date(self, now: datetime) -> Iterator[Conflict]:
-        """Yield certificates that are not valid at `now`, which has a time zone: the program knows no clock."""
+    def conflicts_at(self, now: Instant) -> Iterator[Conflict]:
+        """Yield certificates that are not valid at `now`."""
+        if not self.address.startswith("tcp://") or any(self._unreadable()):
+            return  # said already
         found = self._credentials
         for what, reason in found.out_of_date(now) if found is not None and not isinstance(found, list) else ():
             yield self._wrong(what, reason)

@@ -5,13 +5,14 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from settings import images
-from settings.base import Ambiguous, Model, Path, Sealed, Secret, Unknown, dotted
+from settings.base import Ambiguous, Instant, Model, Path, Sealed, Secret, Unknown, dotted
 from settings.flat import MOVED, gone, is_moved
 from settings.problems import SECRET, Problem, SettingsError
 from settings.tree import Settings, finished
@@ -30,15 +31,16 @@ _ENCRYPTED: Final = "an encrypted value"
 """What is shown of one."""
 
 
-def parse(tree: Mapping[Any, object], stack: str, project: str) -> Settings:
+def parse(tree: Mapping[Any, object], stack: str, project: str, now: Instant | None = None) -> Settings:
     """Return the settings a tree means.
 
     Shape: as `stack_file.read` or `stack_file.resolved` return it. A `Sealed` without a value counts as right where it
-    stands, and the setting has its default; one without a default is an `Unknown`.
+    stands, and the setting has its default; one without a default is an `Unknown`. Without `now`, a moment with a time
+    zone, nothing is said of what has dates.
     Raises: SettingsError listing every problem.
     """
     opened = _Opened.of(tree)
-    settings, mistakes = _checked(opened, stack)
+    settings, mistakes = _checked(opened, stack, now)
     problems = [problem for _, problem in mistakes]
     sources, missing = images.sources(settings.images, project, stack, settings.needed_images)
     untold = opened.unknown.union(path for path, _ in mistakes)
@@ -46,7 +48,7 @@ def parse(tree: Mapping[Any, object], stack: str, project: str) -> Settings:
         problems += missing
     if problems:
         raise SettingsError(problems)
-    return finished(settings, project=project, stack=stack, sources=sources, encrypted=opened.values(settings))
+    return finished(settings, project=project, stack=stack, sources=sources, encrypted=opened.values(settings), now=now)
 
 
 def is_whole(tree: Mapping[Any, object]) -> bool:
@@ -54,16 +56,16 @@ def is_whole(tree: Mapping[Any, object]) -> bool:
     return not _Opened.of(tree).unknown
 
 
-def usable_part(tree: Mapping[Any, object], stack: str, project: str) -> Settings:
+def usable_part(tree: Mapping[Any, object], stack: str, project: str, now: Instant | None = None) -> Settings:
     """Return the settings without those that are wrong, so that the host can be checked in the same run."""
     opened = _Opened.of(tree)
-    _, mistakes = _checked(opened, stack)
+    _, mistakes = _checked(opened, stack, now)
     settings = _without(opened.tree, {path for path, _ in mistakes})
     sources, _ = images.sources(settings.images, project, stack, settings.needed_images)
-    return finished(settings, project=project, stack=stack, sources=sources, encrypted=opened.values(settings))
+    return finished(settings, project=project, stack=stack, sources=sources, encrypted=opened.values(settings), now=now)
 
 
-def _checked(opened: "_Opened", stack: str) -> tuple[Settings, list[tuple[Path, Problem]]]:
+def _checked(opened: "_Opened", stack: str, now: Instant | None) -> tuple[Settings, list[tuple[Path, Problem]]]:
     """Return the settings without what is wrong by itself, and every mistake with what has to go for it to be gone."""
     mistakes: list[tuple[Path, Problem]] = []
     try:
@@ -77,7 +79,7 @@ def _checked(opened: "_Opened", stack: str) -> tuple[Settings, list[tuple[Path, 
         # Without what is wrong, so that what else is wrong is said in the same breath.
         settings = _without(opened.tree, {path for path, _ in mistakes})
     untold = opened.unknown.union(path for path, _ in mistakes)
-    return settings, [*mistakes, *_conflicts(settings, untold, opened.sealed.keys())]
+    return settings, [*mistakes, *_conflicts(settings, untold, opened.sealed.keys(), now)]
 
 
 # --- Before the models ------------------------------------------------------------------------------------------------
@@ -205,10 +207,12 @@ def _pruned(content: Any, removed: set[Path], path: Path = ()) -> Any:
 # --- What is wrong ----------------------------------------------------------------------------------------------------
 
 
-def _conflicts(settings: Settings, untold: set[Path], sealed: Iterable[Path]) -> Iterator[tuple[Path, Problem]]:
+def _conflicts(
+    settings: Settings, untold: set[Path], sealed: Iterable[Path], now: Instant | None
+) -> Iterator[tuple[Path, Problem]]:
     """Yield what the groups' own rules say, but for what is about settings that are wrong themselves."""
     for place_, model in active(settings):
-        for conflict in model.conflicts():
+        for conflict in chain(model.conflicts(), model.conflicts_at(now) if now is not None else ()):
             path = (*place_, *conflict.path)
             about = [path, *((*place_, *other) for other in conflict.others)]
             if _meet(about, untold):

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from settings.base import Conflict, Model
-from settings.values import RenewalHours, ValidityHours
+from settings.base import Conflict, Instant, Model
+from settings.values import SHORTEST_VALIDITY_HOURS, RenewalHours, ValidityHours
 
 
 class Pki(Model):
@@ -28,3 +28,18 @@ class Pki(Model):
                 allowed="less than certificate_validity_hours",
                 remedy="Set it: pulumi config set --path {path} <hours>",
             )
+
+
+def fitting_hours(settings: Pki, ends: Instant, now: Instant) -> tuple[int, int]:
+    """Return the life in hours of a leaf that ends before its authority does, and in how many before it is renewed.
+
+    The life is what is set, halved until it fits: in steps, so that a leaf is issued anew a few times before the
+    authority's end, and not at every run.
+    """
+    left = (ends - now).total_seconds() / 3600
+    hours = settings.certificate_validity_hours
+    while hours > max(left, SHORTEST_VALIDITY_HOURS):
+        hours = max(hours // 2, SHORTEST_VALIDITY_HOURS)
+    if hours == settings.certificate_validity_hours:
+        return hours, settings.renewal_hours
+    return hours, min(settings.renewal_hours, hours // 3)

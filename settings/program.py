@@ -2,6 +2,7 @@
 imports pulumi."""
 
 import os
+from datetime import UTC, datetime
 from typing import Final
 
 import pulumi
@@ -52,6 +53,7 @@ def load() -> Settings:
             file = read(path_of(stack, ROOT))
         except FileNotFoundError:
             file = StackFile(settings={})
-        return parse(resolved(file, EngineConfig.of(values, frozenset(secret))), stack, PROJECT)
+        tree = resolved(file, EngineConfig.of(values, frozenset(secret)))
+        return parse(tree, stack, PROJECT, datetime.now(UTC))
     except SettingsError as error:
         raise pulumi.RunError(str(error)) from None

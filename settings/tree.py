@@ -1,28 +1,36 @@
 """All settings of a stack as one typed tree, and the rules between its branches."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import Field, PrivateAttr
 
 from rendering import connections
 from settings.application import WORKER_PROCESS_MIB, Application
-from settings.base import REMOVE, Conflict, Model, Path, dotted
+from settings.base import REMOVE, Conflict, Instant, Model, Path, dotted
+from settings.certificate import Acme, Certificate, Own, Private, SignedBy, not_public
 from settings.data import Data
 from settings.edge import Edge
 from settings.health import Health
 from settings.hosts import MAIN, Host, Hosts
 from settings.images import Images, ImageSources, Upstream
 from settings.language_model import LanguageModel, Ollama
-from settings.pki import Pki
+from settings.pki import Pki, fitting_hours
 from settings.proxy import Proxy
 from settings.sign_in import AUTHENTIK_SERVER_MIB, AUTHENTIK_WORKER_MIB, Authentik, Password, SignIn
 from settings.speech import InProcess, Speech
 from settings.storage import Garage, Storage
+from settings.trust import TrustedAuthorities, trusted
 from settings.values import HOST_NAME_MAX_LENGTH, host_of
 from settings.walk import active, classes
 from settings.workflow import Workflow
+
+if TYPE_CHECKING:
+    from pki.server import ServerCertificate
+    from pki.signer import Signer
+    from pki.trust import Authorities
 
 
 class Settings(Model):
@@ -34,6 +42,10 @@ class Settings(Model):
     )
     images: Images = Field(default=Upstream(), description="Where the images come from")
     edge: Edge = Field(default=Edge(), description="What is reachable from outside, and by which names")
+    certificate: Certificate = Field(default=Private(), description="Which certificate the edge shows")
+    trusted_authorities: TrustedAuthorities = Field(
+        default={}, description="Authorities that are trusted besides the public ones, by names of your own"
+    )
     pki: Pki = Field(default=Pki(), description="What the private authority issues")
     sign_in: SignIn = Field(default=Password(), description="Who may use it")
     speech: Speech = Field(default=InProcess(), description="Where speech becomes text")
@@ -49,6 +61,7 @@ class Settings(Model):
     _stack: str = PrivateAttr("")
     _sources: ImageSources = PrivateAttr(ImageSources(images={}, parts={}))
     _encrypted: frozenset[str] = PrivateAttr(frozenset())
+    _now: Instant | None = PrivateAttr(None)
 
     @property
     def stack(self) -> str:
@@ -100,10 +113,64 @@ class Settings(Model):
         return tuple(name for name in (self.storage_domain, self.sign_in_domain) if name)
 
     @property
+    def now(self) -> Instant:
+        """When the settings were read, for what has dates."""
+        assert self._now is not None, "these settings were read without a moment"
+        return self._now
+
+    @property
+    def application_names(self) -> tuple[str, ...]:
+        """DNS names of the application, the domain first; localhost only where the stack's own authority signs."""
+        first, *others = self.edge.names
+        here = ("localhost",) if isinstance(self.certificate, Private) else ()
+        return tuple(dict.fromkeys((first, *here, *others)))
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Addresses of the application; both loopbacks only where the stack's own authority signs."""
+        here = ("127.0.0.1", "::1") if isinstance(self.certificate, Private) else ()
+        return tuple(dict.fromkeys((*here, *self.edge.addresses)))
+
+    @property
     def dns_names(self) -> tuple[str, ...]:
         """Every DNS name the edge serves: the domain first, those of other sites, localhost, and the extra ones."""
-        first, *others = self.edge.names
+        first, *others = self.application_names
         return tuple(dict.fromkeys((first, *self._further_domains, *others)))
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """Every name and address the edge is asked by."""
+        return (*self.dns_names, *self.addresses)
+
+    @cached_property
+    def trusted(self) -> "Authorities | None":
+        """Whom `trusted_authorities` say to trust now; None where there is nobody, or it is not decrypted yet."""
+        found = trusted(self.trusted_authorities, self.now) if self.trusted_authorities else None
+        return None if isinstance(found, list) else found
+
+    @property
+    def trusted_certificates(self) -> tuple[str, ...]:
+        """The same, PEM of each."""
+        return self.trusted.certificates if self.trusted is not None else ()
+
+    @cached_property
+    def own(self) -> "ServerCertificate | None":
+        """The certificate that is brought along; None where there is none, or it is not decrypted yet."""
+        found = self.certificate.read(self.served, self.now) if isinstance(self.certificate, Own) else None
+        return None if isinstance(found, list) else found
+
+    @cached_property
+    def signer(self) -> "Signer | None":
+        """The authority that is brought along; None where there is none, or it is not decrypted yet."""
+        found = self.certificate.read(self.served, self.now) if isinstance(self.certificate, SignedBy) else None
+        return None if isinstance(found, list) else found
+
+    @property
+    def leaf_hours(self) -> tuple[int, int]:
+        """For how many hours the edge's certificate is issued, and in how many before its end it is renewed."""
+        if self.signer is None:
+            return self.pki.certificate_validity_hours, self.pki.renewal_hours
+        return fitting_hours(self.pki, self.signer.expiry, self.now)
 
     @property
     def reached_directly(self) -> tuple[str, ...]:
@@ -167,8 +234,64 @@ class Settings(Model):
             # What is measured of the real software; what plays it in development needs a tenth.
             yield from self._memory_conflicts()
         yield from self._domain_conflicts()
+        if isinstance(self.certificate, Acme):
+            yield from self._acme_conflicts(self.certificate)
         yield from self._administrator_conflicts()
         yield from self._calls_to_itself()
+
+    def conflicts_at(self, now: Instant) -> Iterator[Conflict]:
+        """Yield certificates that do not do at `now`."""
+        authorities = trusted(self.trusted_authorities, now) if self.trusted_authorities else None
+        for conflict in authorities if isinstance(authorities, list) else ():
+            yield replace(conflict, path=("trusted_authorities", *conflict.path))
+        if not isinstance(self.certificate, Own | SignedBy):
+            return
+        problems = list(self.certificate.wrong(self.served, now))
+        for conflict in problems:
+            yield replace(conflict, path=("certificate", *conflict.path))
+        if problems or isinstance(authorities, list) or not isinstance(self.certificate, Own):
+            return
+        if self._further_domains and (stranger := self.certificate.stranger(self.served, authorities, now)):
+            yield Conflict(
+                path=("trusted_authorities",),
+                others=(("certificate",), ("storage",), ("sign_in",)),
+                given=f"nothing with {stranger}, who signed for what certificate.certificate shows",
+                allowed="every authority containers meet: they call "
+                f"{' and '.join(self._further_domains)} as everybody does",
+                remedy="Add it: pulumi config set --path trusted_authorities.own.path <file>",
+            )
+
+    def _acme_conflicts(self, acme: Acme) -> Iterator[Conflict]:
+        """Yield what a public authority cannot sign for, and ports it does not ask."""
+        if not acme.is_public:
+            return
+        names = not_public(self.dns_names)
+        if names:
+            yield Conflict(
+                path=("edge", "domain"),
+                others=(("edge", "extra_names"), ("storage",), ("sign_in",), ("certificate",)),
+                given=f"{', '.join(names)}, while Let's Encrypt is to sign for it",
+                allowed="names that are somebody's in public DNS: no other can be shown to be yours",
+                remedy="Set them: pulumi config set --path {path} <host name>; or choose: pulumi config set --path "
+                "certificate.mode private",
+            )
+        for index, extra in enumerate(self.edge.extra_names):
+            if extra.startswith("IP:"):
+                yield Conflict(
+                    path=("edge", "extra_names", index),
+                    others=(("certificate",),),
+                    given=f"{extra!r}, while Let's Encrypt is to sign for it",
+                    allowed="names: of an address it makes no certificate that lives as long as those of names",
+                    remedy=REMOVE,
+                )
+        if self.edge.http_port != 80 and self.edge.url_port != 443:
+            yield Conflict(
+                path=("edge", "http_port"),
+                others=(("edge", "https_port"), ("edge", "public_port"), ("certificate",)),
+                given=f"{self.edge.http_port}, and {self.edge.url_port} for https, while Let's Encrypt is to sign",
+                allowed="80, or 443 for https: it asks there whether the names are yours (RFC 8555, 8.3; RFC 8737)",
+                remedy="Set one of them: pulumi config set --path {path} 80",
+            )
 
     def _domain_conflicts(self) -> Iterator[Conflict]:
         """Yield sites under one name, and names made of the domain that are longer than any may be."""
@@ -282,12 +405,27 @@ class Settings(Model):
 
     def hints(self) -> Iterator[str]:
         """Yield what is not wrong in these settings, and may not do what is expected of it."""
+        if self._now is not None:
+            yield from self._certificate_hints()
         for name in self.dns_names:
             if name.endswith(".local") and name.count(".") > 1:
                 yield (
                     f"{name} has a dot before .local, and names of multicast DNS have none: give it to the clients "
                     "by other means (DNS, hosts file), or set names that have none"
                 )
+
+    def _certificate_hints(self) -> Iterator[str]:
+        if self.trusted is not None:
+            yield from (f"trusted_authorities: {warning}" for warning in self.trusted.warnings)
+        for brought in (self.own, self.signer):
+            if brought is not None:
+                yield from (f"certificate: {warning}" for warning in brought.warnings)
+        hours, wanted = self.leaf_hours[0], self.pki.certificate_validity_hours
+        if self.signer is not None and hours < wanted:
+            yield (
+                f"certificate: the authority ends on {self.signer.expiry:%Y-%m-%d}, so what it signs lives {hours} "
+                f"hours instead of {wanted}"
+            )
 
 
 ALL_SERVICES: Final[tuple[str, ...]] = tuple(
@@ -297,11 +435,18 @@ ALL_SERVICES: Final[tuple[str, ...]] = tuple(
 
 
 def finished(
-    settings: Settings, *, project: str, stack: str, sources: ImageSources, encrypted: frozenset[str]
+    settings: Settings,
+    *,
+    project: str,
+    stack: str,
+    sources: ImageSources,
+    encrypted: frozenset[str],
+    now: Instant | None = None,
 ) -> Settings:
     """Return `settings` with what does not stand in a stack file."""
     private: Mapping[str, Any] = {
         "_project": project, "_stack": stack, "_sources": sources, "_encrypted": encrypted,
+        "_now": now,
     }  # fmt: skip
     for name, value in private.items():
         setattr(settings, name, value)

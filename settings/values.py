@@ -12,9 +12,11 @@ from pydantic import Field, ValidatorFunctionWrapHandler, WithJsonSchema, WrapVa
 from rendering.authentik import ADMINISTRATOR, REFLECTOR_ADMINISTRATOR
 from rendering.reference import DOCKER_HUB, is_model_name, is_pinned
 from settings.base import Secret, Unknown
+from settings.material import MaterialError, encoded
 
 HOST_NAME_MAX_LENGTH: Final = 253  # RFC 1035 §2.3.4, without the trailing dot
 MEMORY_FLOOR_MIB: Final = 64  # below this the services are killed while they start
+SHORTEST_VALIDITY_HOURS: Final = 24
 LONGEST_VALIDITY_HOURS: Final = (
     825 * 24
 )  # what Apple's systems accept of a private authority (support.apple.com/103769)
@@ -132,6 +134,27 @@ def ip_address(text: str) -> str:
     if address.is_multicast or str(address) == "255.255.255.255":
         raise ValueError("an address of one machine, not of a group")
     return str(address)
+
+
+_IPV4_IN_IPV6: Final = ipaddress.IPv6Network("::ffff:0:0/96")
+
+
+def proxy_network(text: str) -> str:
+    """Return `text` in normal form if it is the address of a proxy, or a network with proxies in it."""
+    allowed = "an IPv4 or IPv6 address, or a network such as 10.0.0.0/24"
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(allowed) from None
+    if "%" in text or network.is_multicast or network.is_unspecified:
+        raise ValueError(allowed)
+    if network.prefixlen == 0:
+        raise ValueError("the networks your proxies are in, not all there are: anybody could name another's address")
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_IPV4_IN_IPV6):
+        raise ValueError("an IPv4 address or network in its own form, such as 10.0.0.0/24")
+    if ipaddress.ip_address(text.partition("/")[0]) != network.network_address:
+        raise ValueError(f"a network without bits of a machine in it: {network}, or the machine alone, without /")
+    return str(network) if network.num_addresses > 1 else str(network.network_address)
 
 
 def subject_alternative_name(text: str) -> str:
@@ -477,6 +500,16 @@ def token(secret: Secret) -> Secret:
     return secret
 
 
+def brought(secret: Secret) -> Secret:
+    """Return `secret` if it can be certificates or a key: PEM, or base64 of what is no text."""
+    if secret.value is not None:
+        try:
+            encoded(secret.value)
+        except MaterialError:
+            raise ValueError("PEM, or base64 of DER, PKCS #7 or PKCS #12, encrypted") from None
+    return secret
+
+
 def title(text: str) -> str:
     """Return `text` if it is a name or a title: one line, with nothing blank around it."""
     if not text or text != text.strip() or not text.isprintable() or len(text) > _TITLE_LENGTH:
@@ -547,6 +580,21 @@ def folder(text: str) -> str:
     return text
 
 
+def file_path(text: str) -> str:
+    """Return `text` if it can name a file."""
+    try:
+        return folder(text)
+    except ValueError:
+        raise ValueError("the path of a file") from None
+
+
+def acme_directory(text: str) -> str:
+    """Return `text` as `http_url` does if it is https, without which there is no ACME (RFC 8555, 6.1)."""
+    if not http_url(text).startswith("https://"):
+        raise ValueError("a URL of the form https://<host>[:<port>]/<path>")
+    return http_url(text) + ("/" if text.endswith("/") else "")
+
+
 def _text(check: Callable[[str], str], **schema: Any) -> Any:
     return WithJsonSchema({"type": "string", **schema}), _checked(check)
 
@@ -568,6 +616,7 @@ HostName = Annotated[str, *_text(host_name, maxLength=HOST_NAME_MAX_LENGTH, patt
 Domain = Annotated[str, *_text(domain, maxLength=HOST_NAME_MAX_LENGTH, pattern=_NAME)]
 PublicName = Annotated[str, *_text(public_name, maxLength=HOST_NAME_MAX_LENGTH, pattern=_NAME)]
 IpAddress = Annotated[str, *_text(ip_address, pattern=r"^[0-9A-Fa-f.:]+$")]
+ProxyNetwork = Annotated[str, *_text(proxy_network, pattern=r"^[0-9A-Fa-f.:]+(/[0-9.]+)?$")]
 SubjectAlternativeName = Annotated[
     str, *_text(subject_alternative_name, pattern=r"^(DNS:([A-Za-z0-9.-]|[^\x00-\x7F])+|IP:[0-9A-Fa-f.:]+)$")
 ]
@@ -581,6 +630,8 @@ MemoryLimits = Annotated[str, *_text(one_of(*_MEMORY_LIMITS), enum=list(_MEMORY_
 DeploymentId = Annotated[str, *_text(deployment_id, pattern=f"^{_DEPLOYMENT.pattern}$")]
 _HTTP: Final = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s?#]+$"
 Folder = Annotated[str, *_text(folder, minLength=1)]
+FilePath = Annotated[str, *_text(file_path, minLength=1)]
+AcmeDirectory = Annotated[str, *_text(acme_directory, pattern=r"^[Hh][Tt][Tt][Pp][Ss]://[^\s?#]+$")]
 HttpUrl = Annotated[str, *_text(http_url, pattern=_HTTP)]
 ModelUrl = Annotated[str, *_text(model_url, pattern=_HTTP)]
 StoreUrl = Annotated[str, *_text(store_url, pattern=_HTTP)]
@@ -602,6 +653,7 @@ Word = Annotated[str, *_text(word, pattern=r"^\S+$")]
 Region = Annotated[str, *_text(region, pattern=r"^[A-Za-z0-9-]+$")]
 AwsRegion = Annotated[str, *_text(aws_region, pattern=r"^[a-z0-9-]+$")]
 Token = Annotated[Secret, _checked(token)]
+Brought = Annotated[Secret, _checked(brought)]
 Password = Annotated[Secret, _checked(password)]
 Port = Annotated[int, *_number(port, minimum=1, maximum=65535)]
 BrowserPort = Annotated[int, *_number(browser_port, minimum=1, maximum=65535)]
@@ -611,7 +663,12 @@ Tokens = Annotated[int, *_number(at_least(1024, "tokens"), minimum=1024)]
 Seconds = Annotated[int, *_number(at_least(1, "second"), minimum=1)]
 StartupLimit = Annotated[int, *_number(at_least(10, "seconds"), minimum=10)]
 ValidityHours = Annotated[
-    int, *_number(between(24, LONGEST_VALIDITY_HOURS, "hours"), minimum=24, maximum=LONGEST_VALIDITY_HOURS)
+    int,
+    *_number(
+        between(SHORTEST_VALIDITY_HOURS, LONGEST_VALIDITY_HOURS, "hours"),
+        minimum=SHORTEST_VALIDITY_HOURS,
+        maximum=LONGEST_VALIDITY_HOURS,
+    ),
 ]
 Processes = Annotated[int, *_number(between(1, 64, "processes"), minimum=1, maximum=64)]
 Days = Annotated[int, *_number(at_least(1, "day"), minimum=1)]

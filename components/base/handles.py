@@ -7,7 +7,7 @@ alone are known earlier than the thing works.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 import pulumi
 import pulumi_docker as docker
@@ -130,7 +130,38 @@ class CertificateHandle:
     private_key_pem: pulumi.Output[str] = field(repr=False)
     """Secret."""
     expires: pulumi.Output[str]
-    """RFC 3339 time."""
+    """RFC 3339 time; of a chain that was brought that of the first to end."""
+    source: str = "private"
+    """Where it comes from, as `certificate.mode` has it: private, signed-by or own."""
+    chain_expires: pulumi.Input[str] | None = None
+    """RFC 3339 time of the earliest end of all a client goes through, the root included; None: `expires`."""
+    renew_at: pulumi.Input[str] | None = None
+    """RFC 3339 time from which a run issues a new one; None: no run of this program ever does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderedCertificate:
+    """Certificates the edge orders itself, of an authority that speaks ACME, and renews itself."""
+
+    name: str
+    """Under which they are known."""
+    names: Sequence[str]
+    """What they are for, each DNS:<name> or IP:<address>."""
+    directory: str
+    """URL of the ACME directory."""
+    email: str | None = None
+    """Address the authority may write to."""
+    account_key_id: str | None = None
+    """Of an external account."""
+    account_key: pulumi.Output[str] | None = field(default=None, repr=False)
+    """Secret."""
+    trusted: Sequence[pulumi.Input[str]] = ()
+    """PEM of each authority the edge trusts when it asks there, besides the public ones."""
+    source: str = "acme"
+
+
+EdgeCertificate = CertificateHandle | OrderedCertificate
+"""What the edge shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,9 +202,23 @@ class Issuer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TrustBundle:
-    """The roots our own processes trust besides the public ones."""
+    """The authorities our own processes trust besides the public ones."""
 
-    pem: pulumi.Output[str]
+    certificates: Sequence[pulumi.Input[str]]
+    """PEM of each; there may be none."""
+
+    @property
+    def pem(self) -> pulumi.Output[str]:
+        """All of them, PEM."""
+        return pulumi.Output.all(*self.certificates).apply(_joined)
+
+
+NOBODY: Final = TrustBundle(certificates=())
+"""Whom a process trusts besides the public authorities where nobody was named."""
+
+
+def _joined(pems: Sequence[str]) -> str:
+    return "".join(f"{pem.strip()}\n" for pem in pems)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,7 +283,7 @@ class Site:
 
     names: Sequence[str]
     """DNS names and addresses, the canonical name first."""
-    certificate: CertificateHandle
+    certificate: EdgeCertificate
     """Shown to whoever asks for one of the names."""
     routes: Sequence[Route]
     """The first that matches takes a request."""

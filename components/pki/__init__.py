@@ -1,13 +1,20 @@
-"""The private authority, and the certificates it issues."""
+"""The private authority, the identity of the edge, and who is trusted."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, assert_never
 
 import pulumi
 
-from components.base.handles import CertificateHandle, Issuer, TrustBundle
-from components.pki.authority import COMMON_NAME_LENGTH, Authority, AuthorityArgs
+from components.base.handles import CertificateHandle, EdgeCertificate, Issuer, OrderedCertificate, TrustBundle
+from components.base.secrecy import revealed
+from components.pki.authority import COMMON_NAME_LENGTH, Authority, AuthorityArgs, brought_issuer
 from components.pki.certificate import Certificate, CertificateArgs
-from settings.pki import Pki
+from settings import certificate as modes
+
+if TYPE_CHECKING:
+    from pki.server import ServerCertificate
+    from pki.signer import Signer
 
 
 def authority(name: str, stack: str) -> Issuer:
@@ -15,31 +22,97 @@ def authority(name: str, stack: str) -> Issuer:
     return Authority(name, AuthorityArgs(common_name=f"Reflector {stack} root"[:COMMON_NAME_LENGTH])).issuer
 
 
-def server_certificate(
-    name: str, settings: Pki, issuer: Issuer, *, dns_names: Sequence[str], ip_addresses: Sequence[str]
-) -> CertificateHandle:
-    """Return a certificate for TLS servers with these names, the canonical one first."""
-    return Certificate(
-        name,
-        CertificateArgs(
-            issuer=issuer,
-            dns_names=dns_names,
-            ip_addresses=ip_addresses,
-            validity_hours=settings.certificate_validity_hours,
-            renewal_hours=settings.renewal_hours,
-        ),
-    ).handle
+@dataclass(frozen=True, kw_only=True)
+class EdgeIdentity:
+    """What the edge shows, and whom a client has to trust for it."""
+
+    certificate: EdgeCertificate
+    roots: Sequence[pulumi.Input[str]] = ()
+    """PEM of each root a client has to be told of; none where it is public, or nobody here knows it."""
+    issuers: Sequence[pulumi.Input[str]] = ()
+    """Those of them that sign here, so that our own processes have to trust them too."""
 
 
-def trust(issuer: Issuer) -> TrustBundle:
-    """Return what must be trusted to reach whatever `issuer` signed."""
-    return TrustBundle(pem=issuer.certificate_pem)
+def edge_identity(
+    name: str,
+    settings: modes.Private | modes.Own | modes.Acme | modes.SignedBy,
+    issuer: Issuer,
+    *,
+    own: "ServerCertificate | None",
+    signer: "Signer | None",
+    hours: tuple[int, int],
+    dns_names: Sequence[str],
+    ip_addresses: Sequence[str],
+    trusted: Sequence[str],
+) -> EdgeIdentity:
+    """Return the identity of the edge for these names, the canonical one first.
+
+    `issuer` is the stack's own authority, `own` and `signer` what `settings` bring along. What is issued here lives for
+    the first of `hours`, and is renewed in the second before its end. `trusted` are PEMs of further authorities.
+    """
+    issued = CertificateArgs(
+        issuer=issuer,
+        dns_names=dns_names,
+        ip_addresses=ip_addresses,
+        validity_hours=hours[0],
+        renewal_hours=hours[1],
+    )
+    names = (*(f"DNS:{dns_name}" for dns_name in dns_names), *(f"IP:{address}" for address in ip_addresses))
+    match settings:
+        case modes.Private():
+            root = issuer.certificate_pem
+            return EdgeIdentity(certificate=Certificate(name, issued).handle, roots=[root], issuers=[root])
+        case modes.SignedBy():
+            assert signer is not None, "what is wrong with it has ended the run before"
+            issued = replace(issued, issuer=brought_issuer(signer), source="signed-by")
+            # Where the root was not brought along, the one who signs is all there is to be trusted.
+            anchor = signer.root or signer.certificate
+            return EdgeIdentity(certificate=Certificate(name, issued).handle, roots=[anchor], issuers=[anchor])
+        case modes.Own():
+            assert own is not None, "what is wrong with it has ended the run before"
+            handle = CertificateHandle(
+                name=name,
+                common_name=own.common_name,
+                names=names,
+                certificate_pem=pulumi.Output.from_input(own.chain),
+                private_key_pem=pulumi.Output.secret(own.key),
+                expires=pulumi.Output.from_input(own.ends),
+                source="own",
+            )
+            return EdgeIdentity(
+                certificate=handle, roots=[own.root] if own.root and not modes.is_public(own.root) else []
+            )
+        case modes.Acme():
+            key = revealed(settings.account_key)
+            return EdgeIdentity(
+                certificate=OrderedCertificate(
+                    name=name,
+                    names=names,
+                    directory=settings.url,
+                    email=settings.email,
+                    account_key_id=settings.account_key_id,
+                    account_key=pulumi.Output.secret(key) if key is not None else None,
+                    trusted=tuple(trusted),
+                )
+            )
+        case _:
+            assert_never(settings)
+
+
+def trust(*certificates: pulumi.Input[str]) -> TrustBundle:
+    """Return whom a process has to trust besides the public authorities: each as PEM."""
+    return TrustBundle(certificates=tuple(dict.fromkeys(certificates)))
 
 
 def inventory(
-    issuers: Mapping[str, Issuer], certificates: Sequence[CertificateHandle]
+    issuers: Mapping[str, Issuer], certificates: Sequence[EdgeCertificate]
 ) -> list[Mapping[str, pulumi.Input[object]]]:
-    """Return what there is of certificates and when each ends, without any key."""
+    """Return what there is of certificates and when each ends, without any key.
+
+    Of a certificate `expires` is its own end and `chain_expires` the earliest of it and all above it: from then on
+    clients refuse it. `renew_at` is there where this program issues a new one.
+    What is ordered by the edge has no end here: the last one only the edge knows.
+    """
     roots: list[Mapping[str, pulumi.Input[object]]] = [
         {"name": name, "kind": "root", "subject": issuer.common_name, "expires": issuer.expires}
         for name, issuer in issuers.items()
@@ -48,9 +121,20 @@ def inventory(
         {
             "name": certificate.name,
             "kind": "server",
-            "subject": certificate.common_name,
+            "source": certificate.source,
             "names": list(certificate.names),
-            "expires": certificate.expires,
+            **_end(certificate),
         }
         for certificate in certificates
     ]
+
+
+def _end(certificate: EdgeCertificate) -> Mapping[str, pulumi.Input[object]]:
+    if isinstance(certificate, CertificateHandle):
+        return {
+            "subject": certificate.common_name,
+            "expires": certificate.expires,
+            "chain_expires": certificate.expires if certificate.chain_expires is None else certificate.chain_expires,
+            **({} if certificate.renew_at is None else {"renew_at": certificate.renew_at}),
+        }
+    return {"directory": certificate.directory}

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pulumi
 import pulumi_tls as tls
 
 from components.base.handles import Issuer, Signed
 from components.pki.generation import former_names, member, whole
+
+if TYPE_CHECKING:
+    from pki.signer import Signer
 
 COMMON_NAME_LENGTH: Final = 64  # RFC 5280 appendix A.1, ub-common-name
 ROOT_VALIDITY_HOURS: Final = 10 * 365 * 24
@@ -32,13 +35,15 @@ class AuthorityArgs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _RootIssuer:
-    """A root that signs leaves itself."""
+class _Issuer:
+    """An authority that signs leaves itself."""
 
     common_name: str
     certificate_pem: pulumi.Output[str]
     expires: pulumi.Output[str]
     _private_key_pem: pulumi.Output[str] = field(repr=False)
+    _chain_pem: str = ""
+    """What a server shows behind its leaf; empty for a root, which clients have."""
 
     def sign(
         self,
@@ -64,7 +69,21 @@ class _RootIssuer:
             ),
             opts=opts,
         )
-        return Signed(certificate_pem=certificate.cert_pem, expires=certificate.validity_end_time)
+        shown = certificate.cert_pem
+        if self._chain_pem:
+            shown = pulumi.Output.concat(certificate.cert_pem, self._chain_pem)
+        return Signed(certificate_pem=shown, expires=certificate.validity_end_time)
+
+
+def brought_issuer(signer: "Signer") -> Issuer:
+    """Return an authority of somebody else's, who has given its key away for this."""
+    return _Issuer(
+        common_name=signer.subject,
+        certificate_pem=pulumi.Output.from_input(signer.certificate),
+        expires=pulumi.Output.from_input(signer.ends),
+        _private_key_pem=pulumi.Output.secret(signer.key),
+        _chain_pem=signer.chain,
+    )
 
 
 class Authority(pulumi.ComponentResource):
@@ -99,7 +118,7 @@ class Authority(pulumi.ComponentResource):
                 parent=self, protect=True, aliases=former_names(name, args.generation, "certificate")
             ),
         )
-        self.issuer = _RootIssuer(
+        self.issuer = _Issuer(
             common_name=args.common_name,
             certificate_pem=certificate.cert_pem,
             expires=certificate.validity_end_time,

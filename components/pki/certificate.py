@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pulumi
 import pulumi_tls as tls
@@ -9,6 +10,7 @@ import pulumi_tls as tls
 from components.base.handles import CertificateHandle, Issuer
 from components.pki.authority import COMMON_NAME_LENGTH
 from components.pki.generation import former_names, member, whole
+from components.pki.moments import earliest, hours_before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,8 @@ class CertificateArgs:
     validity_hours: int
     renewal_hours: int
     """Inside this time before its end any plain `up` issues a new one."""
+    source: str = "private"
+    """See `CertificateHandle`."""
     generation: int = 1
     """Which certificate of this name; a further one stands beside it under names of its own."""
 
@@ -82,5 +86,8 @@ class Certificate(pulumi.ComponentResource):
             certificate_pem=signed.certificate_pem,
             private_key_pem=key.private_key_pem,
             expires=signed.expires,
+            source=args.source,
+            chain_expires=pulumi.Output.all(signed.expires, args.issuer.expires).apply(earliest),
+            renew_at=signed.expires.apply(partial(hours_before, hours=args.renewal_hours)),
         )
         self.register_outputs({"certificate_pem": signed.certificate_pem, "expires": signed.expires})

@@ -1,18 +1,21 @@
 """Server certificates: their names, their life, and who signs them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import pulumi
 import pytest
 
 from components import pki
-from components.base.handles import CertificateHandle, Signed
+from components.base.handles import CertificateHandle, Issuer, Signed
 from components.pki.certificate import Certificate, CertificateArgs
+from components.pki.moments import earliest, hours_before
+from settings.certificate import Private
 from settings.pki import Pki
 from testing import building
 from testing.engine import is_secret, urn_of, value_of
 
+SOON: Final = "2026-02-01T00:00:00Z"
 BUILT = building.built("Certificate")
 
 
@@ -39,10 +42,7 @@ def test_a_leaf_carries_its_names_and_is_renewed_before_its_end() -> None:
 
 def test_a_leaf_is_signed_by_its_issuer_whose_key_stays_secret() -> None:
     leaf = BUILT.named("it-1-certificate")
-    assert (
-        leaf.plain("caCertPem")
-        == "-----BEGIN CERTIFICATE-----\nRoot of authority-of-it-1-certificate\n-----END CERTIFICATE-----\n"
-    )
+    assert leaf.plain("caCertPem").startswith("Root of authority-of-it-1-certificate\n")
     assert leaf.is_secret("caPrivateKeyPem")
     assert leaf.plain("certRequestPem").endswith("it-1-request\n")
 
@@ -96,14 +96,14 @@ def test_any_issuer_will_do() -> None:
 
         def __init__(self) -> None:
             self.certificate_pem = pulumi.Output.from_input("root")
-            self.expires = pulumi.Output.from_input("never")
+            self.expires = pulumi.Output.from_input("2036-01-01T00:00:00Z")
 
         def sign(
             self, name: str, *, request_pem: pulumi.Input[str], uses: Sequence[str], validity_hours: int,
             renewal_hours: int, opts: pulumi.ResourceOptions,
         ) -> Signed:  # fmt: skip
             self.asked = (name, list(uses), validity_hours, renewal_hours)
-            return Signed(certificate_pem=pulumi.Output.from_input("leaf"), expires=pulumi.Output.from_input("soon"))
+            return Signed(certificate_pem=pulumi.Output.from_input("leaf"), expires=pulumi.Output.from_input(SOON))
 
     issuer = Elsewhere()
 
@@ -114,7 +114,7 @@ def test_any_issuer_will_do() -> None:
         return Certificate("it", args).handle
 
     built = building.build(build)
-    assert (value_of(built.component.certificate_pem), value_of(built.component.expires)) == ("leaf", "soon")
+    assert (value_of(built.component.certificate_pem), value_of(built.component.expires)) == ("leaf", SOON)
     assert issuer.asked == ("it-1-certificate", ["digital_signature", "server_auth"], 48, 24)
     assert [one for one in built.engine.resources if one.type == "tls:index/locallySignedCert:LocallySignedCert"] == []
 
@@ -122,42 +122,79 @@ def test_any_issuer_will_do() -> None:
 # --- From settings ----------------------------------------------------------------------------------------------------
 
 
+def identity(settings: Pki, issuer: Issuer, name: str, *addresses: str) -> pki.EdgeIdentity:
+    """Return what the stack's own authority makes of these settings."""
+    return pki.edge_identity(
+        "it",
+        Private(),
+        issuer,
+        own=None,
+        signer=None,
+        hours=(settings.certificate_validity_hours, settings.renewal_hours),
+        dns_names=[name],
+        ip_addresses=addresses,
+        trusted=[],
+    )
+
+
 def test_settings_decide_how_long_a_certificate_lives() -> None:
     settings = Pki(certificate_validity_hours=240, renewal_hours=48)
     built = building.build(
-        lambda _: pki.server_certificate(
-            "it", settings, pki.authority("authority", "test"), dns_names=["a.test"], ip_addresses=["::1"]
-        )
+        lambda _: identity(settings, pki.authority("authority", "test"), "a.test", "::1").certificate
     )
     leaf = built.named("it-1-certificate")
     assert (leaf.plain("validityPeriodHours"), leaf.plain("earlyRenewalHours")) == (240, 48)
     assert built.component.names == ["DNS:a.test", "IP:::1"]
 
 
+def test_the_earliest_end_of_the_chain_is_listed_where_the_authority_ends_first() -> None:
+    ends = ["2026-12-18T03:04:26.067992Z", "2026-12-18T04:04:25.91813161+01:00", "2036-11-25T03:04:25Z"]
+    assert earliest(ends) == ends[1]
+    assert hours_before(ends[1], 24) == "2026-12-17T03:04:25Z"
+
+    class EndsFirst:
+        common_name = "Foreign root"
+        certificate_pem = property(lambda _: pulumi.Output.from_input("root"))
+        expires = property(lambda _: pulumi.Output.from_input("2026-01-21T00:00:00Z"))
+
+        def sign(self, *_: object, **__: object) -> Signed:
+            return Signed(certificate_pem=pulumi.Output.from_input("leaf"), expires=pulumi.Output.from_input(SOON))
+
+    def build(_: object) -> None:
+        args = building.certificate_args("it", issuer=EndsFirst())
+        pulumi.export("inventory", pki.inventory({}, [Certificate("it", args).handle]))
+
+    (entry,) = building.build(build).engine.exports["inventory"]
+    assert (entry["expires"], entry["chain_expires"]) == (SOON, "2026-01-21T00:00:00Z")
+
+
 def test_what_must_be_trusted_is_the_root() -> None:
     def build(_: object) -> tuple[Any, Any]:
         issuer = pki.authority("authority", "test")
-        return issuer, pki.trust(issuer)
+        return issuer, identity(Pki(), issuer, "a.test")
 
-    issuer, trust = building.build(build).component
-    assert trust.pem is issuer.certificate_pem
+    issuer, made = building.build(build).component
+    assert made.roots == made.issuers == [issuer.certificate_pem]
 
 
 def test_the_inventory_lists_roots_and_leaves_as_they_name_themselves_and_no_key() -> None:
     def build(_: object) -> Any:
         issuer = pki.authority("authority", "test")
-        leaf = pki.server_certificate("leaf", Pki(), issuer, dns_names=["a.test"], ip_addresses=["127.0.0.1"])
+        leaf = identity(Pki(), issuer, "a.test", "127.0.0.1").certificate
         pulumi.export("inventory", pki.inventory({"authority": issuer}, [leaf]))
 
     built = building.build(build)
     assert built.engine.exports["inventory"] == [
         {"name": "authority", "kind": "root", "subject": "Reflector test root", "expires": "2036-01-01T00:00:00Z"},
         {
-            "name": "leaf",
+            "name": "it",
             "kind": "server",
+            "source": "private",
             "subject": "a.test",
             "names": ["DNS:a.test", "IP:127.0.0.1"],
             "expires": "2026-04-01T00:00:00Z",
+            "chain_expires": "2026-04-01T00:00:00Z",
+            "renew_at": "2026-03-02T00:00:00Z",
         },
     ]
     assert built.engine.secret_exports == frozenset()

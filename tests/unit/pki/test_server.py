@@ -166,6 +166,17 @@ SIGNER_MISSING = (
 RULE = "RSA of 2048 bits or more, P-256 or P-384"
 
 
+DSA = leaf(ROOT, kind="dsa")
+OPENSSH = LEAF.key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+IN_OTHER_BYTES = x509.load_der_x509_certificate(
+    INTER.der.replace(b"\x0c\x05inter", b"\x13\x05inter")
+)  # PrintableString
+WEAK = {kind: issue(kind, ROOT, now=NOW, ca=True, kind=kind) for kind in ("rsa1024", "dsa", "ed25519", "secp224r1")}
+RSA_ROOT = issue("rsa root", now=NOW, ca=True, kind="rsa2048")
+OLD = issue("old", RSA_ROOT, now=NOW, ca=True)
+OLD_PEM = x509.load_der_x509_certificate(swapped_oid(OLD, b"\x05")).public_bytes(Encoding.PEM)
+
+
 def one(of: Issued, chain_file: bytes | None = None) -> tuple[bytes, bytes, bytes | None]:
     return of.pem, of.key_pem, chain_file
 
@@ -285,6 +296,40 @@ def one(of: Issued, chain_file: bytes | None = None) -> tuple[bytes, bytes, byte
             one(leaf(LIMITED, NAME), LIMITED.pem),
             [(CHAIN, f"CN=limited may not sign for {NAME}: its name constraints permit corp.example")],
         ),
+        ((FULL, OPENSSH), [(KEY, "a private key in the form of OpenSSH, which nothing reads for TLS")]),
+        (one(DSA), [(CERTIFICATE, f"a key of a kind TLS does not use: {RULE}")]),
+        (
+            (LEAF.pem, KEY_PEM, IN_OTHER_BYTES.public_bytes(Encoding.PEM)),
+            [
+                (
+                    CHAIN,
+                    "the certificate of its issuer CN=inter is there with its name in other bytes, which clients do "
+                    "not take for it; add it, also where it is the root",
+                )
+            ],
+        ),
+        (one(leaf(OLD), OLD_PEM), [(CHAIN, "CN=old: signed with SHA-1, which clients refuse: SHA-256 or better")]),
+        (
+            one(leaf(WEAK["rsa1024"]), WEAK["rsa1024"].pem),
+            [(CHAIN, "CN=rsa1024: an RSA key of 1024 bits, which is too short: 2048 or more")],
+        ),
+        (
+            one(leaf(WEAK["secp224r1"]), WEAK["secp224r1"].pem),
+            [(CHAIN, f"CN=secp224r1: a key on the curve secp224r1, which browsers do not take: {RULE}")],
+        ),
+        (
+            one(leaf(WEAK["dsa"]), WEAK["dsa"].pem),
+            [(CHAIN, f"CN=dsa: a key of a kind TLS does not use: {RULE}")],
+        ),
+        (
+            one(leaf(WEAK["ed25519"]), WEAK["ed25519"].pem),
+            [(CHAIN, f"CN=ed25519: an Ed25519 key, which no browser takes: {RULE}")],
+        ),
+        ((b"0", KEY_PEM), [(CERTIFICATE, "a file that is cut off")]),
+        (
+            (b"-----BEGIN PKCS7-----\n!!!!\n-----END PKCS7-----", KEY_PEM),
+            [(CERTIFICATE, "a block PKCS7 that cannot be read")],
+        ),
         (
             (leaf(ROOT, "b.example", to_days=-0.5).pem, ROOT.key_pem),
             [
@@ -326,6 +371,17 @@ def test_relays_for_programs_take_keys_browsers_do_not() -> None:
     for kind in ("ed25519", "secp521r1", "secp384r1"):
         of = leaf(ROOT, kind=kind)
         assert isinstance(read(of.pem, of.key_pem, for_browsers=False), ServerCertificate), kind
+    of = leaf(WEAK["ed25519"])
+    assert isinstance(read(of.pem, of.key_pem, WEAK["ed25519"].pem, for_browsers=False), ServerCertificate)
+
+
+def test_constraints_nobody_here_judges_are_told() -> None:
+    limit = x509.NameConstraints(None, [x509.RFC822Name("corp.example")])
+    over = issue("limited", ROOT, now=NOW, ca=True, extensions=[(limit, True)])
+    of = leaf(over)
+    found = read(of.pem, of.key_pem, over.pem)
+    assert isinstance(found, ServerCertificate), found
+    assert found.warnings == ("CN=limited has name constraints of other kinds than DNS names and addresses",)
 
 
 def test_what_works_today_and_not_for_ever_is_a_warning() -> None:

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, pkcs7, pkcs12
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, pkcs7, pkcs12
 
 from pki.client import AUTHORITY, KEY
 from pki.signer import Signer, signer
 from pki.trust import Authorities, Source, authorities
-from testing.certificates import Issued, issue
+from testing.certificates import Issued, issue, with_serial
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 NAME = "a.corp.example"
@@ -24,6 +24,14 @@ TWIN = issue("root", now=NOW, ca=True, identifier="twin")
 SHORT = issue("short", now=NOW, ca=True, kind="rsa1024")
 SERIAL = issue("serial", now=NOW, ca=True, serial=0x0101010101)
 NEGATIVE = SERIAL.der.replace(bytes.fromhex("02050101010101"), bytes.fromhex("02058001010101"))
+
+
+DSA = issue("dsa", now=NOW, ca=True, kind="dsa")
+RULE = "RSA of 2048 bits or more, P-256 or P-384"
+
+
+def pkcs7_of(body: bytes) -> bytes:
+    return b"-----BEGIN PKCS7-----\n" + body + b"\n-----END PKCS7-----\n"
 
 
 def read(*files: bytes) -> Authorities | list[tuple[str, str]]:
@@ -59,6 +67,7 @@ def test_each_is_trusted_once_in_the_order_they_came(files: list[bytes]) -> None
         ([ROOT.pem + LATE.pem], ROOT.pem, "file1: CN=late left out, expired on 2026-05-30"),
         ([EARLY.pem], EARLY.pem, "file1: CN=early is not valid before 2026-06-02 12:00 UTC"),
         ([LEAF.pem + INTER.pem], INTER.pem, "file1: left out, number 1 in it is no CA certificate: CN=leaf"),
+        ([DSA.pem], DSA.pem, f"file1: CN=dsa has a key of a kind TLS does not use: {RULE}"),
         ([SHORT.pem], SHORT.pem, "file1: CN=short has an RSA key of 1024 bits"),
         ([ROOT.pem, TWIN.pem], ROOT.pem + TWIN.pem, "two authorities of one name with different keys: CN=root, "),
     ],
@@ -82,6 +91,10 @@ def test_what_is_doubtful_is_a_warning(files: list[bytes], bundle: bytes, said: 
         ),
         ([ROOT.key_pem], [("file1", "no certificate in it, but: private key")]),
         ([ROOT.der + NEGATIVE], [("file1", "number 2 in it has a negative serial number")]),
+        ([with_serial(ROOT, b"\x7f" * 21)], [("file1", "number 1 in it has a serial number of more than 20 bytes")]),
+        ([pkcs7_of(b"!!!!")], [("file1", "a block PKCS7 that cannot be read")]),
+        ([pkcs7_of(b"MIIB")], [("file1", "a PKCS #7 that cannot be read")]),
+        ([b"0"], [("file1", "a file that is cut off")]),
         ([LATE.pem], [("file1", "nothing in it that is still valid")]),
         (
             [b"x", b""],
@@ -127,6 +140,30 @@ def test_who_may_sign_is_written_anew() -> None:
     assert isinstance(sign(PATH_0), Signer)
 
 
+def of_pkcs12(password: str | None) -> Signer | list[tuple[str, str]]:
+    data = pkcs12.serialize_key_and_certificates(
+        b"x",
+        INTER.key,  # type: ignore[arg-type]  # no key of a test is for key agreement
+        INTER.certificate,
+        [ROOT.certificate],
+        BestAvailableEncryption(b"right"),
+    )
+    return signer(data, None, password=password, leaf_hours=24, served=[NAME], now=NOW)
+
+
+def test_who_may_sign_comes_in_one_file_with_its_key() -> None:
+    found = of_pkcs12("right")
+    assert isinstance(found, Signer), found
+    assert (found.certificate.encode(), found.key.encode()) == (INTER.pem, INTER.key_pem)
+    assert (found.chain.encode(), (found.root or "").encode()) == (INTER.pem, ROOT.pem)
+
+
+def test_constraints_nobody_here_judges_are_told() -> None:
+    found = sign(limited(HERE, NET, excluded=[x509.RFC822Name("corp.example")]))
+    assert isinstance(found, Signer), found
+    assert "CN=limited has name constraints of other kinds than DNS names and addresses" in found.warnings
+
+
 @pytest.mark.parametrize(
     ("found", "wrong"),
     [
@@ -163,6 +200,18 @@ def test_who_may_sign_is_written_anew() -> None:
             [(AUTHORITY, "a CA certificate that may not sign others (its key usage has no keyCertSign)")],
         ),
         (sign(SHORT), [(AUTHORITY, "an RSA key of 1024 bits, which is too short: 2048 or more")]),
+        (of_pkcs12("wrong"), [(AUTHORITY, "wrong password, or damaged")]),
+        (of_pkcs12(None), [(AUTHORITY, "no password is given, and it has one")]),
+        (signer(ROOT.pem, None, leaf_hours=24, served=[NAME], now=NOW), [(KEY, "none is given")]),
+        (
+            signer(ROOT.key_pem, ROOT.pem, leaf_hours=24, served=[NAME], now=NOW),
+            [(AUTHORITY, "no certificate in it, but: private key")],
+        ),
+        (sign(DSA), [(AUTHORITY, f"a key of a kind TLS does not use: {RULE}")]),
+        (
+            sign(issue("ed", now=NOW, ca=True, kind="ed25519")),
+            [(AUTHORITY, f"an Ed25519 key, which no browser takes: {RULE}")],
+        ),
         (sign(ROOT, ROOT.key_pem), [(AUTHORITY, "a private key in it, which belongs in a file of its own")]),
     ],
 )

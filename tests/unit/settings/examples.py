@@ -71,8 +71,15 @@ def minimal(group: type[Model]) -> dict[str, Any]:
             content[name] = example(field)
     if "everybody_reads_everything" in group.model_fields:  # has no default that would do
         content["everybody_reads_everything"] = True
+    if "directory" in group.model_fields:  # by default one that signs for public names alone
+        content["directory"] = "https://a.test"
+    if "proxy_protocol" in group.model_fields:  # is about proxies that have to be there
+        content["trusted_proxies"] = ["192.0.2.1"]
     if "access" in group.model_fields:  # is about a group and an address that have to be there
         content |= {"groups": {"reflector.test": {"members": ["admin"]}}, "admin_email": "me@reflector.test"}
+    for name in ("certificate_file", "authority_file", "path"):  # one of two has to be there
+        if name in group.model_fields:
+            content[name] = "brought.pem"
     return content
 
 
@@ -127,10 +134,30 @@ class Leaf:
         return tree
 
     def with_value(self, value: object) -> dict[str, Any]:
-        return put(self.spot.tree, self.path, value)
+        tree = put(self.spot.tree, self.path, value)
+        group: Any = tree
+        for step in self.spot.path:
+            group = group[step]
+        group.pop(_INSTEAD.get(self.name), None)
+        if self.name in _BESIDE:
+            group[_BESIDE[self.name]] = SEALED if self.name == "account_key_id" else "somebody"
+        if self.name == "staging":
+            tree["edge"] = {"domain": "reflector.example.com"}
+        return tree
 
     def __str__(self) -> str:
         return f"{self.spot}-{self.name}"
+
+
+_PAIRS: Final = {
+    **{f"{name}_file": name for name in ("certificate", "key", "chain", "authority")},
+    "path": "certificates",
+    "staging": "directory",
+}
+_INSTEAD: Final = {**_PAIRS, **{other: name for name, other in _PAIRS.items() if other != "directory"}}
+"""What goes when a setting comes: of the two there can be one."""
+_BESIDE: Final = {"account_key_id": "account_key", "account_key": "account_key_id"}
+"""What comes with a setting: there are both or none."""
 
 
 def _spots(group: type[Model], path: Path, choice: tuple[type[Model], ...], tree: dict[str, Any]) -> Iterator[Spot]:
@@ -218,6 +245,14 @@ def as_engine_text(value: object) -> str:
     if isinstance(value, Mapping | list):
         return json.dumps(value)
     return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def outcome(tree: Mapping[Any, object]) -> Settings | tuple[Problem, ...]:
+    """Return what a tree means, or its problems."""
+    try:
+        return parsed(tree)
+    except SettingsError as error:
+        return error.problems
 
 
 def refused(tree: Mapping[Any, object]) -> list[Problem]:

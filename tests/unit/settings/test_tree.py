@@ -33,7 +33,7 @@ def test_without_any_setting_the_defaults_stand() -> None:
     assert (stack.host.address, stack.host.is_local) == ("unix:///var/run/docker.sock", True)
     assert (stack.edge.domain, stack.storage_domain) == ("reflector.localhost", "s3.reflector.localhost")
     assert stack.dns_names == ("reflector.localhost", "s3.reflector.localhost", "localhost")
-    assert stack.edge.addresses == ("127.0.0.1", "::1")
+    assert stack.addresses == ("127.0.0.1", "::1")
     assert (stack.edge.https_port, stack.edge.http_port) == (443, 80)
     assert (stack.url, stack.admin_email) == ("https://reflector.localhost", "admin@reflector.localhost")
     assert (stack.sign_in.mode, stack.speech.mode) == ("password", "in-process")

@@ -20,7 +20,9 @@ from tests.unit.settings.examples import (
     Leaf,
     example,
     only,
+    outcome,
     parsed,
+    put,
     refused,
     refused_everywhere,
 )
@@ -290,8 +292,21 @@ def test_a_password_that_was_badly_pasted_is_refused_by_name_and_not_shown(leaf:
     assert parsed(leaf.with_value(Sealed("Pass phrase, née Réunion")))
 
 
+BROUGHT: Final = [
+    leaf for leaf in SECRETS if str(leaf.spot).startswith(("certificate-own", "certificate-signed", "trus"))
+]
+
+
+@pytest.mark.parametrize("value", ["Réunion", "no-base64!", "MIIB=x"], ids=repr)
+@pytest.mark.parametrize("leaf", [leaf for leaf in BROUGHT if leaf.name != "password"], ids=str)
+def test_what_is_neither_pem_nor_base64_is_refused_by_name_and_not_shown(leaf: Leaf, value: str) -> None:
+    (problem,) = refused(leaf.with_value(Sealed(value)))
+    assert (problem.setting, problem.given) == (dotted(leaf.path), "an encrypted value")
+    assert problem.allowed == "PEM, or base64 of DER, PKCS #7 or PKCS #12, encrypted"
+
+
 @pytest.mark.parametrize("value", SECRET_WORDS, ids=repr)
-@pytest.mark.parametrize("leaf", [leaf for leaf in SECRETS if leaf.name != "password"], ids=str)
+@pytest.mark.parametrize("leaf", [leaf for leaf in SECRETS if leaf.name != "password" and leaf not in BROUGHT], ids=str)
 def test_a_secret_that_was_badly_pasted_is_refused_by_name_and_not_shown(leaf: Leaf, value: str) -> None:
     (problem,) = refused(leaf.with_value(Sealed(value)))
     assert str(problem) == (
@@ -343,7 +358,8 @@ def test_what_is_of_another_kind_is_refused(leaf: Leaf, kind: str) -> None:
 def test_nothing_is_what_is_not_set_and_no_value(leaf: Leaf) -> None:
     """`gpus: ~` unsets what may be unset; elsewhere it is a mistake, not the default."""
     if leaf.field.default is None:
-        assert parsed(leaf.with_value(None)) == parsed(leaf.left_out)
+        # Where one of two has to be there, it is missed in the same words.
+        assert outcome(put(leaf.spot.tree, leaf.path, None)) == outcome(leaf.left_out)
         return
     problem = only(leaf.with_value(None))
     # A secret is never looked at closer.
@@ -481,11 +497,11 @@ def test_extra_names_enter_the_edge_in_normal_form_and_once() -> None:
     found = parsed({"edge": {"extra_names": ["DNS:LOCALHOST", "DNS:Other.Example", "IP:0:0::1", "IP:2001:DB8::1"]}})
     assert found.dns_names[-1] == "other.example"
     assert found.dns_names.count("localhost") == 1
-    assert found.edge.addresses == ("127.0.0.1", "::1", "2001:db8::1")
+    assert found.addresses == ("127.0.0.1", "::1", "2001:db8::1")
 
 
 def test_an_ipv4_address_in_ipv6_is_the_ipv4_address() -> None:
-    assert parsed({"edge": {"extra_names": ["IP:::ffff:192.0.2.1"]}}).edge.addresses[-1] == "192.0.2.1"
+    assert parsed({"edge": {"extra_names": ["IP:::ffff:192.0.2.1"]}}).addresses[-1] == "192.0.2.1"
 
 
 def test_an_extra_name_is_no_name_inside_the_stack_and_may_be_a_services() -> None:
@@ -549,6 +565,15 @@ def test_certificates_without_tcp_are_refused() -> None:
     )
 
 
+def test_proxies_in_front_are_networks_in_one_form() -> None:
+    given = ["192.0.2.7/32", "10.0.0.0/8", "10.1.0.0/255.255.0.0", "2001:DB8::1", "2001:db8:1::/48"]
+    edge = parsed({"edge": {"trusted_proxies": given, "proxy_protocol": True}}).edge
+    assert edge.trusted_proxies == (
+        "192.0.2.7", "10.0.0.0/8", "10.1.0.0/16", "2001:db8::1", "2001:db8:1::/48",
+    )  # fmt: skip
+    assert parsed({"edge": {"trusted_proxies": ["0.0.0.0/1", "::/1"]}}).edge.trusted_proxies == ("0.0.0.0/1", "::/1")
+
+
 FIT: Final = (
     "a folder with ca.pem, cert.pem, key.pem in PEM form, a certificate of a client's and its key, in their time"
 )
@@ -567,7 +592,7 @@ def test_each_missing_certificate_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "file", "reason"),
     [
-        # of whom the three files are → the one that is named, and why
+        # Rows a16 of the table of cases: of whom the three files are → the one that is named, and why
         (("ca", "cert", "other"), "key.pem", "the key of another certificate"),
         (("ca", "key", "cert"), "cert.pem", "no certificate in it, but: private key"),
         (("nothing", "cert", "key"), "ca.pem", "no certificate in it"),

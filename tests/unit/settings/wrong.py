@@ -16,6 +16,8 @@ DOTTED: Final = "a host name with a dot in it, such as reflector.example.com"
 DOCKER_HOST: Final = "unix:///<path>, ssh://<user>@<host>[:<port>] or tcp://<host>:<port>"
 BRACKETS: Final = "an IPv6 address in brackets, such as tcp://[2001:db8::1]:2376"
 ADDRESS: Final = "an IPv4 address, or an IPv6 address without a zone"
+PROXY: Final = "an IPv4 or IPv6 address, or a network such as 10.0.0.0/24"
+NOT_ALL: Final = "the networks your proxies are in, not all there are: anybody could name another's address"
 ONE_MACHINE: Final = "an address of one machine, not of a group"
 NAME: Final = "DNS:<host name> or IP:<address>"
 BUCKET: Final = (
@@ -163,6 +165,29 @@ def _names() -> Iterator[Row]:
         ("255.255.255.255", ONE_MACHINE),
     ):  # fmt: skip
         yield {"edge": {"bind_addresses": [text]}}, "edge.bind_addresses[0]", repr(text), allowed
+    for text, allowed in (
+        ("10.0.0.0/33", PROXY), ("10.0.0.0/", PROXY), ("/8", PROXY), ("10.0.0.*", PROXY), ("10.0.0.1-9", PROXY),
+        ("proxy.test", PROXY), ("[2001:db8::1]", PROXY), ("fe80::1%eth0", PROXY), ("fe80::%eth0/64", PROXY),
+        ("private_ranges", PROXY), ("10.0.0.1:80", PROXY), ("10.0.0.0/8\n", PROXY), ("10.0.0.0/8, 192.0.2.1", PROXY),
+        ("0.0.0.0", PROXY), ("::", PROXY), ("224.0.0.0/4", PROXY), ("ff02::/16", PROXY),
+        ("0.0.0.0/0", NOT_ALL), ("::/0", NOT_ALL), ("10.0.0.1/0", NOT_ALL), ("0.0.0.0/0.0.0.0", NOT_ALL),
+        ("::ffff:10.0.0.0/104", "an IPv4 address or network in its own form, such as 10.0.0.0/24"),
+        ("10.0.0.1/8", "a network without bits of a machine in it: 10.0.0.0/8, or the machine alone, without /"),
+        (
+            "2001:db8::7/64",
+            "a network without bits of a machine in it: 2001:db8::/64, or the machine alone, without /",
+        ),
+    ):  # fmt: skip
+        yield {"edge": {"trusted_proxies": ["192.0.2.1", text]}}, "edge.trusted_proxies[1]", repr(text), allowed
+    yield (
+        {"edge": {"proxy_protocol": True}}, "edge.trusted_proxies", "nothing, while proxy_protocol is true",
+        "the addresses of the proxies that speak it: of others it is refused",
+    )  # fmt: skip
+    for halves in (["0.0.0.0/1", "128.0.0.0/1"], ["8000::/1", "10.0.0.0/8", "::/1"]):
+        yield (
+            {"edge": {"trusted_proxies": halves}}, "edge.trusted_proxies", "networks that together are all there are",
+            "the networks your proxies are in: anybody could name another's address",
+        )  # fmt: skip
     for port in (1, 22, 25, 6000, 6665, 10080):
         for name in PORTS:
             yield {"edge": {name: port}}, f"edge.{name}", str(port), BROWSERS

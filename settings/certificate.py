@@ -1,0 +1,233 @@
+"""The identity of the edge: which certificate it shows, and where that comes from."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
+
+from pydantic import Field
+
+from settings.base import REMOVE, Conflict, Instant, Model
+from settings.material import MaterialError, choices, material, password, wrong
+from settings.values import SHORTEST_VALIDITY_HOURS, AcmeDirectory, Brought, Email, FilePath, Password, Token, Word
+
+if TYPE_CHECKING:
+    from pki.server import ServerCertificate
+    from pki.signer import Signer
+    from pki.trust import Authorities
+
+LETS_ENCRYPT: Final = "https://acme-v02.api.letsencrypt.org/directory"
+LETS_ENCRYPT_STAGING: Final = "https://acme-staging-v02.api.letsencrypt.org/directory"
+_NOT_PUBLIC: Final = frozenset(
+    # RFC 2606, 6761, 6762, 7686, 8375, 9476; ICANN's resolution of 2024 on .internal; and what networks at home use.
+    {"localhost", "local", "internal", "test", "example", "invalid", "onion", "alt", "arpa", "lan", "home", "corp",
+     "intranet", "private", "localdomain"}
+)  # fmt: skip
+"""Last labels nobody outside can own a name below."""
+_OWN: Final = "a certificate for a server with its key, in its time, for every name that is served"
+_AUTHORITY: Final = "the certificate of an authority that may sign for servers, with its key"
+
+
+class Private(Model):
+    """Issued by the stack's own authority."""
+
+    mode: Literal["private"] = "private"
+
+
+class Own(Model):
+    """A certificate that is there already."""
+
+    mode: Literal["own"] = "own"
+    certificate_file: FilePath | None = Field(
+        default=None,
+        description="File with the certificate, and what else of its chain: PEM, DER, PKCS #7, or PKCS #12 with its "
+        "key in it",
+    )
+    certificate: Brought | None = Field(
+        default=None, description="The same, encrypted in the stack file: PEM, or anything else in base64"
+    )
+    key_file: FilePath | None = Field(default=None, description="File with its private key: PEM, DER or PKCS #12")
+    key: Brought | None = Field(default=None, description="The same, encrypted in the stack file")
+    chain_file: FilePath | None = Field(
+        default=None, description="File with the authorities between it and the root, where the certificate's has none"
+    )
+    chain: Brought | None = Field(default=None, description="The same, encrypted in the stack file")
+    password: Password | None = Field(default=None, description="Password of the files that have one")
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield what is set twice, or not at all."""
+        yield from choices(self, "certificate", required="a certificate")
+        yield from choices(self, "key")
+        yield from choices(self, "chain")
+
+    def read(self, served: Sequence[str], now: Instant) -> "ServerCertificate | list[tuple[str, str]] | None":
+        """Return what is served of it at `now`, or what is wrong with it; None where it is not decrypted yet.
+
+        What is wrong: `certificate`, `key` or `chain`, and why.
+        """
+        from pki.server import server_certificate  # a tenth of a second, for those who bring one
+
+        found, problems = _materials(self, ("certificate", "key", "chain"))
+        if problems:
+            return problems
+        if found["certificate"] is None or self._is_sealed():
+            return None
+        return server_certificate(
+            found["certificate"], found["key"], found["chain"], password=password(self), served=served, now=now
+        )
+
+    def _is_sealed(self) -> bool:
+        return any(one is not None and one.value is None for one in (self.key, self.chain, self.password))
+
+    def stranger(self, served: Sequence[str], authorities: "Authorities | None", now: Instant) -> str:
+        """Return who signed for it, where neither a public root nor one of `authorities` stands above it."""
+        from pki.trust import unknown_issuer
+
+        found = self.read(served, now)
+        if found is None or isinstance(found, list):
+            return ""
+        return unknown_issuer(found.chain, public_roots().encode(), authorities)
+
+    def wrong(self, served: Sequence[str], now: Instant) -> Iterator[Conflict]:
+        """Yield why it cannot be served at `now` for all of `served`."""
+        found = self.read(served, now)
+        for what, reason in found if isinstance(found, list) else ():
+            yield from wrong(self, what, [reason], _OWN)
+
+
+class Acme(Model):
+    """Ordered and renewed by the edge itself, from Let's Encrypt or any authority that speaks ACME."""
+
+    mode: Literal["acme"] = "acme"
+    email: Email | None = Field(default=None, description="Address the authority may write to; some want one")
+    directory: AcmeDirectory | None = Field(
+        default=None,
+        description="URL of the authority's ACME directory; by default Let's Encrypt. One that no public root stands "
+        "above has to be in trusted_authorities",
+    )
+    staging: bool = Field(
+        default=False, description="Whether Let's Encrypt's staging is asked, whose certificates nobody trusts"
+    )
+    account_key_id: Word | None = Field(
+        default=None, description="Key id of an external account, where the authority wants one"
+    )
+    account_key: Token | None = Field(default=None, description="Its key (base64url), where the authority wants one")
+
+    @property
+    def url(self) -> str:
+        """The directory that is asked."""
+        return self.directory or (LETS_ENCRYPT_STAGING if self.staging else LETS_ENCRYPT)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether it is Let's Encrypt, who signs for public names alone."""
+        return self.url in (LETS_ENCRYPT, LETS_ENCRYPT_STAGING)
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield half an account, and two directories."""
+        if self.staging and self.directory is not None:
+            yield Conflict(
+                path=("staging",),
+                others=(("directory",),),
+                given="true beside certificate.directory",
+                allowed="only without certificate.directory: it is Let's Encrypt's",
+                remedy=REMOVE,
+            )
+        if (self.account_key_id is None) != (self.account_key is None):
+            missing, there = (
+                ("account_key", "account_key_id") if self.account_key is None else ("account_key_id", "account_key")
+            )
+            secret = "--secret " if missing == "account_key" else ""
+            yield Conflict(
+                path=(missing,),
+                others=((there,),),
+                given=f"nothing, while {there} is set",
+                allowed="both or none of account_key_id and account_key",
+                remedy=f"Set it: pulumi config set {secret}--path {{path}}{'' if secret else ' <id>'}",
+            )
+
+
+class SignedBy(Model):
+    """Issued here, signed by an authority's certificate and key that are brought along."""
+
+    mode: Literal["signed-by"] = "signed-by"
+    authority_file: FilePath | None = Field(
+        default=None,
+        description="File with the certificate of the authority, and of those over it: PEM, DER, PKCS #7, or PKCS #12 "
+        "with its key in it",
+    )
+    authority: Brought | None = Field(
+        default=None, description="The same, encrypted in the stack file: PEM, or anything else in base64"
+    )
+    key_file: FilePath | None = Field(default=None, description="File with its private key: PEM, DER or PKCS #12")
+    key: Brought | None = Field(default=None, description="The same, encrypted in the stack file")
+    password: Password | None = Field(default=None, description="Password of the files that have one")
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield what is set twice, or not at all."""
+        yield from choices(self, "authority", required="a certificate of an authority")
+        yield from choices(self, "key")
+
+    def read(self, served: Sequence[str], now: Instant) -> "Signer | list[tuple[str, str]] | None":
+        """Return who signs for `served` at `now`, or what is wrong; None where it is not decrypted yet.
+
+        What is wrong: `authority` or `key`, and why.
+        """
+        from pki.signer import signer  # a tenth of a second, for those who bring one
+
+        found, problems = _materials(self, ("authority", "key"))
+        if problems:
+            return problems
+        if found["authority"] is None or any(
+            one is not None and one.value is None for one in (self.key, self.password)
+        ):
+            return None
+        return signer(
+            found["authority"],
+            found["key"],
+            password=password(self),
+            leaf_hours=SHORTEST_VALIDITY_HOURS,
+            served=served,
+            now=now,
+        )
+
+    def wrong(self, served: Sequence[str], now: Instant) -> Iterator[Conflict]:
+        """Yield why nothing can be signed for `served` at `now`."""
+        found = self.read(served, now)
+        for what, reason in found if isinstance(found, list) else ():
+            yield from wrong(self, what, [reason], _AUTHORITY)
+
+
+def _materials(group: Model, names: Sequence[str]) -> tuple[dict[str, bytes | None], list[tuple[str, str]]]:
+    """Return what is brought under each name, and what cannot be read."""
+    found: dict[str, bytes | None] = {}
+    problems: list[tuple[str, str]] = []
+    for name in names:
+        try:
+            one = material(group, name)
+        except MaterialError as error:
+            problems.append((name, str(error)))
+        else:
+            found[name] = one.data if one is not None else None
+    return found, problems
+
+
+def public_roots() -> str:
+    """Return the public authorities, as Mozilla has them in its programs, PEM."""
+    import certifi  # few need it
+
+    return Path(certifi.where()).read_text(encoding="utf-8")
+
+
+def is_public(root: str) -> bool:
+    """Return whether a root (PEM) is one of them."""
+    from pki.trust import unknown_issuer
+
+    return not unknown_issuer(root, public_roots().encode(), None)
+
+
+def not_public(names: Sequence[str]) -> list[str]:
+    """Return those of `names` no public authority signs for, as nobody can show that they are his."""
+    return [name for name in names if "." not in name or name.rpartition(".")[2] in _NOT_PUBLIC]
+
+
+Certificate: TypeAlias = Annotated[Private | Own | Acme | SignedBy, Field(discriminator="mode")]
