@@ -1,13 +1,13 @@
 """Reflector itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from components.application.reflector import MemoryMib, Reflector, ReflectorArgs
 from components.base.handles import (
     Cache,
-    CertificateHandle,
     Database,
     DockerHost,
+    EdgeCertificate,
     IdentityProvider,
     Image,
     LanguageModel,
@@ -27,7 +27,8 @@ def reflector(
     images: Mapping[str, Image],
     *,
     trust: TrustBundle,
-    certificate: CertificateHandle,
+    names: Sequence[str],
+    certificate: EdgeCertificate,
     database: Database,
     cache: Cache,
     identity: IdentityProvider,
@@ -36,7 +37,7 @@ def reflector(
     language_model: LanguageModel,
     workflow: WorkflowEngine,
 ) -> Reflector:
-    """Return Reflector, served at the names of `edge` with `certificate`."""
+    """Return Reflector, served at `names`, the domain first, with `certificate`."""
     return Reflector(
         "reflector",
         ReflectorArgs(
@@ -53,7 +54,7 @@ def reflector(
             worker_processes=settings.worker.processes,
             url=edge.url(edge.domain),
             origins=edge.origins,
-            names=[*edge.names, *edge.addresses],
+            names=names,
             certificate=certificate,
             trust=trust,
             database=database,

@@ -10,9 +10,9 @@ import pulumi
 
 from components.base.handles import (
     Cache,
-    CertificateHandle,
     Database,
     DockerHost,
+    EdgeCertificate,
     Environment,
     IdentityProvider,
     Image,
@@ -28,7 +28,7 @@ from components.base.handles import (
 from components.base.secret import token
 from components.base.service import File, HealthCheck, ServiceArgs, service
 from components.base.step import StepArgs, step
-from components.base.trust import NODE_ENVIRONMENT, PYTHON_ENVIRONMENT, trust_file
+from components.base.trust import merged_environment, merged_files, node_environment, one_file
 from components.base.volume import volume
 from rendering import connections, environment, startup
 from rendering.caddyfile import PAGES
@@ -99,7 +99,7 @@ class ReflectorArgs:
     """Web origins of its pages."""
     names: Sequence[str]
     """DNS names and addresses it is served at, the canonical one first."""
-    certificate: CertificateHandle
+    certificate: EdgeCertificate
     trust: TrustBundle
     database: Database
     cache: Cache
@@ -200,7 +200,7 @@ class Reflector(pulumi.ComponentResource):
                     environment=environment.merged(backend, role_environment(role), extra),
                     fetches=True,
                     files=[
-                        trust_file(args.trust),
+                        *merged_files(args.trust),
                         File(path=startup.RUNSERVER_FILE, content=startup.runserver(), mode="0555"),
                         *keys,
                         *(rename if role is _SERVER else ()),
@@ -251,11 +251,11 @@ class Reflector(pulumi.ComponentResource):
                         nextauth_secret=_session_secret(token(f"{name}-nextauth-secret", self), args.identity),
                     ),
                     args.identity.web,
-                    NODE_ENVIRONMENT,
+                    node_environment(args.trust),
                 ),
                 fetches=True,
                 files=[
-                    trust_file(args.trust),
+                    *one_file(args.trust),
                     File(path=startup.WEB_FILE, content=startup.web(), mode="0555"),
                     File(path=startup.WEB_LOG_FILTER_FILE, content=startup.web_log_filter()),
                 ],
@@ -348,5 +348,5 @@ def _backend_environment(args: ReflectorArgs, secret_key: pulumi.Output[str]) ->
         environment.speech(speech.url, speech.api_key, speech.whisper_model, speech.hf_token),
         environment.language_model(model.url, model.model, model.api_key, model.context_tokens),
         environment.workflow(args.workflow.server_url, args.workflow.host_port, args.workflow.token),
-        PYTHON_ENVIRONMENT,
+        merged_environment(args.trust),
     )

@@ -2,13 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 
-from components.base.handles import DockerHost, Image, Site
+from components.base.handles import DockerHost, Image, Site, TrustBundle
 from components.edge.caddy import Caddy, CaddyArgs
 from settings.edge import Edge
 
 
-def edge(settings: Edge, host: DockerHost, images: Mapping[str, Image], *, sites: Sequence[Site]) -> Caddy:
-    """Return the edge with every site that was handed over."""
+def edge(
+    settings: Edge,
+    host: DockerHost,
+    images: Mapping[str, Image],
+    *,
+    sites: Sequence[Site],
+    roots: TrustBundle,
+) -> Caddy:
+    """Return the edge with every site that was handed over.
+
+    Where clients have to be given `roots`, the first site has a page about them.
+    """
     return Caddy(
         "caddy",
         CaddyArgs(
@@ -20,5 +30,8 @@ def edge(settings: Edge, host: DockerHost, images: Mapping[str, Image], *, sites
             public_port=settings.url_port,
             https_port=settings.https_port,
             http_port=settings.http_port,
+            trusted_proxies=tuple(dict.fromkeys(settings.trusted_proxies)),
+            proxy_protocol=settings.proxy_protocol,
+            private_roots_pem=roots.pem if roots.certificates else None,
         ),
     )

@@ -3,14 +3,18 @@
 from collections.abc import Mapping
 from typing import assert_never
 
-from components.base.handles import DockerHost, Image, LanguageModel
+from components.base.handles import DockerHost, Image, LanguageModel, TrustBundle
 from components.base.secrecy import revealed
 from components.language_model.ollama import Ollama, OllamaArgs
 from settings import language_model
 
 
 def model(
-    settings: language_model.Ollama | language_model.External, host: DockerHost, images: Mapping[str, Image]
+    settings: language_model.Ollama | language_model.External,
+    host: DockerHost,
+    images: Mapping[str, Image],
+    *,
+    trust: TrustBundle,
 ) -> LanguageModel:
     """Return the language model of `settings`."""
     match settings:
@@ -24,6 +28,7 @@ def model(
                     context_tokens=settings.context_tokens,
                     memory_mib=settings.memory_mib,
                     gpus=settings.gpus or "",
+                    trust=trust,
                 ),
             ).language_model
         case language_model.External():

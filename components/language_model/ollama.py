@@ -5,9 +5,10 @@ from typing import Final
 
 import pulumi
 
-from components.base.handles import DockerHost, Image, LanguageModel
+from components.base.handles import NOBODY, DockerHost, Image, LanguageModel, TrustBundle
 from components.base.service import HealthCheck, ServiceArgs, service
 from components.base.step import StepArgs, step
+from components.base.trust import go_environment, one_file
 from components.base.volume import volume
 from rendering.reference import is_model_name
 
@@ -40,6 +41,8 @@ class OllamaArgs:
     model: str
     context_tokens: int
     """Ollama's own default, 4096, would cut transcripts off without a word."""
+    trust: TrustBundle = NOBODY
+    """Whom it trusts where models come from, as a proxy may stand before that."""
     gpus: str = ""
     """`all`, `device=…`, or empty for CPU."""
     service: str = "ollama"
@@ -75,7 +78,11 @@ class Ollama(pulumi.ComponentResource):
                     "OLLAMA_CONTEXT_LENGTH": str(args.context_tokens),
                     # A model whose name ends in cloud would be asked at ollama.com, through this very server.
                     "OLLAMA_NO_CLOUD": "1",
+                    **go_environment(args.trust),
                 },
+                files=one_file(args.trust),
+                # Nothing can be put onto a root that is read-only, before it starts.
+                read_only=not args.trust.certificates,
                 fetches=True,
                 volumes={MODELS_DIRECTORY: volume(f"{name}-models", args.host, args.service, self, optional=True)},
                 tmpfs={"/tmp": "rw,exec,nosuid,size=1g"},

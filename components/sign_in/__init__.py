@@ -5,7 +5,7 @@ from typing import Final, assert_never
 
 import pulumi
 
-from components.base.handles import CertificateHandle, Database, DockerHost, IdentityProvider, Image
+from components.base.handles import Database, DockerHost, EdgeCertificate, IdentityProvider, Image
 from components.base.secrecy import revealed
 from components.sign_in.authentik import CLOSED_PATHS, Authentik, AuthentikArgs
 from components.sign_in.password import PasswordSignIn, PasswordSignInArgs
@@ -23,7 +23,7 @@ def identity_provider(
     images: Mapping[str, Image],
     *,
     databases: Mapping[str, Database],
-    certificate: CertificateHandle,
+    certificate: EdgeCertificate,
     admin_email: str | None,
     domain: str | None,
     url: str,

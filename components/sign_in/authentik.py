@@ -12,9 +12,9 @@ import pulumi
 import pulumi_tls as tls
 
 from components.base.handles import (
-    CertificateHandle,
     Database,
     DockerHost,
+    EdgeCertificate,
     Environment,
     IdentityProvider,
     Image,
@@ -61,7 +61,7 @@ class AuthentikArgs:
     """Host name the edge serves it under."""
     url: str
     """The same as a URL, without a trailing slash."""
-    certificate: CertificateHandle
+    certificate: EdgeCertificate
     """Shown there."""
     application: rendering.Application
     """Reflector, and who there is."""
@@ -236,7 +236,7 @@ async def _hashed(secrets: dict[str, Any]) -> str:
 def _desired_state(args: AuthentikArgs, secrets: Mapping[str, str]) -> str:
     """Return the input of the set-up script."""
     application = args.application
-    body = [line for line in secrets["signing-certificate"].splitlines() if line and not line.startswith("-----")]
+    body = secrets["signing-certificate"].partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END")[0]
     return json.dumps(
         {
             "blueprint": rendering.blueprint(application, rendering.secrets_digest(secrets)),
@@ -263,7 +263,7 @@ def _desired_state(args: AuthentikArgs, secrets: Mapping[str, str]) -> str:
                 "redirect_uri": application.redirect_uri,
                 "client_id": rendering.CLIENT_ID,
                 "client_secret": secrets["client-secret"],
-                "certificate": "".join(body),
+                "certificate": "".join(body.split()),
                 "administrator_password": secrets[rendering.ADMINISTRATOR_PASSWORD],
             },
         }

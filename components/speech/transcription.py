@@ -7,7 +7,7 @@ import pulumi
 
 from components.base.handles import DockerHost, Environment, Image, SpeechServices, TrustBundle
 from components.base.service import HealthCheck, ServiceArgs, service
-from components.base.trust import PYTHON_ENVIRONMENT, trust_file
+from components.base.trust import merged_environment, merged_files
 from components.base.volume import volume
 from rendering.environment import QUIET_MODELS
 
@@ -46,7 +46,7 @@ class Transcription(pulumi.ComponentResource):
     def __init__(self, name: str, args: TranscriptionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("reflector:transcription:Transcription", name, {}, opts)
         environment: Environment = {
-            **PYTHON_ENVIRONMENT,
+            **merged_environment(args.trust),
             **QUIET_MODELS,
             **({"HF_TOKEN": args.hf_token} if args.hf_token is not None else {}),
         }
@@ -61,7 +61,7 @@ class Transcription(pulumi.ComponentResource):
                 command=args.image.command,
                 environment=environment,
                 fetches=True,
-                files=[trust_file(args.trust)],
+                files=merged_files(args.trust),
                 volumes={"/root/.cache": volume(f"{name}-models", args.host, args.service, self, optional=True)},
                 networks={"application": ()},
                 # Upstream loads several GB of models before it answers for the first time.

@@ -5,7 +5,7 @@ from typing import assert_never
 
 import pulumi
 
-from components.base.handles import CertificateHandle, DockerHost, Image, ObjectStore
+from components.base.handles import DockerHost, EdgeCertificate, Image, ObjectStore
 from components.base.secrecy import revealed
 from components.storage.garage import Garage, GarageArgs
 from settings import storage
@@ -19,7 +19,7 @@ def object_store(
     domain: str | None,
     url: str,
     origins: Sequence[str],
-    certificate: CertificateHandle,
+    certificate: EdgeCertificate,
 ) -> ObjectStore:
     """Return the object store of `settings`.
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import pulumi
 
-from components.base.handles import CertificateHandle, DockerHost, Image, ObjectStore, Route, Site
+from components.base.handles import DockerHost, EdgeCertificate, Image, ObjectStore, Route, Site
 from components.base.secret import token
 from components.base.service import File, HealthCheck, ServiceArgs, service
 from components.base.step import StepArgs, step
@@ -32,7 +32,7 @@ class GarageArgs:
     """Host name the edge serves it under."""
     url: str
     """The same as a URL."""
-    certificate: CertificateHandle
+    certificate: EdgeCertificate
     """Shown there."""
     origins: Sequence[str]
     """Web origins whose pages may use presigned URLs."""

@@ -6,10 +6,11 @@ from typing import Final
 import pulumi
 import pulumi_tls as tls
 
-from components.base.handles import Database, DockerHost, Image, WorkflowEngine
+from components.base.handles import NOBODY, Database, DockerHost, Image, TrustBundle, WorkflowEngine
 from components.base.secret import password
 from components.base.service import HealthCheck, ServiceArgs, service
 from components.base.step import StepArgs, step
+from components.base.trust import go_environment, one_file
 from components.base.volume import volume
 from rendering import connections, startup
 
@@ -50,6 +51,7 @@ class HatchetArgs:
     image: Image
     memory_mib: int
     database: Database
+    trust: TrustBundle = NOBODY
     service: str = "hatchet"
     """Its name in the stack, and its volume's."""
 
@@ -99,7 +101,9 @@ class Hatchet(pulumi.ComponentResource):
                     "SERVER_ALLOW_CREATE_TENANT": "false",
                     # On by default: each of its servers tells security.hatchet.run at each start that it is there.
                     "SERVER_SECURITY_CHECK_ENABLED": "false",
+                    **go_environment(args.trust),
                 },
+                files=one_file(args.trust),
                 volumes={"/config": volume(f"{name}-config", args.host, args.service, self)},
                 networks={"application": (), args.database.network: ()},
                 health=HealthCheck(

@@ -1,15 +1,17 @@
 """The edge: the only published ports, a certificate for each name, and no restart for a new one."""
 
 import tomllib
+from typing import Any
 
 import pytest
 
 from components import edge
-from components.base.handles import Route, Site
+from components.base.handles import NOBODY, Route, Site
 from components.edge.caddy import Caddy
 from settings.edge import Edge
 from testing import building
 from testing.building import Built, Neighbours, delivered
+from testing.certificates import certificate
 from testing.engine import value_of
 from toolchain import ROOT
 
@@ -45,7 +47,9 @@ def test_the_edge_publishes_https_twice_and_http_once_on_each_address() -> None:
 def test_the_edge_listens_on_the_port_people_see_and_is_published_on_another() -> None:
     inside = {(p["internal"], p["external"]) for p in BUILT.named("it-container").plain("ports")}
     assert inside == {(443, 8443), (8080, 8080)}, "one URL has to be right inside the stack and outside"
-    assert "https://:443 {" in delivered(BUILT.named("it-release"))["sites.caddy"]
+    front = building.environment_of(BUILT.named("it-container"))["FRONT_CADDYFILE"]
+    assert "https://:443 {" in front
+    assert "http://:8080 {" in front
 
 
 def test_the_edge_answers_to_its_public_names_inside_the_stack() -> None:
@@ -90,7 +94,7 @@ def test_certificates_reach_the_edge_without_replacing_its_container() -> None:
     assert release.is_secret("stdin")
     content = delivered(release)
     assert content.keys() == {
-        "identifier", "kept", "sites.caddy", "names.certificates", "edge-certificate.pem", "store-certificate.pem",
+        "identifier", "kept", "sites.router", "names.certificates", "edge-certificate.pem", "store-certificate.pem",
     }  # fmt: skip
     for name in ("edge-certificate", "store-certificate"):
         assert f"Leaf {name}" in content[f"{name}.pem"]
@@ -119,7 +123,7 @@ def test_sites_that_share_a_certificate_share_its_file() -> None:
 
 def test_the_edge_brings_along_what_it_answers_until_something_is_delivered() -> None:
     environment = building.environment_of(BUILT.named("it-container"))
-    assert "https://:443 {" in environment["STANDBY_SITES"]
+    assert environment["STANDBY_SITES"].count(" 503\n") == 2
     assert environment["STANDBY_NAMES"] == "rewrite * /edge-certificate.pem\n"
 
 
@@ -129,7 +133,7 @@ def test_a_route_that_is_served_at_one_name_only_reaches_the_edge_as_such() -> N
         site = Site(names=["a.test", "b.test"], certificate=near.certificate(), routes=routes)
         Caddy("it", building.caddy_args(near, sites=[site]))
 
-    text = delivered(building.build(build).named("it-release"))["sites.caddy"]
+    text = delivered(building.build(build).named("it-release"))["sites.router"]
     assert text.count("redir @other") == 1
     assert "redir @other1_2 https://a.test{uri} 307" in text
 
@@ -141,16 +145,60 @@ def test_one_caddy_is_checked_and_built_and_pulled() -> None:
     )
 
 
+# --- The page about trust ---------------------------------------------------------------------------------------------
+
+
+def with_roots(*names: str, **given: Any) -> Built:
+    """Return an edge whose clients have to be given roots of these names."""
+    pem = "".join(certificate(name)[0] for name in names)
+    return building.build(lambda near: Caddy("it", building.caddy_args(near, private_roots_pem=pem, **given)))
+
+
+def test_where_clients_have_nothing_to_trust_there_is_no_page_about_it() -> None:
+    content = delivered(BUILT.named("it-release"))
+    assert not [name for name in content if name.startswith("trust/")]
+    assert "/trust" not in content["sites.router"]
+    assert BUILT.component.trust_page_url is None
+
+
+def test_what_clients_have_to_trust_is_delivered_with_the_release() -> None:
+    built = with_roots("the root")
+    content = delivered(built.named("it-release"))
+    assert {name.removeprefix("trust/") for name in content if name.startswith("trust/")} == {
+        "index.html", "first-contact.html", "ca.pem", "ca.crt", "ca.mobileconfig", "fingerprint.txt",
+    }  # fmt: skip
+    assert "the root" in content["trust/index.html"]
+    assert "http://reflector.test:8080/trust" in content["trust/index.html"]
+    assert "<b>s3.reflector.test</b>" in content["trust/index.html"], "the one certificate is for it, too"
+    assert "host reflector.test\n" in content["sites.router"], "at the names of the application alone"
+    assert built.component.trust_page_url == "https://reflector.test/trust"
+
+
+def test_each_of_several_roots_is_on_the_page_once() -> None:
+    content = delivered(with_roots("one root", "another root").named("it-release"))
+    assert content["trust/ca.pem"].count("BEGIN CERTIFICATE") == 2
+    assert content["trust/index.html"].count('class="card"') == 2
+
+
+def test_the_page_about_trust_is_reached_by_the_ports_people_see() -> None:
+    content = delivered(with_roots("the root", public_port=8443, http_port=80).named("it-release"))
+    assert "https://reflector.test:8443/trust" in content["trust/first-contact.html"]
+    assert "http://reflector.test/trust" in content["trust/index.html"]
+
+
 def test_a_client_that_names_nothing_means_the_first_site() -> None:
-    base = building.environment_of(BUILT.named("it-container"))["BASE_CADDYFILE"]
-    assert "default_sni reflector.test" in base
+    front = building.environment_of(BUILT.named("it-container"))["FRONT_CADDYFILE"]
+    assert "default_sni reflector.test" in front
 
 
 # --- From settings ----------------------------------------------------------------------------------------------------
 
 
 def made(settings: Edge) -> Built:
-    return building.build(lambda near: edge.edge(settings, near.host, {"caddy": near.image()}, sites=near.sites()))
+    def build(near: Neighbours) -> Caddy:
+        return edge.edge(settings, near.host, {"caddy": near.image()}, sites=near.sites(), roots=NOBODY)
+
+    return building.build(build)
 
 
 def test_behind_a_router_the_edge_listens_on_the_port_of_the_urls() -> None:
@@ -158,6 +206,14 @@ def test_behind_a_router_the_edge_listens_on_the_port_of_the_urls() -> None:
     ports = {(p["internal"], p["external"], p["protocol"]) for p in built.named("caddy-container").plain("ports")}
     assert ports == {(443, 8443, "tcp"), (443, 8443, "udp"), (8080, 8080, "tcp")}
     assert built.component.service.port == 443
+
+
+def test_the_edge_is_told_of_proxies_in_front_and_of_none_by_default() -> None:
+    assert "trusted_proxies" not in building.environment_of(BUILT.named("it-container"))["FRONT_CADDYFILE"]
+    built = made(Edge(trusted_proxies=("10.0.0.0/8", "10.0.0.0/8"), proxy_protocol=True))
+    base = building.environment_of(built.named("caddy-container"))["FRONT_CADDYFILE"]
+    assert "trusted_proxies static 10.0.0.0/8\n" in base
+    assert "allow 10.0.0.0/8\n" in base
 
 
 def test_an_address_that_is_named_twice_is_published_once() -> None:

@@ -1,14 +1,17 @@
-"""The Caddyfile: sites, certificates by name, and no more than that; read by Caddy itself where there is one."""
+"""The Caddyfiles: front, router and sites, and no more than that; read by Caddy itself where there is one."""
 
 import contextlib
 import os
+import re
+import shutil
 import socket
 import ssl
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPSConnection
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,38 +49,72 @@ STORE: Final = site(
 )
 
 
-def release(*sites: SiteText, https_port: int = 443, http_port: int = 80) -> caddyfile.Release:
-    return caddyfile.release(sites or (site(), STORE), https_port=https_port, http_port=http_port)
+FRONT: Final = caddyfile.front("a.test", https_port=8443, http_port=8080)
+ROUTER: Final = caddyfile.router()
 
 
-# --- The base ---------------------------------------------------------------------------------------------------------
+def release(*sites: SiteText, https_port: int = 443) -> caddyfile.Release:
+    return caddyfile.release(sites or (site(), STORE), https_port=https_port)
 
 
-def test_the_base_imports_whatever_release_is_live() -> None:
-    assert "import {$CADDY_RELEASE:/config/reflector/live}/*.caddy" in caddyfile.base("a.test")
+# --- Front and router -------------------------------------------------------------------------------------------------
 
 
-def test_the_base_keeps_the_admin_interface_off_the_network() -> None:
-    assert "admin unix//run/caddy/admin.sock" in caddyfile.base("a.test")
+def test_the_router_imports_whatever_release_is_live() -> None:
+    assert "import {$CADDY_RELEASE:/config/reflector/live}/*.router" in ROUTER
+
+
+def test_the_front_is_never_reloaded_and_the_router_off_the_network() -> None:
+    assert "\tadmin off\n" in FRONT
+    assert "import" not in FRONT, "what changes while it runs would need a reload"
+    assert "\tadmin unix//run/caddy/admin.sock\n" in ROUTER
+    listeners = [*re.findall("(?m)^http.*$", ROUTER), *re.findall("(?m)^http.*$", release().sites)]
+    assert listeners == ["http:// {"] * 3
+    assert (ROUTER + release().sites).count("{\n\tbind unix/{$CADDY_SOCKETS}/") == 3
+
+
+def test_the_front_leads_each_request_to_what_serves_at_that_moment() -> None:
+    for listener, socket_name in (("https://:8443", "https"), ("http://:8080", "http"), ("http://127.0", "internal")):
+        block = FRONT[FRONT.index(f"\n{listener}") :]
+        assert f"\treverse_proxy unix//run/caddy/serving/{socket_name} {{" in block[: block.index("\n}")]
+    assert FRONT.count("keepalive off") == FRONT.count("reverse_proxy") == 3
+    assert "lb_retry_match" not in FRONT, "nothing but a GET may be asked twice"
+
+
+def test_the_router_goes_on_for_a_while_after_a_reload() -> None:
+    assert "\tshutdown_delay {$CADDY_DRAIN:5s}\n" in ROUTER
 
 
 def test_clients_that_send_no_name_mean_the_default_one() -> None:
-    base = caddyfile.base("a.test")
-    assert "default_sni a.test" in base
-    assert "fallback_sni a.test" in base
+    assert "default_sni a.test" in FRONT
+    assert "fallback_sni a.test" in FRONT
 
 
 def test_health_and_certificates_are_on_loopback_alone() -> None:
-    base = caddyfile.base("a.test")
-    listener = base[base.index("http://127.0.0.1:2080 {\n\tbind 127.0.0.1\n") :]
+    assert "http://127.0.0.1:2080 {\n\tbind 127.0.0.1\n" in FRONT
+    listener = ROUTER[ROUTER.index("bind unix/{$CADDY_SOCKETS}/internal") :]
     assert "handle /healthy {" in listener
     assert "handle /certificate {\n\t\troot * /config/reflector/certificates\n" in listener
+    assert "/internal" not in release().sites
 
 
 def test_caddy_makes_no_certificate_of_its_own() -> None:
-    base = caddyfile.base("a.test")
-    assert "\tauto_https off\n" in base
-    assert "\tskip_install_trust\n" in base
+    for text in (FRONT, ROUTER):
+        assert "\tauto_https off\n" in text
+    assert "\tskip_install_trust\n" in FRONT
+
+
+def test_who_is_in_front_is_said_to_every_listener_and_nobody_is_by_default() -> None:
+    def front(*proxies: str, proxy_protocol: bool = False) -> str:
+        return caddyfile.front(
+            "a.test", https_port=8443, http_port=8080, trusted_proxies=proxies, proxy_protocol=proxy_protocol
+        )
+
+    assert "trusted" not in front()
+    assert "proxy_protocol" not in front("10.0.0.0/8")
+    text = front("10.0.0.0/8", "::1", proxy_protocol=True)
+    assert "\t\ttrusted_proxies static 10.0.0.0/8 ::1/128\n\t\ttrusted_proxies_strict\n" in text
+    assert "allow 10.0.0.0/8 ::1/128\n\t\t\t\tfallback_policy reject\n\t\t\t}\n\t\t\ttls\n" in text
 
 
 # --- Sites ------------------------------------------------------------------------------------------------------------
@@ -85,7 +122,6 @@ def test_caddy_makes_no_certificate_of_its_own() -> None:
 
 def test_every_name_of_a_site_is_served_and_no_other() -> None:
     text = release(site("a.test", "localhost", "127.0.0.1", "::1"), https_port=8443).sites
-    assert "https://:8443 {" in text
     assert "@site1 host a.test localhost 127.0.0.1 ::1\n\thandle @site1 {" in text
     assert 'handle {\n\t\trespond "No such name is served here." 421\n\t}' in text
 
@@ -106,8 +142,8 @@ def test_a_name_of_two_sites_is_refused() -> None:
 
 @pytest.mark.parametrize(("port", "target"), [(443, "https://{host}{uri}"), (8443, "https://{host}:8443{uri}")])
 def test_plain_http_redirects_to_the_port_of_the_urls(port: int, target: str) -> None:
-    text = release(https_port=port, http_port=8080).sites
-    listener = text[text.index("http://:8080 {") : text.index("https://:")]
+    text = release(https_port=port).sites
+    listener = text[text.index("}/http\n") : text.index("}/https\n")]
     assert f"\tredir {target} 308\n" in listener
 
 
@@ -133,6 +169,27 @@ def test_closed_paths_are_refused_before_any_route_takes_them() -> None:
     assert block.index(closed) < block.index("reverse_proxy")
     assert "@closed1" not in text, "of the other site nothing is closed"
     assert "@closed" not in release(site(closed=())).sites
+
+
+# --- The page about trust ---------------------------------------------------------------------------------------------
+
+
+def test_without_a_page_about_trust_there_is_no_route_to_it() -> None:
+    assert "/trust" not in release(site(), STORE).sites
+
+
+def test_the_page_about_trust_comes_before_all_sites_at_the_names_of_its_own() -> None:
+    text = release(site("a.test", "b.test", trust_page=True), STORE).sites
+    protected = text[text.index("}/https\n") :]
+    assert "@trust {\n\t\thost a.test b.test\n\t\tpath /trust /trust/*\n\t}" in protected
+    assert protected.index("handle @trust") < protected.index("handle @site1")
+
+
+def test_for_first_contact_the_page_about_trust_is_there_by_plain_http_at_any_name() -> None:
+    text = release(site(trust_page=True)).sites
+    plain = text[: text.index("}/https\n")]
+    assert "@trust {\n\t\tpath /trust /trust/*\n\t}" in plain
+    assert plain.index("handle @trust") < plain.index("redir ")
 
 
 # --- Policies ---------------------------------------------------------------------------------------------------------
@@ -178,10 +235,9 @@ def test_other_names_lead_to_the_canonical_one_where_a_route_is_served_there_onl
 
 
 def test_what_clients_claim_to_be_is_not_passed_on() -> None:
-    text = release().sites
     for header in ("Forwarded", "X-Forwarded-*", "X-Real-Ip"):
-        assert f"\trequest_header -{header}\n" in text
-    assert text.index("request_header") < text.index("@site1")
+        assert FRONT.count(f"\trequest_header -{header}\n") == 2, "by either protocol"
+    assert "\ttrusted_proxies_unix\n" in ROUTER, "what the front says is true"
 
 
 def test_every_stream_outlives_a_release() -> None:
@@ -193,10 +249,10 @@ def test_every_stream_outlives_a_release() -> None:
 
 
 def test_while_there_is_no_release_whatever_is_asked_is_answered_in_words() -> None:
-    made = caddyfile.standby("edge.pem", https_port=8443, http_port=8080)
+    made = caddyfile.standby("edge.pem")
     assert made.names == "rewrite * /edge.pem\n"
-    for listener in ("http://:8080 {", "https://:8443 {"):
-        block = made.sites[made.sites.index(listener) :]
+    for listener in ("http", "https"):
+        block = made.sites[made.sites.index(f"bind unix/{{$CADDY_SOCKETS}}/{listener}\n") :]
         assert 'respond "This site is being set up. Try again in a moment." 503' in block[: block.index("\n}")]
 
 
@@ -224,8 +280,8 @@ def test_a_policy_of_ones_own_is_written_out() -> None:
 
 
 def test_the_certificate_is_asked_for_at_each_handshake() -> None:
-    assert "tls {\n\t\tget_certificate http http://127.0.0.1:2080/certificate\n\t}" in release().sites, (
-        "a certificate in the configuration would take a reload, which drops requests"
+    assert "tls {\n\t\tget_certificate http http://127.0.0.1:2080/certificate\n\t}" in FRONT, (
+        "a certificate in the configuration would take a new front, which drops requests"
     )
 
 
@@ -257,8 +313,8 @@ CHANGED: Final[Mapping[str, caddyfile.Release]] = {
     "a route": release(site(routes=[RouteText(upstream="http://other:1")]), STORE),
     "a policy": release(site(policy=NOTHING), STORE),
     "what is closed": release(site(closed=("/x",)), STORE),
+    "a page about trust": release(site(trust_page=True), STORE),
     "the HTTPS port": release(https_port=1),
-    "the HTTP port": release(http_port=1),
 }
 
 
@@ -281,28 +337,37 @@ class Placed:
 
     folder: Path
 
-    def place(self, default_name: str, made: caddyfile.Release, **ports: int) -> Path:
-        """Write base and release, and return the base."""
+    def place(self, made: caddyfile.Release, *, trusted: bool = False, **ports: int) -> tuple[Path, Path]:
+        """Write front, router and release, and return the first two; `trusted` is behind proxies."""
         live = self.folder / "config" / "live"
         live.mkdir(parents=True)
-        (live / caddyfile.SITES_FILE).write_text(made.sites)
+        (self.folder / "run" / "serving").mkdir(parents=True)
+        front = self.folder / "config" / "front.Caddyfile"
+        router = self.folder / "config" / "router.Caddyfile"
+        text = caddyfile.front(
+            "a.test",
+            https_port=ports.get("https", 8443),
+            http_port=ports.get("http", 8080),
+            trusted_proxies=["10.0.0.0/8", "2001:db8::1"] if trusted else [],
+            proxy_protocol=trusted,
+        )
+        front.write_text(self._here(text, ports.get("loopback", caddyfile.LOOPBACK_PORT)))
+        router.write_text(self._here(caddyfile.router()))
+        (live / caddyfile.SITES_FILE).write_text(self._here(made.sites))
         (live / caddyfile.NAMES_FILE).write_text(made.names)
-        base = self.folder / "config" / "Caddyfile"
-        text = caddyfile.base(default_name)
-        for old, new in (
-            (caddyfile.CONFIG_DIRECTORY, str(self.folder / "config")),
-            (caddyfile.ADMIN_SOCKET, str(self.folder / "admin.sock")),
-            *((f":{old}", f":{new}") for old, new in ((caddyfile.LOOPBACK_PORT, ports.get("loopback", 2080)),)),
-        ):
-            text = text.replace(old, new)
-            sites = live / caddyfile.SITES_FILE
-            sites.write_text(sites.read_text().replace(old, new))
-        base.write_text(text)
-        return base
+        return front, router
+
+    def _here(self, text: str, loopback: int = 0) -> str:
+        return (
+            text.replace(caddyfile.CONFIG_DIRECTORY, str(self.folder / "config"))
+            .replace(caddyfile.RUN_DIRECTORY, str(self.folder / "run"))
+            .replace(f":{caddyfile.LOOPBACK_PORT}", f":{loopback}")
+        )
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"PATH": os.environ["PATH"], "HOME": str(self.folder)}
+        serving = str(self.folder / "run" / "serving")
+        return {"PATH": os.environ["PATH"], "HOME": str(self.folder), "CADDY_SOCKETS": serving}
 
 
 @pytest.mark.parametrize(
@@ -312,25 +377,30 @@ class Placed:
         [site("reflector.localhost", "localhost", "127.0.0.1", "::1"), STORE],
         [site("reflector.example.com", "2001:db8::1"), STORE, site("a.test", policy=Policy(headers={"-X": ""}))],
         [site(), CLOSED],
+        [site("reflector.localhost", "::1", trust_page=True), STORE],
     ],
-    ids=["one", "two", "three", "closed"],
+    ids=["one", "two", "three", "closed", "trust"],
 )
-def test_caddy_itself_takes_the_rendered_files(caddy: Path, tmp_path: Path, sites: list[SiteText]) -> None:
+@pytest.mark.parametrize("trusted", [False, True], ids=["alone", "behind proxies"])
+def test_caddy_itself_takes_the_rendered_files(
+    caddy: Path, tmp_path: Path, sites: list[SiteText], trusted: bool
+) -> None:
     placed = Placed(tmp_path)
-    base = placed.place(sites[0].names[0], release(*sites, https_port=8443, http_port=8080))
-    done = subprocess.run(
-        [caddy, "validate", "--config", base, "--adapter", "caddyfile"],
-        env=placed.environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    for file in (base, *(tmp_path / "config" / "live").iterdir()):
+    both = placed.place(release(*sites, https_port=8443), trusted=trusted)
+    for file in both:
+        done = subprocess.run(
+            [caddy, "validate", "--config", file, "--adapter", "caddyfile"],
+            env=placed.environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    for file in (*both, *(tmp_path / "config" / "live").iterdir()):
         formatted = subprocess.run([caddy, "fmt", file], capture_output=True, text=True, check=False)
         assert formatted.returncode == 0, f"Caddy would format {file.name} otherwise: {formatted.stderr}"
 
 
 @dataclass(frozen=True)
 class Running:
-    """A real Caddy that serves the rendered files."""
+    """A real front and a real router that serve the rendered files."""
 
     https_port: int
     http_port: int
@@ -354,6 +424,21 @@ class Running:
             connection.request("GET", target, headers={"Host": host})
             return connection.getresponse().status
 
+    def answer(self, host: str, target: str, *, plain: bool, method: str = "GET") -> tuple[HTTPResponse, str]:
+        """Return an answer with its body."""
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        connection = (
+            HTTPConnection("127.0.0.1", self.http_port, timeout=10)
+            if plain
+            else HTTPSConnection("127.0.0.1", self.https_port, timeout=10, context=context)
+        )
+        with contextlib.closing(connection):
+            connection.request(method, target, headers={"Host": host})
+            answer = connection.getresponse()
+            return answer, answer.read().decode()
+
     def shown(self, name: str | None) -> str:
         """Return whose certificate a client that wants `name` is shown; None: it names nobody."""
         context = ssl.create_default_context()
@@ -368,16 +453,29 @@ class Running:
         return str(x509.load_der_x509_certificate(der).subject.rfc4514_string().removeprefix("CN="))
 
 
+TRUST_ROUTES: Final = [
+    RouteText(paths=["/trust/ca.pem"], upstream="http://127.0.0.1:1"),
+    RouteText(upstream="http://127.0.0.1:1", canonical=True),
+]
+"""The application's own, which would take the paths of the page about trust."""
+TRUST_FILES: Final = {
+    "index.html": "protected", "first-contact.html": "plain", "ca.pem": "PEM", "ca.crt": "DER",
+    "ca.mobileconfig": "profile", "fingerprint.txt": "fingerprint",
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def running(caddy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    placed = Placed(tmp_path_factory.mktemp("caddy"))
+def running(caddy: Path) -> Iterator[Running]:
+    # Short: the path of a socket has an end.
+    folder = Path(tempfile.mkdtemp(prefix="caddy-"))
+    placed = Placed(folder)
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         https_port, http_port, loopback = (int(one.getsockname()[1]) for one in sockets)
     made = release(
-        site("a.test", "b.test", certificate_file="a.pem"),
+        site("a.test", "b.test", certificate_file="a.pem", routes=TRUST_ROUTES, trust_page=True),
         site("s3.a.test", certificate_file="s3.pem"),
         site(
             "auth.a.test",
@@ -386,28 +484,32 @@ def running(caddy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
             closed=CLOSED_PATHS,
         ),
         https_port=https_port,
-        http_port=http_port,
     )
-    base = placed.place("a.test", made, loopback=loopback)
+    both = placed.place(made, https=https_port, http=http_port, loopback=loopback)
     certificates = placed.folder / "config" / caddyfile.CERTIFICATES_DIRECTORY
     certificates.mkdir()
     for name in ("a", "s3"):
         (certificates / f"{name}.pem").write_text(caddyfile.certificate(*certificate(f"the one of {name}")))
-    log = placed.folder / "log"
-    with (
-        log.open("wb") as sink,
-        subprocess.Popen(
-            [caddy, "run", "--config", base, "--adapter", "caddyfile"], env=placed.environment, stderr=sink
-        ) as process,
-    ):
-        try:
+    pages = folder / "config" / caddyfile.TRUST_PAGE_DIRECTORY
+    pages.mkdir()
+    for name, text in TRUST_FILES.items():
+        (pages / name).write_text(text)
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder)
+        for file in reversed(both):
+            log = file.with_suffix(".log")
+            sink = stack.enter_context(log.open("wb"))
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [caddy, "run", "--config", file, "--adapter", "caddyfile"], env=placed.environment, stderr=sink
+                )
+            )
+            stack.callback(process.kill)
             deadline = time.monotonic() + 30
             while "serving initial configuration" not in log.read_text():
                 assert process.poll() is None and time.monotonic() < deadline, log.read_text()
                 time.sleep(0.02)
-            yield Running(https_port, http_port, certificates)
-        finally:
-            process.kill()
+        yield Running(https_port, http_port, certificates)
 
 
 @pytest.mark.parametrize(
@@ -423,6 +525,42 @@ def running(caddy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
 )
 def test_caddy_itself_redirects_to_the_host_that_was_asked_for(running: Running, host: str, target: str) -> None:
     assert running.redirect(host) == f"https://{target}:<https_port>/x?y"
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["https", "http"])
+@pytest.mark.parametrize(
+    ("target", "content", "kind"),
+    [
+        ("/trust", None, "text/html; charset=utf-8"),
+        ("/trust/", None, "text/html; charset=utf-8"),
+        ("/trust/ca.pem", "PEM", "application/x-pem-file"),
+        ("/trust/ca.crt", "DER", "application/x-x509-ca-cert"),
+        ("/trust/ca.mobileconfig", "profile", "application/x-apple-aspen-config"),
+        ("/trust/fingerprint.txt", "fingerprint", "text/plain; charset=utf-8"),
+    ],
+)
+def test_caddy_itself_serves_the_page_about_trust_before_any_route(
+    running: Running, target: str, content: str | None, kind: str, plain: bool
+) -> None:
+    for host in ("a.test", "b.test"):
+        answer, body = running.answer(host, target, plain=plain)
+        assert (answer.status, body) == (200, content or ("plain" if plain else "protected")), host
+        assert answer.headers["Content-Type"] == kind
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'sha256-")
+        assert "Server" not in answer.headers
+
+
+def test_caddy_itself_serves_nothing_else_below_the_page_about_trust(running: Running) -> None:
+    for plain in (False, True):
+        for target in ("/trust/other", "/trust/../certificates/a.pem", "/trust/%2e%2e/certificates/a.pem"):
+            answer, body = running.answer("a.test", target, plain=plain)
+            assert answer.status in (404, 400, 308, NOBODY_THERE), target
+            assert "PRIVATE" not in body
+        assert running.answer("a.test", "/trust", plain=plain, method="POST")[0].status == 405
+    assert running.answer("a.test", "/trusted", plain=True)[0].status == 308
+    assert running.status("s3.a.test", "/trust") == NOBODY_THERE, "the paths of another site are its own"
 
 
 REFUSED: Final = 403
