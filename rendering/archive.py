@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Mapping
 
 
-def archive(files: Mapping[str, str]) -> str:
+def archive(files: Mapping[str, str | bytes]) -> str:
     """Return the base64 text of a tar with `files` (path → content), each readable by its owner alone.
 
     The same files always give the same text: order, times, owners and modes are fixed.
@@ -14,7 +14,8 @@ def archive(files: Mapping[str, str]) -> str:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for path in sorted(files):
-            content = files[path].encode()
+            given = files[path]
+            content = given.encode() if isinstance(given, str) else given
             entry = tarfile.TarInfo(path)
             entry.size = len(content)
             entry.mode = 0o600
