@@ -15,7 +15,7 @@ PYTEST = $(RUN_WHOLE) $(DEV)/python -m pytest
 PYTHON_SOURCES = $(wildcard __main__.py conftest.py components developer operations pki policy rendering settings testing tests toolchain images/probe)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up preview down recover images-accept convert blueprint test check check-python check-go check-shell check-caddy unit program e2e campaign images doctor pin pin-check clean docs docs-check benchmark
+.PHONY: help setup setup-dev up preview down recover renew schedule status images-accept convert blueprint test check check-python check-go check-shell check-caddy unit program e2e campaign images doctor pin pin-check clean docs docs-check benchmark
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,18 @@ recover: setup ## bring a damaged state back from a copy the engine has kept
 
 convert: setup ## take the stack file and the state of an earlier release to today's form
 	@$(OPERATIONS) convert --stack $(STACK)
+
+renew: ## issue and deliver certificates near their end, and touch nothing else
+	@$(TOOLCHAIN) setup --stack $(STACK)
+	@$(OPERATIONS) renew --stack $(STACK) $(ARGS)
+
+schedule: setup ## let this machine renew by itself: make schedule [ARGS=--cron|--github|--remove|--dry-run]
+	@$(OPERATIONS) schedule --stack $(STACK) $(ARGS)
+
+# On standard output is the answer alone, which may be JSON.
+status: ## show certificates and their ends, services, volumes: make status [ARGS='--json --metrics FILE']
+	@$(TOOLCHAIN) setup >&2
+	@$(OPERATIONS) status --stack $(STACK) $(ARGS)
 
 # On standard output is the blueprint alone.
 blueprint: ## write what an Authentik of your own has to be told: make blueprint ARGS='--output FILE'

@@ -5,17 +5,25 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
-from operations import blueprint, checks, healing, image_lock
+from operations import blueprint, checks, healing, image_lock, metrics, renewal, schedule, status
 from operations.checks import Checked
 from operations.convert import convert
 from operations.healing import IMAGE_TYPE, VOLUME_TYPE
 from operations.recovery import recover
+from operations.served import Place
 from operations.stack import Stack
 from operations.state import StateError
+from operations.status import NoStatus, Status
 from operations.upgrade import remedy, upgrade
-from settings import Settings, SettingsError, masked
+from rendering import trust_page
+from settings import PROJECT, Settings, SettingsError, masked, parse
+from settings.certificate import Private, SignedBy
 from toolchain import Layout, ToolchainError
+
+UNKNOWN: Final = 3
+"""What monitoring plugins end with where nothing can be told."""
 
 
 def main() -> int:
@@ -30,6 +38,9 @@ def main() -> int:
         ("images-accept", "take what was pulled last for what each image tag means"),
         ("recover", "bring a damaged state back from a copy the engine has kept"),
         ("convert", "take the stack file and the state of an earlier release to today's form"),
+        ("renew", "issue and deliver certificates near their end, and touch nothing else"),
+        ("schedule", "let this machine do so by itself: a systemd timer, a line of cron, or a workflow on GitHub"),
+        ("status", "show certificates with their ends, services, volumes; exit status 0 fine, 1 warning, 2 critical"),
         ("blueprint", "write what an Authentik elsewhere has to be told of Reflector, and say what to do with it"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -44,6 +55,8 @@ def main() -> int:
             )
         if name == "blueprint":
             command.add_argument("--output", type=Path, metavar="FILE", help="where to (default: standard output)")
+        if name in {"renew", "schedule", "status"}:
+            _add_renewal_options(command, name)
     arguments = parser.parse_args()
     stack = Stack(name=arguments.stack, layout=Layout())
     try:
@@ -53,6 +66,31 @@ def main() -> int:
         return 1
     except subprocess.CalledProcessError as error:
         return error.returncode  # the engine has said why
+
+
+def _add_renewal_options(command: argparse.ArgumentParser, name: str) -> None:
+    command.add_argument(
+        "--at", metavar="HOST:PORT", help="where this machine reaches the edge (default: as the settings publish it)"
+    )
+    command.add_argument(
+        "--metrics", type=Path, metavar="FILE", help="also write a file for node_exporter's textfile collector"
+    )
+    if name == "status":
+        command.add_argument("--json", action="store_true", help="print JSON")
+        command.add_argument(
+            "--no-sizes", action="store_true", help="do not ask for sizes of volumes, which takes long"
+        )
+    else:
+        command.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    if name == "schedule":
+        ways = command.add_mutually_exclusive_group()
+        ways.add_argument("--cron", dest="way", action="store_const", const="cron", help="by a line of your crontab")
+        ways.add_argument("--github", dest="way", action="store_const", const="github", help="by a workflow on GitHub")
+        command.set_defaults(way="systemd")
+        command.add_argument("--remove", action="store_true", help="take it back")
+        command.add_argument(
+            "--output", type=Path, metavar="DIR", help="write the units there, and leave installing them to others"
+        )
 
 
 def run(stack: Stack, arguments: argparse.Namespace) -> int:
@@ -72,6 +110,23 @@ def run(stack: Stack, arguments: argparse.Namespace) -> int:
             return convert_all(stack)
         case "blueprint":
             return blueprint.write(stack, arguments.output)
+        case "renew":
+            place = _place(arguments.at)
+            ended = renewal.renew(stack, place=place, dry_run=arguments.dry_run)
+            return max(ended, write_metrics(stack, arguments.metrics, place)) if not arguments.dry_run else ended
+        case "status":
+            return show_status(stack, arguments)
+        case "schedule":
+            _place(arguments.at)
+            return schedule.schedule(
+                stack,
+                way=arguments.way,
+                at=arguments.at,
+                metrics=arguments.metrics,
+                output=arguments.output,
+                dry_run=arguments.dry_run,
+                remove=arguments.remove,
+            )
     with stack.alone():
         match arguments.command:
             case "up":
@@ -80,6 +135,54 @@ def run(stack: Stack, arguments: argparse.Namespace) -> int:
                 return recover(stack, accept_loss=arguments.accept_loss)
             case _:
                 return down(stack)
+
+
+def _place(text: str | None) -> Place | None:
+    """Return where the edge is reached, if that is said.
+
+    Raises: StateError.
+    """
+    try:
+        return None if text is None else Place.of(text)
+    except ValueError as error:
+        raise StateError(f"--at: {error}, such as 192.0.2.7:443 or [2001:db8::7]:443") from None
+
+
+def _collected(stack: Stack, place: Place | None, *, sizes: bool) -> tuple[Status, Settings]:
+    settings = parse(checks.tree_of(stack), stack.name, PROJECT)
+    return status.collect(stack, settings, place=place, sizes=sizes), settings
+
+
+def show_status(stack: Stack, arguments: argparse.Namespace) -> int:
+    """Print how the stack is, and return that as an exit status: 3 where it cannot be told."""
+    try:
+        place = _place(arguments.at)
+        found, settings = _collected(stack, place, sizes=not arguments.no_sizes)
+        if arguments.metrics is not None:
+            metrics.write(arguments.metrics, found)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return UNKNOWN
+    except (StateError, ToolchainError, NoStatus, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return UNKNOWN
+    except subprocess.CalledProcessError:  # the engine has said why
+        return UNKNOWN
+    print(status.shown(found, settings, json_wanted=arguments.json))
+    return found.level
+
+
+def write_metrics(stack: Stack, path: Path | None, place: Place | None) -> int:
+    """Write the metrics of a stack, if they are wanted, and return the exit status."""
+    if path is None:
+        return 0
+    try:
+        found, _ = _collected(stack, place, sizes=True)
+        metrics.write(path, found)
+    except (SettingsError, NoStatus, OSError) as error:
+        print(f"error: no metrics in {path}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def check(stack: Stack) -> Checked:
@@ -147,13 +250,15 @@ def summarize(settings: Settings, forgotten: Sequence[str] = ()) -> None:
     are the volumes of modes that are switched off.
     """
     url = masked(settings.url, settings.encrypted)
-    print(
-        f"\nReflector is up: {url}\n\n"
-        f"Its certificate comes from a private authority. To trust it:\n"
-        f"  . ./env.sh && pulumi stack output ca_certificate --stack {settings.stack} > reflector-ca.crt\n"
-        f"  curl --cacert reflector-ca.crt {url}/health\n"
-        f"  (browsers and other machines: docs/deploy.md)"
-    )
+    print(f"\nReflector is up: {url}")
+    if isinstance(settings.certificate, Private | SignedBy):
+        print(
+            f"\nIts certificate comes from a private authority. To trust it:\n"
+            f"  . ./env.sh && pulumi stack output ca_certificate --stack {settings.stack} > reflector-ca.crt\n"
+            f"  curl --cacert reflector-ca.crt {url}/health\n"
+            f"  (browsers and other machines: {url}{trust_page.PATH}, docs/trust.md;\n"
+            f"  going past the browser's warning is not enough, and the one certificate is for every name)"
+        )
     if settings.admin_email:
         print(
             f"\nLog in as {masked(settings.admin_email, settings.encrypted)} with the password of\n"

@@ -73,15 +73,16 @@ def check(stack: Stack) -> Checked:
     except SettingsError as error:
         return Checked(settings=None, problems=list(error.problems))
     problems: list[Problem] = []
+    now = datetime.now(UTC)
     try:
-        settings = parse(tree, stack.name, PROJECT)
+        settings = parse(tree, stack.name, PROJECT, now)
     except SettingsError as error:
         problems += error.problems
         # Without what is wrong, so that the host is checked in the same run.
-        settings = usable_part(tree, stack.name, PROJECT)
-    found = Found(problems=list(_certificate_problems(settings, datetime.now(UTC))))
+        settings = usable_part(tree, stack.name, PROJECT, now)
+    found = Found(problems=[])
     # Where the way there is wrong, the default that stands in for it leads to another host.
-    if _WAY.isdisjoint(problem.setting for problem in [*problems, *found.problems]):
+    if _WAY.isdisjoint(problem.setting for problem in problems):
         resources = stack.resources()
         found = look_at_host(settings, resources, ask=stack.exported_resources)
         database, provider = (image_in_use(resources or (), one.PART) for one in (postgres, authentik))
@@ -201,18 +202,6 @@ def look_at_host(
         ],
         damage=_damage(settings, daemon, resources, listings, there, ask),
     )
-
-
-def _certificate_problems(settings: Settings, now: datetime) -> Iterator[Problem]:
-    """Yield certificates for the Docker host that are out of date, before it is asked anything."""
-    setting = "hosts.main.certificates"
-    for conflict in settings.host.out_of_date(now):
-        yield Problem(
-            setting=setting,
-            given=conflict.given,
-            allowed=conflict.allowed,
-            remedy=conflict.remedy.replace("{path}", setting),
-        )
 
 
 def _deployment(resources: Iterable[Resource]) -> str:

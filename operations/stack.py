@@ -29,6 +29,8 @@ _WITHOUT_SALT: Final = (
 _WRONG_PASSPHRASE: Final = "incorrect passphrase"
 """What the engine calls it (ErrIncorrectPassphrase of its secrets/passphrase); its exit status is that of any error."""
 _ANY_ERROR: Final = 1
+_MARKUP: Final = re.compile(r"<\{%.*?%\}>")
+"""Colours in the messages of events."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,26 @@ class Stack:
             text=True,
             check=True,
         ).stdout
+
+    def foreseen(self, *arguments: str) -> list[Mapping[str, Any]]:
+        """Return the events of a preview, as the engine tells them to whoever wants the stack's outputs among them.
+
+        Raises: subprocess.CalledProcessError if it fails; why is printed.
+        """
+        command = [str(self.layout.bin / "pulumi"), "preview", "--json", *arguments, "--stack", self.name]
+        told = {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
+        done = subprocess.run(
+            command, cwd=self.layout.root, env=self.environment | told, stdout=subprocess.PIPE, text=True, check=False
+        )
+        events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        if done.returncode != 0:
+            # With --json it says why in the events only.
+            for event in events:
+                told_of = event.get("diagnosticEvent") or {}
+                if told_of.get("severity") == "error":
+                    print(_MARKUP.sub("", told_of["message"]).strip(), file=sys.stderr)
+            raise subprocess.CalledProcessError(done.returncode, command)
+        return events
 
     def _files(self) -> StateFiles | None:
         """Where the state is if it is kept in files, None for any other backend."""

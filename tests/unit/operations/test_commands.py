@@ -91,6 +91,8 @@ def test_up_says_where_the_stack_is_without_asking_for_it(
     said = capsys.readouterr().out
     assert "Reflector is up: https://a.test\n" in said
     assert "pulumi stack output ca_certificate --stack test" in said
+    assert "https://a.test/trust" in said
+    assert "going past the browser's warning is not" in said
     assert "Log in as me@a.test" in said
     assert "pulumi stack output admin_password --show-secrets --stack test" in said
 

@@ -1,0 +1,150 @@
+"""The certificates of a stack, as its output `pki_inventory` lists them, and what each end means now."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from typing import Any, Final
+
+from operations.healing import Resource, of_type
+from operations.stack import Stack
+from settings import Settings
+
+WARNING: Final = timedelta(days=30)
+CRITICAL: Final = timedelta(days=7)
+_CRITICAL_SHARE: Final = 4
+"""Of a renewal window shorter than usual, the last quarter is critical."""
+
+TOKEN: Final = "token"
+"""The kind of what is no certificate and ends all the same."""
+_LEASE_TYPE: Final = "tls:index/selfSignedCert:SelfSignedCert"
+_LEASE_NAME: Final = "-token-lease"
+
+
+class Level(IntEnum):
+    """How things are, in the exit codes of monitoring plugins (Nagios, Icinga and their kin)."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """An entry of the inventory."""
+
+    name: str
+    kind: str
+    """root or server; `token` for what is no certificate and ends like one."""
+    source: str
+    """private, own, acme, signed-by: who issues it."""
+    names: Sequence[str] = ()
+    """Alternative names, each DNS:<name> or IP:<address>."""
+    expires: datetime | None = None
+    """Its own end; None where only the edge knows it (ACME)."""
+    chain_expires: datetime | None = None
+    """The earliest end of it and all above it: from then on clients refuse it."""
+    renew_at: datetime | None = None
+    """From when on a renewal issues a new one; None: none of ours ever does."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether a renewal of ours can issue a new one."""
+        return self.renew_at is not None
+
+    @property
+    def server_name(self) -> str | None:
+        """The name to ask the edge for it by; None: an address, which a client names nothing by."""
+        names = [name.removeprefix("DNS:") for name in self.names if name.startswith("DNS:")]
+        return next((name for name in names if "*" not in name), None)
+
+    def days_left(self, now: datetime) -> float | None:
+        """Return the days until clients refuse it, negative after that."""
+        return None if self.chain_expires is None else (self.chain_expires - now) / timedelta(days=1)
+
+    def is_due(self, now: datetime) -> bool:
+        """Return whether it is inside its window."""
+        return self.renew_at is not None and now >= self.renew_at
+
+    def level(self, now: datetime) -> Level:
+        """Return how near its end is: 30 days are a warning, 7 are critical.
+
+        One that is renewed later than that by itself, as its whole life is short, is measured by its own window.
+        """
+        if self.chain_expires is None:
+            return Level.OK
+        warning, critical = WARNING, CRITICAL
+        if self.renew_at is not None and self.expires is not None and self.renew_at < self.expires:
+            window = self.expires - self.renew_at
+            warning, critical = min(WARNING, window), min(CRITICAL, window / _CRITICAL_SHARE)
+        left = self.chain_expires - now
+        return Level.CRITICAL if left <= critical else Level.WARNING if left <= warning else Level.OK
+
+
+def resources_of(stack: Stack) -> Sequence[Resource]:
+    """Return the resources in the state, wherever that is; none of a stack that was never deployed."""
+    known = stack.resources()
+    return stack.exported_resources() if known is None else known
+
+
+def read(stack: Stack, settings: Settings, resources: Sequence[Resource]) -> list[Certificate]:
+    """Return the certificates of a deployed stack, and the tokens that end like them; none of one that is not deployed.
+
+    Raises: subprocess.CalledProcessError if the engine cannot tell; it has said why.
+    """
+    if not resources:
+        return []
+    outputs = json.loads(stack.ask("stack", "output", "--json", "--show-secrets"))
+    listed = certificates(outputs.get("pki_inventory") or (), renewal_hours=settings.pki.renewal_hours)
+    return [*listed, *tokens(resources)] if listed else []
+
+
+def tokens(resources: Sequence[Resource]) -> list[Certificate]:
+    """Return the tokens that end with a lease (docs/decisions/0006), which secures nothing: no output has it."""
+    leases = (one for one in of_type(resources, _LEASE_TYPE) if one["urn"].endswith(_LEASE_NAME))
+    return [
+        Certificate(
+            name=lease["urn"].rpartition("::")[2].removesuffix("-lease"),
+            kind=TOKEN,
+            source="hatchet",
+            expires=(end := _moment(lease["outputs"]["validityEndTime"])),
+            chain_expires=end,
+        )
+        for lease in leases
+    ]
+
+
+def certificates(entries: Sequence[Mapping[str, Any]], *, renewal_hours: int) -> list[Certificate]:
+    """Return the entries of the output; `renewal_hours` is for those of an earlier release, without a window."""
+    found = []
+    for entry in entries:
+        expires, renew_at = _moment(entry.get("expires")), _moment(entry.get("renew_at"))
+        source = str(entry.get("source", "private"))
+        if "source" not in entry and entry["kind"] == "server" and expires is not None:
+            renew_at = expires - timedelta(hours=renewal_hours)
+        found.append(
+            Certificate(
+                name=entry["name"],
+                kind=entry["kind"],
+                source=source,
+                names=tuple(entry.get("names") or ()),
+                expires=expires,
+                chain_expires=_moment(entry.get("chain_expires")) or expires,
+                renew_at=renew_at,
+            )
+        )
+    return found
+
+
+def ends_first(certificate: Certificate, all_of_them: Sequence[Certificate]) -> str:
+    """Return the name of what above `certificate` ends before it, empty if it is itself what ends first."""
+    end = certificate.chain_expires
+    if end is None or certificate.expires is None or end >= certificate.expires:
+        return ""
+    above = (one.name for one in all_of_them if one is not certificate and one.expires == end)
+    return next(above, "an authority above it")
+
+
+def _moment(text: object) -> datetime | None:
+    return datetime.fromisoformat(str(text)).astimezone(UTC) if text else None
