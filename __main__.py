@@ -31,14 +31,22 @@ parts = images.images("images", settings.sources, host)
 
 # Identity and trust.
 authority = pki.authority("authority", settings.stack)
-trust = pki.trust(authority)
-certificate = pki.server_certificate(
+identity_of_edge = pki.edge_identity(
     "edge-certificate",
-    settings.pki,
+    settings.certificate,
     authority,
+    own=settings.own,
+    signer=settings.signer,
+    hours=settings.leaf_hours,
     dns_names=settings.dns_names,
-    ip_addresses=settings.edge.addresses,
+    ip_addresses=settings.addresses,
+    trusted=settings.trusted_certificates,
 )
+certificate = identity_of_edge.certificate
+# What clients have to trust; what calls the edge from inside; and what calls others alone.
+roots = pki.trust(*identity_of_edge.roots)
+trust = pki.trust(*identity_of_edge.issuers, *settings.trusted_certificates)
+outside = pki.trust(*settings.trusted_certificates)
 
 # Data.
 stores = data.data_services(
@@ -61,10 +69,10 @@ objects = storage.object_store(
 
 # Speech and language.
 speech_services = speech.speech_services(settings.speech, host, parts, trust=trust)
-model = language_model.model(settings.language_model, host, parts)
+model = language_model.model(settings.language_model, host, parts, trust=outside)
 
 # The application.
-engine = workflow.workflow_engine(settings.workflow, host, parts, database=stores.databases["hatchet"])
+engine = workflow.workflow_engine(settings.workflow, host, parts, database=stores.databases["hatchet"], trust=outside)
 identity = sign_in.identity_provider(
     settings.sign_in,
     host,
@@ -82,6 +90,7 @@ reflector = application.reflector(
     host,
     parts,
     trust=trust,
+    names=[*settings.application_names, *settings.addresses],
     certificate=certificate,
     database=stores.databases["reflector"],
     cache=stores.cache,
@@ -93,7 +102,13 @@ reflector = application.reflector(
 )
 
 # The edge serves what the others hand it.
-caddy = edge.edge(settings.edge, host, parts, sites=[reflector.site, *objects.sites, *identity.sites])
+caddy = edge.edge(
+    settings.edge,
+    host,
+    parts,
+    sites=[reflector.site, *objects.sites, *identity.sites],
+    roots=roots,
+)
 
 # The stack's outputs are an interface: names and shapes are only ever added to.
 services = [
@@ -109,7 +124,8 @@ services = [
 outputs = {
     "url": settings.url,
     "api_url": reflector.api_url,
-    "ca_certificate": authority.certificate_pem,
+    "ca_certificate": roots.pem,
+    "trust_page": caddy.trust_page_url,
     "trust_bundle": trust.pem,
     "pki_inventory": pki.inventory({"authority": authority}, [certificate]),
     "services": {service.name: service.described for service in services},

@@ -130,7 +130,7 @@ class Neighbours:
     def trust(self) -> TrustBundle:
         """Return a bundle of one root."""
         pem = f"-----BEGIN CERTIFICATE-----\n{self.prefix}Trusted\n-----END CERTIFICATE-----\n"
-        return TrustBundle(pem=pulumi.Output.from_input(pem))
+        return TrustBundle(certificates=[pulumi.Output.from_input(pem)])
 
     def database(self, name: str = "reflector") -> Database:
         """Return a database called `name`."""
@@ -419,6 +419,7 @@ COMPONENTS: Final[Mapping[str, Build]] = {
             image=near.image(),
             memory_mib=1024,
             database=near.database("hatchet"),
+            trust=near.trust(),
             **near.named("hatchet"),
         ),
     ),
@@ -485,9 +486,13 @@ def networks_of(container: Registered) -> dict[str, list[str]]:
 
 
 def delivered(release: Registered) -> dict[str, str]:
-    """Return the files that reach the edge, by name."""
+    """Return the files that reach the edge, by name; of what is no text, what can be read of it."""
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(release.plain("stdin")))) as tar:
-        return {e.name: stream.read().decode() for e in tar.getmembers() if (stream := tar.extractfile(e)) is not None}
+        return {
+            e.name: stream.read().decode(errors="replace")
+            for e in tar.getmembers()
+            if (stream := tar.extractfile(e)) is not None
+        }
 
 
 def depends_on(engine: Engine, dependent: Registered, name: str) -> bool:

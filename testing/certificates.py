@@ -9,10 +9,12 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from pki.pem import der_length
 
 CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
 SERVER = ExtendedKeyUsageOID.SERVER_AUTH
@@ -110,11 +112,13 @@ def docker_client(folder: Path) -> tuple[str, str, str]:
 
 @cache
 def key_of(kind: str, name: str = "") -> PrivateKeyTypes:
-    """Return a key: `rsa2048`, `ed25519` or a curve's name; the same one each time for a name."""
+    """Return a key: `rsa2048`, `dsa`, `ed25519` or a curve's name; the same one each time for a name."""
     if kind.startswith("rsa"):
         return _rsa_key(int(kind.removeprefix("rsa")))
     if kind == "ed25519":
         return ed25519.Ed25519PrivateKey.generate()
+    if kind == "dsa":
+        return dsa.generate_private_key(1024)
     curves = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1, ec.SECP224R1, ec.SECP256K1)
     return ec.generate_private_key(next(one for one in curves if one.name == kind)())
 
@@ -156,10 +160,11 @@ def issue(
     path_length: int | None = None,
     serial: int | None = None,
     identifier: str = "",
+    subject: x509.Name | None = None,
 ) -> Issued:
-    """Return a certificate of `name`, signed `by` another or itself, with the extensions asked for and no others."""
+    """Return a certificate of `name`, or of `subject`, signed `by` another or itself, with no extension unasked."""
     key = key_of(kind, identifier or name)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    subject = subject or x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     signer = by.key if by else key
     builder = (
         x509.CertificateBuilder()
@@ -182,3 +187,33 @@ def issue(
         builder = builder.add_extension(extension, critical=critical)
     algorithm = None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     return Issued(certificate=builder.sign(signer, algorithm), key=key)  # type: ignore[arg-type]  # as above
+
+
+def with_serial(of: Issued, serial: bytes) -> bytes:
+    """Return a certificate in DER with these bytes for its serial number, as no library would make it any more."""
+    (whole,) = _elements(of.der)
+    tbs, *rest = _elements(_content(whole))
+    version, _, *others = _elements(_content(tbs))
+    tbs = _element(0x30, b"".join([version, _element(0x02, serial), *others]))
+    return _element(0x30, b"".join([tbs, *rest]))
+
+
+def _elements(der: bytes) -> list[bytes]:
+    found: list[bytes] = []
+    while der:
+        length = der_length(der)
+        found.append(der[:length])
+        der = der[length:]
+    return found
+
+
+def _content(element: bytes) -> bytes:
+    return element[2 + (element[1] - 0x80 if element[1] > 0x80 else 0) :]
+
+
+def _element(tag: int, content: bytes) -> bytes:
+    length = len(content)
+    if length < 0x80:
+        return bytes([tag, length]) + content
+    size = length.to_bytes((length.bit_length() + 7) // 8, "big")
+    return bytes([tag, 0x80 + len(size)]) + size + content

@@ -21,6 +21,22 @@ T = TypeVar("T")
 PROJECT: Final = "reflector"
 STACK: Final = "test"
 
+# A certificate that can be read, for whoever looks into a root. What says whose it is stands before it.
+_ROOT: Final = """\
+-----BEGIN CERTIFICATE-----
+MIIBsjCCAVmgAwIBAgIUXe5fOXmqeH3pgjtQy9tsZ/hxlT4wCgYIKoZIzj0EAwIw
+LzEtMCsGA1UEAwwkVGhlIG9uZSByb290IG9mIHRoZSByZWNvcmRpbmcgZW5naW5l
+MB4XDTI2MTEyODAzNDgwMFoXDTM2MTEyNTAzNDgwMFowLzEtMCsGA1UEAwwkVGhl
+IG9uZSByb290IG9mIHRoZSByZWNvcmRpbmcgZW5naW5lMFkwEwYHKoZIzj0CAQYI
+KoZIzj0DAQcDQgAEbouZn7ewTs459cfOEu/4ZJQphQ/7RuWUumVg/TWwnlNRlMuF
+LtOn7yQDhkzFjeYattlO/bSzpqmYLI5XcVXygaNTMFEwHQYDVR0OBBYEFIhLVEbM
+LPhuIvdKFuXR5gz0EPTbMB8GA1UdIwQYMBaAFIhLVEbMLPhuIvdKFuXR5gz0EPTb
+MA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDRwAwRAIgA4yO4JecsTtuMblb
+fUEkOKCMfXxcwYXk15YvMUShUI4CIDO4DAKg11xcsoA4emsZuLj1amfME1lY1jc4
+jAWV4TGI
+-----END CERTIFICATE-----
+"""
+
 _FAKE_OUTPUTS: Final[Mapping[str, Mapping[str, Any]]] = {
     # Computed outputs by type token. Values are of the right shape, and those that could stray say whose they are.
     "random:index/randomId:RandomId": {"hex": "0123456789abcdef"},
@@ -32,7 +48,7 @@ _FAKE_OUTPUTS: Final[Mapping[str, Mapping[str, Any]]] = {
         "publicKeyPem": "-----BEGIN PUBLIC KEY-----\nPublicKey\n-----END PUBLIC KEY-----\n",
     },
     "tls:index/selfSignedCert:SelfSignedCert": {
-        "certPem": "-----BEGIN CERTIFICATE-----\nRoot of {name}\n-----END CERTIFICATE-----\n",
+        "certPem": f"Root of {{name}}\n{_ROOT}",
         "validityEndTime": "2036-01-01T00:00:00Z",
     },
     "tls:index/certRequest:CertRequest": {"certRequestPem": "-----BEGIN CERTIFICATE REQUEST-----\n{name}\n"},

@@ -6,6 +6,7 @@ import runpy
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -21,7 +22,7 @@ from settings import program as program_settings
 from settings.schema import config_block
 from testing import engine as recording
 from testing.building import CONTAINER
-from testing.certificates import CLIENT, certificate, rsa_public_key
+from testing.certificates import CLIENT, certificate, issue, rsa_public_key
 from testing.engine import Engine, Registered
 from testing.sources import ROOT
 
@@ -42,9 +43,23 @@ CONFIGURED_SECRETS: Final[Mapping[str, str]] = {
     "proxy password": "ConfiguredProxyPassword",
     "registry password": "ConfiguredRegistryPassword",
     "client secret": "ConfiguredClientSecret",
+    "account key": "ConfiguredAccountKey",
 }
 DOCKER_AUTHORITY, _ = certificate("authority of a Docker host")
 DOCKER_CERTIFICATE, DOCKER_KEY = certificate("client of a Docker host", usages=[CLIENT])
+
+ROOT_OF_A_COMPANY: Final = issue("root of a company", now=datetime.now(UTC), ca=True, to_days=3000)
+OTHER_ROOT: Final = issue("root of another", now=datetime.now(UTC), ca=True, to_days=3000)
+AUTHORITY_OF_A_COMPANY: Final = issue(
+    "authority of a company", ROOT_OF_A_COMPANY, now=datetime.now(UTC), ca=True, to_days=1000
+)
+OWN: Final = issue(
+    "reflector.example.com",
+    AUTHORITY_OF_A_COMPANY,
+    now=datetime.now(UTC),
+    sans=["reflector.example.com", "*.reflector.example.com"],
+)
+"""What a company gives for one server: it covers all that the edge serves there."""
 
 _ELSEWHERE: Final[Mapping[str, Any]] = {
     "speech": {
@@ -144,6 +159,39 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
                     "password": Encrypted(CONFIGURED_SECRETS["registry password"]),
                 }
             },
+        },
+    },
+    "own": {
+        "edge": {"domain": "reflector.example.com"},
+        "certificate": {
+            "mode": "own",
+            "certificate": Encrypted(OWN.pem.decode()),
+            "chain": Encrypted(AUTHORITY_OF_A_COMPANY.pem.decode()),
+            "key": Encrypted(OWN.key_pem.decode()),
+        },
+        "trusted_authorities": {
+            "company": {"certificates": Encrypted(ROOT_OF_A_COMPANY.pem.decode())},
+            "another": {"certificates": Encrypted(OTHER_ROOT.pem.decode())},
+        },
+    },
+    "acme": {
+        "edge": {"domain": "reflector.example.com"},
+        "certificate": {
+            "mode": "acme",
+            "email": "me@example.com",
+            "directory": "https://ca.example.com/acme/directory",
+            "account_key_id": "reflector",
+            "account_key": Encrypted(CONFIGURED_SECRETS["account key"]),
+        },
+        "trusted_authorities": {"company": {"certificates": Encrypted(ROOT_OF_A_COMPANY.pem.decode())}},
+    },
+    "lets-encrypt": {"edge": {"domain": "reflector.example.com"}, "certificate": {"mode": "acme"}},
+    "signed-by": {
+        "edge": {"domain": "reflector.example.com"},
+        "certificate": {
+            "mode": "signed-by",
+            "authority": Encrypted((AUTHORITY_OF_A_COMPANY.pem + ROOT_OF_A_COMPANY.pem).decode()),
+            "key": Encrypted(AUTHORITY_OF_A_COMPANY.key_pem.decode()),
         },
     },
     "encrypted": ENCRYPTED,

@@ -10,7 +10,7 @@ from settings import Settings
 from settings.walk import members, mode_of
 from testing.building import VOLUME
 from testing.engine import Engine, Registered
-from tests.program.shapes import Encrypted, run, settings_of
+from tests.program.shapes import Encrypted, run, settings_of, shape
 from tests.unit.settings.examples import SEALED, minimal
 
 BUCKET: Final = "aws:s3/bucket:Bucket"
@@ -32,7 +32,10 @@ SWITCHES: Final = sorted({(concern, one, other) for concern, one, other in PAIRS
 @cache
 def engine_of(concern: str, mode: str) -> Engine:
     """Return the record of the development stack with one concern in another mode."""
-    tree = {**settings_of("dev"), concern: _opened(MODES[concern, mode])}
+    if (concern, mode) in {("certificate", "own"), ("certificate", "acme"), ("certificate", "signed-by")}:
+        # They need what no example has.
+        return shape(mode).engine
+    tree = {**settings_of("selfhosted" if concern == "certificate" else "dev"), concern: _opened(MODES[concern, mode])}
     return run(tree)[0]
 
 
@@ -49,7 +52,7 @@ def leaving(concern: str, mode: str, other: str) -> list[Registered]:
 
 
 def test_every_concern_with_modes_is_switched() -> None:
-    assert {concern for concern, _, _ in SWITCHES} == {"sign_in", "speech", "language_model", "storage"}
+    assert {concern for concern, _, _ in SWITCHES} == {"certificate", "sign_in", "speech", "language_model", "storage"}
 
 
 @pytest.mark.parametrize(("concern", "mode", "other"), SWITCHES)

@@ -226,6 +226,7 @@ def test_the_room_makes_a_reflector_at_the_names_and_with_the_limits_of_the_sett
             near.host,
             {"backend": near.image(), "frontend": near.image()},
             trust=near.trust(),
+            names=["a.test", "localhost", "b.test", "127.0.0.1", "::1", "192.0.2.1"],
             certificate=near.certificate(),
             database=near.database(),
             cache=near.cache(),

@@ -13,7 +13,7 @@ from testing.engine import is_secret, value_of
 
 def made(chosen: Any) -> Built:
     def build(near: Neighbours) -> LanguageModel:
-        return language_model.model(chosen, near.host, {"ollama": near.image()})
+        return language_model.model(chosen, near.host, {"ollama": near.image()}, trust=near.trust())
 
     return building.build(build)
 

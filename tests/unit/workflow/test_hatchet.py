@@ -91,7 +91,9 @@ def test_a_token_is_minted_only_when_hatchet_refuses_the_last_one(
 def test_the_room_makes_a_hatchet_with_the_limit_of_the_settings() -> None:
     def build(near: Neighbours) -> object:
         images = {"hatchet": near.image()}
-        return workflow.workflow_engine(Workflow(memory_mib=300), near.host, images, database=near.database())
+        return workflow.workflow_engine(
+            Workflow(memory_mib=300), near.host, images, database=near.database(), trust=near.trust()
+        )
 
     built = building.build(build)
     assert built.named("hatchet-container").plain("memory") == 300

@@ -1,0 +1,139 @@
+"""The identities of the edge, and who is trusted, in the whole program."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pytest
+
+from testing.certificates import Issued
+from tests.program.shapes import (
+    AUTHORITY_OF_A_COMPANY,
+    CONFIGURED_SECRETS,
+    OTHER_ROOT,
+    OWN,
+    ROOT_OF_A_COMPANY,
+    Shape,
+    shape,
+)
+from tests.program.test_program import TRUST_VARIABLES
+
+DIRECTORY: Final = "/usr/local/share/ca-certificates/"
+
+
+def environment_of(stack: Shape, service: str) -> Mapping[str, str]:
+    return dict(one.split("=", 1) for one in stack.containers[service].plain("envs"))
+
+
+def uploads_of(stack: Shape, service: str) -> Mapping[str, str]:
+    container = stack.containers[service]
+    uploads = container.plain("uploads") if "uploads" in container.inputs else []
+    return {one["file"].removeprefix(DIRECTORY): one["content"] for one in uploads if one["file"].startswith(DIRECTORY)}
+
+
+def text_of(*certificates: Issued) -> str:
+    return "".join(one.pem.decode() for one in certificates)
+
+
+def leaf_of(stack: Shape) -> Any:
+    return next(entry for entry in stack.engine.exports["pki_inventory"] if entry["name"] == "edge-certificate")
+
+
+# --- Identity ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_certificate_of_ones_own_is_shown_as_it_was_read_and_none_is_issued() -> None:
+    stack = shape("own")
+    assert not [name for name in stack.names if name.startswith("edge-certificate")]
+    entry = leaf_of(stack)
+    assert (entry["source"], entry["subject"]) == ("own", "reflector.example.com")
+    # Of the whole chain the first to end.
+    assert entry["expires"] == f"{OWN.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def test_its_names_are_those_that_are_served_and_localhost_is_none() -> None:
+    names = leaf_of(shape("own"))["names"]
+    assert names == ["DNS:reflector.example.com", "DNS:s3.reflector.example.com"]
+
+
+def test_keys_that_were_brought_travel_as_secrets_alone() -> None:
+    """A key's first line stands for it: it has no line break in it, however it is wrapped on the way."""
+    for name, key in (("own", OWN), ("signed-by", AUTHORITY_OF_A_COMPANY)):
+        resources = shape(name).engine.resources
+        line = key.key_pem.decode().splitlines()[1]
+        assert [one.name for one in resources if line in one.open_text()] == []
+    signing = [one.name for one in shape("signed-by").engine.resources if line in one.text()]
+    assert signing == ["edge-certificate-1-certificate"], "the signer's key goes where it signs, and nowhere else"
+
+
+def test_an_authority_that_was_brought_signs_and_the_stacks_own_stays() -> None:
+    stack = shape("signed-by")
+    leaf = stack.engine.named("edge-certificate-1-certificate")
+    assert leaf.plain("caCertPem") == AUTHORITY_OF_A_COMPANY.pem.decode()
+    assert leaf_of(stack)["source"] == "signed-by"
+    assert "authority-1-key" in stack.names, "it is protected, and signs again when the mode is private again"
+
+
+def test_clients_of_it_are_told_of_its_root() -> None:
+    exports = shape("signed-by").engine.exports
+    assert exports["ca_certificate"] == exports["trust_bundle"] == text_of(ROOT_OF_A_COMPANY)
+
+
+def test_where_a_public_authority_signs_nobody_has_to_be_told_of_any() -> None:
+    exports = shape("lets-encrypt").engine.exports
+    assert (exports["ca_certificate"], exports["trust_bundle"]) == ("", "")
+
+
+@pytest.mark.parametrize("name", ["acme", "lets-encrypt"])
+def test_the_edge_orders_what_it_shows(name: str) -> None:
+    stack = shape(name)
+    assert not [one for one in stack.names if one.startswith("edge-certificate")]
+    base = environment_of(stack, "caddy")["FRONT_CADDYFILE"]
+    assert "auto_https disable_redirects" in base
+    assert "caddy-orders" in stack.names, "an up ends when they are there"
+
+
+def test_the_key_of_an_account_is_a_variable_of_the_edge_alone_and_a_secret() -> None:
+    stack = shape("acme")
+    key = CONFIGURED_SECRETS["account key"]
+    assert environment_of(stack, "caddy")["ACME_ACCOUNT_KEY"] == key
+    assert key not in stack.containers["caddy"].open_text()
+    assert "ACME_ACCOUNT_KEY" not in environment_of(shape("lets-encrypt"), "caddy")
+
+
+# --- Trust ------------------------------------------------------------------------------------------------------------
+
+MERGING: Final = ("server", "worker", "beat", "hatchet-worker-llm")
+
+
+def test_each_authority_is_a_file_of_its_own_where_debian_merges_them() -> None:
+    stack = shape("own")
+    for service in MERGING:
+        assert uploads_of(stack, service) == {
+            "custom-ca.crt": text_of(OTHER_ROOT), "trusted-1.crt": text_of(ROOT_OF_A_COMPANY),
+        }  # fmt: skip
+
+
+def test_node_and_go_read_one_file_with_all_of_them() -> None:
+    stack = shape("own")
+    for service in ("web", "hatchet", "ollama"):
+        assert uploads_of(stack, service) == {"custom-ca.crt": text_of(OTHER_ROOT, ROOT_OF_A_COMPANY)}
+    assert environment_of(stack, "web")["NODE_EXTRA_CA_CERTS"] == f"{DIRECTORY}custom-ca.crt"
+    for service in ("hatchet", "ollama"):
+        # Beside the system's own, which SSL_CERT_FILE would put away.
+        assert environment_of(stack, service)["SSL_CERT_DIR"] == DIRECTORY.rstrip("/")
+        assert "SSL_CERT_FILE" not in environment_of(stack, service)
+
+
+def test_where_nobody_was_named_nothing_is_mounted_and_no_variable_set() -> None:
+    stack = shape("lets-encrypt")
+    for service in stack.containers:
+        assert uploads_of(stack, service) == {}
+        assert not TRUST_VARIABLES & environment_of(stack, service).keys(), service
+
+
+def test_what_never_calls_the_edge_is_not_told_of_its_authority() -> None:
+    """So a stack that names nobody has the containers it always had."""
+    stack = shape("selfhosted")
+    for service in ("hatchet", "ollama", "caddy", "postgres", "garage"):
+        assert uploads_of(stack, service) == {}
+        assert not TRUST_VARIABLES & environment_of(stack, service).keys(), service
