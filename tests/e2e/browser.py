@@ -1,5 +1,6 @@
 """A browser that goes through the site as people do: headless Chromium with a profile, and a trust, of its own."""
 
+import contextlib
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from selenium.common.exceptions import (
 )
 from selenium.webdriver import ChromeOptions, Remote
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.proxy import Proxy, ProxyType
 from selenium.webdriver.remote.client_config import ClientConfig
@@ -61,18 +63,26 @@ class Browser(Undoing):
     No certificate is ever ignored: a site it cannot verify is an error. It reaches no name but those it is given.
     """
 
-    def __init__(self, url: str, ca_pem: str, names: Iterable[str], address: str = "127.0.0.1") -> None:
-        """`url` is the site's, `ca_pem` holds the authorities; `names` (`*.` for all below one) are at `address`."""
+    def __init__(
+        self, url: str, ca_pem: str, names: Iterable[str], address: str = "127.0.0.1", home: Path | None = None
+    ) -> None:
+        """`url` is the site's, `ca_pem` holds the authorities; `names` (`*.` for all below one) are at `address`.
+
+        With a `home` that somebody has, what is trusted there is trusted as well.
+        """
         self.url = url.rstrip("/")
         self._ca_pem = ca_pem
+        self._home = home
         self._rules = ", ".join([*(f"MAP {name} {address}" for name in names), "MAP * ~NOTFOUND", f"EXCLUDE {address}"])
         super().__init__()
 
     def _start(self) -> None:
         programs = _programs()
-        home = Path(tempfile.mkdtemp(prefix="reflector-browser-"))
-        self._undo.callback(shutil.rmtree, home, ignore_errors=True)
-        self._trust(programs["certutil"], home / ".pki" / "nssdb")
+        home = self._home
+        if home is None:
+            home = Path(tempfile.mkdtemp(prefix="reflector-browser-"))
+            self._undo.callback(shutil.rmtree, home, ignore_errors=True)
+            self._trust(programs["certutil"], home / ".pki" / "nssdb")
         options = ChromeOptions()
         options.binary_location = str(programs["browser"])
         for argument in (
@@ -243,6 +253,41 @@ class Browser(Undoing):
     def forget(self) -> None:
         """Lose every cookie, the provider's among them, as a browser that is started anew."""
         self._driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+
+    def go_on_regardless(self, path: str) -> None:
+        """Open a page whose certificate cannot be verified, and make an exception for its name, as people do."""
+        address = path if "://" in path else f"{self.url}{path}"
+        with contextlib.suppress(WebDriverException):  # it is told of the warning
+            self._driver.get(address)
+        # What is typed at Chromium's warning instead of finding the link in it.
+        ActionChains(self._driver).send_keys("thisisunsafe").perform()
+        try:
+            WebDriverWait(self._driver, PAGE_SECONDS, poll_frequency=0.1).until(
+                lambda driver: driver.execute_script("return document.location.protocol") == "https:"
+            )
+        except TimeoutException:
+            raise self._lost("the warning stays") from None
+
+    def answer(self, script: str) -> Any:
+        """Return what a script in the page calls `done` with."""
+        return self._driver.execute_async_script(f"const done = arguments[0]; {script}")
+
+    def look(self, width: int, height: int, *, dark: bool = False) -> None:
+        """Look at the page with a screen of this size, one of less than 500 CSS pixels across being a phone's."""
+        phone = width < 500
+        self._driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {
+                "width": width,
+                "height": height,
+                "screenWidth": width,
+                "screenHeight": height,
+                "deviceScaleFactor": 2 if phone else 1,
+                "mobile": phone,
+            },
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
 
     def screenshot(self, path: Path) -> None:
         """Write what is shown to a PNG file."""

@@ -34,16 +34,22 @@ class Response:
 class Connection(http.client.HTTPSConnection):
     """A connection to an address under a name: SNI, Host and the certificate check are the name's."""
 
-    def __init__(self, *, address: str, name: str, port: int, context: ssl.SSLContext) -> None:
+    def __init__(
+        self, *, address: str, name: str, port: int, context: ssl.SSLContext, source: str = "", announced: bytes = b""
+    ) -> None:
+        """`source` is the address it comes from, and `announced` what is sent before TLS."""
         super().__init__(name, port, timeout=TIMEOUT_SECONDS, context=context)
         self._address = address
         self._tls = context
+        self._source = source
+        self._announced = announced
 
     def connect(self) -> None:
         """Connect and shake hands."""
-        raw = socket.create_connection((self._address, self.port), TIMEOUT_SECONDS)
+        raw = socket.create_connection((self._address, self.port), TIMEOUT_SECONDS, (self._source, 0))
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
+            raw.sendall(self._announced)
             self.sock = self._tls.wrap_socket(raw, server_hostname=self.host)
         except BaseException:
             raw.close()

@@ -186,9 +186,9 @@ class Stack:
         self.checkout.configure(self.name, changes, without)
 
     def start(self, command: str, *flags: str) -> Run:
-        """Start one of the commands behind `make`: up, preview or down."""
+        """Start one of the commands behind `make`, such as up, preview, down or status."""
         python = str(self.checkout.layout.venv / "bin" / "python")
-        if command != "preview":
+        if command not in {"preview", "status"}:
             self.settled = False
         return self.checkout.start(
             python, "-m", "operations", command, "--stack", self.name, *flags, environment=self.environment

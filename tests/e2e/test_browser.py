@@ -159,3 +159,21 @@ def test_one_authority_of_several_will_do_and_no_other_name_is_reached(own_site:
         for address in ("https://example.org/", own_site.url.replace("reflector.test", "localhost")):
             with pytest.raises(BrowserError, match="ERR_NAME_NOT_RESOLVED"):
                 browser.open(address)
+
+
+def test_somebody_who_goes_on_regardless_has_an_exception_for_one_name(own_site: Site) -> None:
+    other, _, _ = served("other.test")
+    second = own_site.url.replace("reflector.test", "auth.reflector.test")
+    with Browser(own_site.url, other, NAMES) as browser:
+        browser.go_on_regardless("/")
+        assert browser.location == f"{own_site.url}/"
+        assert browser.answer(f"fetch('{second}', {{mode: 'no-cors'}}).then(() => done(1), () => done(0));") == 0
+
+
+def test_a_page_is_looked_at_with_a_screen_of_ones_choice(own_site: Site) -> None:
+    with own_site.browser() as browser:
+        browser.open("/")
+        for width, dark in ((390, True), (1280, False)):
+            browser.look(width, 800, dark=dark)
+            assert browser.answer("done(screen.width);") == width
+            assert browser.answer("done(matchMedia('(prefers-color-scheme: dark)').matches);") is dark

@@ -5,11 +5,14 @@ import secrets
 import ssl
 import subprocess
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from cryptography import x509
 
+from testing.certificates import issue
 from tests.e2e.browser import Browser
 from tests.e2e.stack import DOMAIN, WIRED, Stack
 
@@ -93,9 +96,17 @@ def test_the_chain_passes_the_strictest_verifier(deployment: Stack, tmp_path: Pa
     connection = deployment.edge.connect()
     leaf.write_text(connection.certificate_pem, encoding="ascii")
     connection.close()
+    # a12 of the table of cases: another root of the same name must not be taken for it, where it stands first.
+    subject = x509.load_pem_x509_certificate(root.read_bytes()).subject
+    identifier = x509.SubjectKeyIdentifier(b"of another key")
+    foreign = issue("foreign", now=datetime.now(UTC), ca=True, subject=subject, extensions=[(identifier, False)])
+    both = tmp_path / "both.crt"
+    both.write_bytes(foreign.pem + root.read_bytes())
     command = ("openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-verify_hostname", DOMAIN)
-    done = subprocess.run([*command, "-CAfile", root, leaf], capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 0, done.stderr
+    for trusted in (root, both):
+        words = (*command, "-CAfile", trusted, leaf)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 0, done.stderr
 
 
 def test_the_certificate_names_what_it_is_for(deployment: Stack) -> None:
@@ -138,11 +149,12 @@ def test_the_edge_keeps_what_it_serves_and_nothing_else(deployment: Stack) -> No
     live = deployment.inside("caddy", "readlink", "/config/reflector/live").strip()
     files = deployment.inside("caddy", "find", "/config/reflector", "-type", "f").split()
     assert {file.removeprefix("/config/reflector/") for file in files} == {
-        "Caddyfile",
+        "front.Caddyfile",
+        "router.Caddyfile",
         "certificates/edge-certificate.pem",
-        "standby/sites.caddy",
+        "standby/sites.router",
         "standby/names.certificates",
-        *(f"{live}/{name}" for name in ("identifier", "kept", "sites.caddy", "names.certificates")),
+        *(f"{live}/{name}" for name in ("identifier", "kept", "sites.router", "names.certificates")),
     }
     key = deployment.inside("caddy", "stat", "-c", "%a", "/config/reflector/certificates/edge-certificate.pem")
     assert key.strip() == "600", "a private key is in it"

@@ -1,12 +1,20 @@
 """A certificate is renewed while people use the edge, and they do not notice."""
 
 import hashlib
+import json
+import os
+import re
+import shlex
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
 from tests.e2e.edge import Visitor
+from tests.e2e.processes import Finished, Run
 from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.docker
@@ -74,3 +82,124 @@ class SlowDownload:
             self._hash.update(piece)
         self._connection.close()
         return self._hash.hexdigest()
+
+
+# --- Without a person -------------------------------------------------------------------------------------------------
+
+DAYS: Final = 70
+"""Puts a leaf of 90 days inside its window of 30."""
+
+
+def near_its_end(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a state, of the shape of an export, in which the leaf is older, and so is what the outputs tell of it.
+
+    The clock of the machine is left alone; the provider and we hold the times in the state against it.
+    """
+    resources = state["deployment"]["resources"]
+    leaf = next(one["outputs"] for one in resources if one["urn"].endswith("::edge-certificate-1-certificate"))
+    listed = next(one["outputs"] for one in resources if one["type"] == "pulumi:pulumi:Stack")["pki_inventory"]
+    moments = {
+        leaf["validityStartTime"],
+        leaf["validityEndTime"],
+        *(one["renew_at"] for one in listed if "renew_at" in one),
+    }
+    text = json.dumps(state)
+    for moment in moments:
+        earlier = datetime.fromisoformat(moment) - timedelta(days=DAYS)
+        text = text.replace(moment, earlier.isoformat().replace("+00:00", "Z"))
+    return dict(json.loads(text))
+
+
+class Scheduled:
+    """What `make schedule` has written for a stack, run as systemd would: by its own words and nothing else."""
+
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        stack.run("schedule", "--output", str(folder)).succeeded()
+        (service,) = folder.glob("*.service")
+        (self.timer,) = folder.glob("*.timer")
+        self.said = [line.partition("=")[::2] for line in service.read_text(encoding="utf-8").splitlines()]
+        (command,) = self._all("ExecStart")
+        self.command = [word.replace("$$", "$") for word in shlex.split(command)]
+        (self.folder,) = self._all("WorkingDirectory")
+
+    def _all(self, name: str) -> list[str]:
+        return [value.replace("%%", "%") for key, value in self.said if key == name]
+
+    def run(self) -> Finished:
+        """Run it to its end."""
+        variables = dict(shlex.split(line)[0].partition("=")[::2] for line in self._all("Environment"))
+        # What systemd itself gives to a unit with a user.
+        environment = {"HOME": os.environ["HOME"], "USER": "root", "LOGNAME": "root", **variables}
+        return Run(self.command, cwd=Path(self.folder), environment=environment).finish(300)
+
+
+def test_the_timers_command_renews_the_leaf_and_loses_no_request(
+    deployment: Stack, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    deployment.settled = False
+    scheduled = Scheduled(deployment, tmp_path)
+    containers = {name: (one["Id"], one["State"]["StartedAt"]) for name, one in deployment.containers().items()}
+    deployment.restore(near_its_end(deployment.export()))
+    assert deployment.run("status", "--no-sizes").status == 1, "20 days are a warning"
+    page = "/v1/config"
+    digest = hashlib.sha256(deployment.edge.ask("GET", page).body).hexdigest()
+    visitors = [
+        Visitor(deployment.edge, page, digest, keep_alive=keep_alive) for keep_alive in (False, False, True, True)
+    ]
+    for visitor in visitors:
+        visitor.start()
+    # A change that waits to be deployed, and has nothing to do with certificates, keeps nobody from it and stays away.
+    memory_mib = deployment.setting("workflow.memory_mib")
+    deployment.checkout.configure(deployment.name, {"workflow.memory_mib": memory_mib + 32})
+    first = scheduled.run().succeeded()
+    assert re.search(r"^renewed edge-certificate: ended .* UTC, ends .* UTC, served at ", first.output, re.MULTILINE)
+    deployment.checkout.configure(deployment.name, {"workflow.memory_mib": memory_mib})
+    deadline = time.monotonic() + 30
+    while any(len(visitor.traffic.serials) < 2 for visitor in visitors[:2]):
+        assert time.monotonic() < deadline, "the renewed certificate is not served"
+        time.sleep(0.05)
+    traffic = [visitor.stop() for visitor in visitors]
+    requests = sum(one.requests for one in traffic)
+    record_property("requests", requests)
+    failures = [failure for one in traffic for failure in one.failures]
+    assert failures == [], f"{len(failures)} of {requests} requests failed"
+    assert requests > 200
+    assert [one.reconnected for one in traffic] == [0, 0, 0, 0]
+    now = {name: (one["Id"], one["State"]["StartedAt"]) for name, one in deployment.containers().items()}
+    assert now == containers
+    assert deployment.planned() == {}
+    assert scheduled.run().succeeded().output == "nothing is due\n"
+    told = json.loads(deployment.run("status", "--json").output)
+    assert [one["level"] for one in told["certificates"]] == ["ok"] * 3
+    assert {one["state"] for one in told["services"]} == {"running"}
+    assert all(one["bytes"] is not None for one in told["volumes"])
+    assert told["renewal"]["succeeded"] is True
+    deployment.settled = True
+
+
+def test_a_renewal_that_cannot_be_done_says_so_in_one_line_and_changes_nothing(
+    deployment: Stack, tmp_path: Path
+) -> None:
+    deployment.settled = False
+    scheduled = Scheduled(deployment, tmp_path)
+    kept = deployment.export()
+    deployment.restore(near_its_end(kept))
+    file = deployment.checkout.stack_file(deployment.name)
+    text = file.read_text(encoding="utf-8")
+    for changes, said in (
+        ({"hosts.main.address": f"unix://{tmp_path}/nobody.sock"}, "error: nothing was renewed: hosts.main.address: "),
+        (
+            {"edge.extra_names": ["DNS:other.reflector.test"]},
+            "error: nothing was renewed: the checkout or the stack file",
+        ),
+    ):
+        deployment.checkout.configure(deployment.name, changes)
+        failed = scheduled.run().failed()
+        file.write_text(text, encoding="utf-8")
+        lines = failed.output.splitlines()
+        assert len(lines) == 1, failed.output
+        assert lines[0].startswith(said)
+    assert deployment.run("status", "--no-sizes").status == 1, "the leaf is as it was, and so is its end"
+    deployment.restore(kept)
+    assert scheduled.run().succeeded().output == "nothing is due\n"
+    deployment.settled = True

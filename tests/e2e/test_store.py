@@ -68,6 +68,9 @@ def test_what_is_left_of_an_upload_has_an_end_and_what_is_whole_has_none(deploym
             "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
         }
     ]
+    told = json.loads(deployment.run("status", "--json", "--no-sizes").succeeded().output)["unfinished_uploads"]
+    assert told == {"count": bucket["unfinishedUploads"], "bytes": bucket["unfinishedMultipartUploadBytes"]}
+    assert told["count"] >= 1
 
 
 def test_a_state_that_lost_the_key_makes_another_and_the_old_one_is_refused(deployment: Stack) -> None:
