@@ -63,7 +63,9 @@ def missing(last: Certificate, pool: Iterable[Certificate]) -> str:
     return f"{said} is missing{where}"
 
 
-def defects(authority: Certificate, below: int, now: facts.Instant, *, is_root: bool = False) -> Iterator[str]:
+def defects(
+    authority: Certificate, below: int, now: facts.Instant, *, is_root: bool = False, for_browsers: bool = True
+) -> Iterator[str]:
     """Yield why an authority on the way, with so many others below it, is refused by clients."""
     if problem := facts.unreadable(authority):
         yield problem
@@ -73,7 +75,7 @@ def defects(authority: Certificate, below: int, now: facts.Instant, *, is_root: 
     # A root is trusted for being one, not for its signature.
     if not is_root and (problem := facts.weakness(authority)):
         yield problem
-    if problem := facts.weak_key(authority, for_browsers=True, signs=True):
+    if problem := facts.weak_key(authority, for_browsers=for_browsers, signs=True):
         yield problem
     if facts.is_authority(authority) and (problem := facts.may_not_sign(authority)):
         yield problem

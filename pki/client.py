@@ -1,4 +1,7 @@
-"""What a client shows a server over TLS, and whom it trusts."""
+"""What a client shows a server over TLS, and whom it trusts.
+
+Its files are PEM and nothing else: Docker's command reads the same folder, and takes no other form.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

@@ -19,6 +19,7 @@ PKCS12: Final = "PKCS #12"
 _SEQUENCE: Final = 0x30
 _SIGNED_DATA: Final = bytes.fromhex("06092a864886f70d010702")  # RFC 5652, 5.1
 _VERSION_3: Final = bytes.fromhex("020103")  # RFC 7292, 4
+_SHORTEST: Final = 2  # a tag and a length
 _HEAD: Final = 24  # bytes in which both of these stand, however long the lengths before them are
 _WHOLE: Final = b"-----END "
 
@@ -75,6 +76,14 @@ def key(data: bytes, password: str | None = None) -> pem.PrivateKey:
     return found.keys[0]
 
 
+def swapped(certificate: bytes, key: bytes) -> bool:
+    """Return whether a file for a certificate has a key in it, and one for a key a certificate."""
+    try:
+        return read(certificate, open_keys=False).keys_there > 0 and bool(certificates(key).certificates)
+    except pem.PemError:
+        return False
+
+
 def _from_pem(data: bytes, password: str | None, *, open_keys: bool) -> Contents:
     labels = pem.labels(data)
     bundled = [one for body in pem.bodies(data, "PKCS7") + pem.bodies(data, "CMS") for one in _pkcs7(body)]
@@ -87,7 +96,7 @@ def _from_pem(data: bytes, password: str | None, *, open_keys: bool) -> Contents
 
 
 def _from_der(data: bytes, password: str | None) -> Contents:
-    if pem.der_length(data) > len(data):
+    if len(data) < _SHORTEST or pem.der_length(data) > len(data):
         raise pem.PemError("a file that is cut off")
     head = data[:_HEAD]
     if _SIGNED_DATA in head and _VERSION_3 not in head[: head.index(_SIGNED_DATA)]:

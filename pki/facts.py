@@ -1,14 +1,14 @@
 """What one certificate says of itself, in the words problems and warnings are told in."""
 
 import warnings
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from pki.pem import Certificate
 
@@ -21,15 +21,18 @@ RSA_BITS: Final = 2048  # NIST SP 800-131A, and the Baseline Requirements of the
 _SERIAL_BYTES: Final = 20  # RFC 5280, 4.1.2.2
 _SHOWN: Final = 100  # characters of a name in a message
 _MINUTE: Final = "%Y-%m-%d %H:%M UTC"
+_SECOND: Final = "%Y-%m-%d %H:%M:%S UTC"
 
 
 def validity(certificate: Certificate, now: Instant) -> str:
     """Return why a certificate is not valid at `now`, or nothing."""
     if now > certificate.not_valid_after_utc:
         return f"expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
-    if now < certificate.not_valid_before_utc:
+    if now < (start := certificate.not_valid_before_utc):
         clock = now.astimezone(UTC)
-        return f"not valid before {certificate.not_valid_before_utc:{_MINUTE}}, and the clock says {clock:{_MINUTE}}"
+        # Within a minute both would read the same.
+        form = _SECOND if start - clock < timedelta(minutes=1) else _MINUTE
+        return f"not valid before {start:{form}}, and the clock says {clock:{form}}"
     return ""
 
 
@@ -156,10 +159,25 @@ def serial(certificate: Certificate) -> str:
     return digits if len(digits) % 2 == 0 else f"0{digits}"
 
 
+def _one_line(text: str) -> str:
+    return "".join(one if one.isprintable() else "?" for one in text)
+
+
 def shown(name: x509.Name) -> str:
     """Return a name for a message: one line, whatever is in it."""
-    text = "".join(one if one.isprintable() else "?" for one in name.rfc4514_string())
+    text = _one_line(name.rfc4514_string())
     return (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…") or "(without a name)"
+
+
+def rfc3339(moment: Instant) -> str:
+    """Return a moment as the TLS provider writes them, in UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def common_name(certificate: Certificate) -> str:
+    """Return by which name people find a certificate in their stores: its common name, or all of its subject."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return _one_line(str(names[0].value) if names else "").strip()[:_SHOWN] or shown(certificate.subject)
 
 
 def issuer_url(certificate: Certificate) -> str:
@@ -169,5 +187,5 @@ def issuer_url(certificate: Certificate) -> str:
         if one.access_method == AuthorityInformationAccessOID.CA_ISSUERS and isinstance(
             one.access_location, x509.UniformResourceIdentifier
         ):
-            return "".join(letter if letter.isprintable() else "?" for letter in one.access_location.value)[:_SHOWN]
+            return _one_line(one.access_location.value)[:_SHOWN]
     return ""

@@ -174,6 +174,11 @@ def certificates_text(found: Iterable[Certificate]) -> str:
     return "".join(certificate.public_bytes(Encoding.PEM).decode("ascii") for certificate in found)
 
 
+def der(certificate: Certificate) -> bytes:
+    """Return a certificate as DER."""
+    return certificate.public_bytes(Encoding.DER)
+
+
 def private_key_text(key: PrivateKey) -> str:
     """Return a key as PEM (PKCS #8), without a passphrase."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii")

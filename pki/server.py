@@ -27,6 +27,10 @@ class ServerCertificate:
     """PEM (PKCS #8), without a passphrase."""
     names: tuple[str, ...]
     """DNS names and addresses it is for, as they stand in it."""
+    common_name: str
+    """Of its subject, or the whole subject where there is none."""
+    root: str
+    """PEM of the root, where that was brought along; it is not served."""
     expiry: facts.Instant
     """When the first of the chain ends."""
     serial: str
@@ -34,6 +38,11 @@ class ServerCertificate:
     fingerprint: str
     """SHA-256 of the server's own, hexadecimal with colons."""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def ends(self) -> str:
+        """`expiry` as RFC 3339 time."""
+        return facts.rfc3339(self.expiry)
 
 
 def server_certificate(
@@ -68,7 +77,9 @@ def server_certificate(
         return wrong
     way = chain(leaf, pool, now)
     warnings = list(_warnings(leaf, way, now))
-    wrong += [(CHAIN, reason) for reason in _chain_problems(leaf, way, more, served, now, warnings)]
+    wrong += [
+        (CHAIN, reason) for reason in _chain_problems(leaf, way, more, served, now, warnings, for_browsers=for_browsers)
+    ]
     if wrong or private_key is None:
         return wrong
     dns, addresses = names.listed(leaf)
@@ -76,6 +87,8 @@ def server_certificate(
         chain=pem.certificates_text([leaf, *way.above]),
         key=pem.private_key_text(private_key),
         names=(*dns, *map(str, addresses)),
+        common_name=facts.common_name(leaf),
+        root=pem.certificates_text([way.root]) if way.root is not None else "",
         expiry=min(one.not_valid_after_utc for one in (leaf, *way.over(leaf))),
         serial=facts.serial(leaf),
         fingerprint=facts.fingerprint(leaf),
@@ -106,28 +119,13 @@ def _key(
     try:
         found = container.key(key, password)
     except pem.PemError as error:
-        swapped = own is None and _has_key(certificate) and _has_certificate(key)
-        if not swapped:
+        if own is not None or not container.swapped(certificate, key):
             # One mistake, one line: of files that are swapped, the certificate's says it.
             wrong.append((KEY, str(error)))
         return None
     if isinstance(found, rsa.RSAPrivateKey) and found.key_size < facts.RSA_BITS and own is None:
         wrong.append((KEY, f"an RSA key of {found.key_size} bits, which is too short: {facts.RSA_BITS} or more"))
     return found
-
-
-def _has_key(data: bytes) -> bool:
-    try:
-        return container.read(data, open_keys=False).keys_there > 0
-    except pem.PemError:
-        return False
-
-
-def _has_certificate(data: bytes) -> bool:
-    try:
-        return bool(container.certificates(data).certificates)
-    except pem.PemError:
-        return False
 
 
 def _leaf(
@@ -184,6 +182,8 @@ def _chain_problems(
     served: Sequence[str],
     now: facts.Instant,
     warnings: list[str],
+    *,
+    for_browsers: bool,
 ) -> Iterator[str]:
     for one in dict.fromkeys(more.certificates if more else ()):
         if one != leaf and not facts.is_authority(one) and not _is_old_root(one):
@@ -196,7 +196,7 @@ def _chain_problems(
     presented = dict.fromkeys([*served, *_presented(leaf)])
     for below, one in enumerate(way.over(leaf)):
         name, is_root = facts.shown(one.subject), one == way.root
-        for problem in defects(one, below, now, is_root=is_root):
+        for problem in defects(one, below, now, is_root=is_root, for_browsers=for_browsers):
             if is_root:
                 # What clients have of it may be another certificate than the one brought along.
                 warnings.append(f"the root {name}: {problem}")

@@ -32,6 +32,11 @@ class Signer:
     fingerprint: str
     warnings: tuple[str, ...] = ()
 
+    @property
+    def ends(self) -> str:
+        """`expiry` as RFC 3339 time."""
+        return facts.rfc3339(self.expiry)
+
 
 def signer(
     certificate: bytes,
@@ -54,16 +59,7 @@ def signer(
     except pem.PemError as error:
         wrong.append((AUTHORITY, str(error)))
         found = None
-    private_key: pem.PrivateKey | None = None
-    try:
-        if key is not None:
-            private_key = container.key(key, password)
-        elif found is not None and found.form == container.PKCS12 and found.keys:
-            private_key = found.keys[0]
-        else:
-            wrong.append((KEY, "none is given"))
-    except pem.PemError as error:
-        wrong.append((KEY, str(error)))
+    private_key = _key(found, certificate, key, password, wrong)
     if found is None:
         return wrong
     if found.keys_there and found.form != container.PKCS12:
@@ -98,6 +94,28 @@ def signer(
         fingerprint=facts.fingerprint(one),
         warnings=tuple(_warnings(one, (one, *way.over(one)), known=way.root is not None)),
     )
+
+
+def _key(
+    found: container.Contents | None,
+    certificate: bytes,
+    key: bytes | None,
+    password: str | None,
+    wrong: list[Problem],
+) -> pem.PrivateKey | None:
+    if key is None:
+        if found is not None and found.form == container.PKCS12 and found.keys:
+            return found.keys[0]
+        if found is not None:
+            wrong.append((KEY, "none is given"))
+        return None
+    try:
+        return container.key(key, password)
+    except pem.PemError as error:
+        if found is not None or not container.swapped(certificate, key):
+            # One mistake, one line: of files that are swapped, the certificate's says it.
+            wrong.append((KEY, str(error)))
+        return None
 
 
 def _problems(one: pem.Certificate, between: int, served: Sequence[str], now: facts.Instant) -> Iterator[str]:

@@ -27,6 +27,8 @@ class Authorities:
 
     bundle: str
     """PEM."""
+    certificates: tuple[str, ...]
+    """PEM of each, in the order of `subjects`."""
     subjects: tuple[str, ...]
     fingerprints: tuple[str, ...]
     """SHA-256, hexadecimal with colons, in the order of `subjects`."""
@@ -63,6 +65,7 @@ def authorities(sources: Sequence[Source], now: facts.Instant) -> Authorities | 
         return wrong
     return Authorities(
         bundle=pem.certificates_text(kept),
+        certificates=tuple(pem.certificates_text([one]) for one in kept),
         subjects=tuple(facts.shown(one.subject) for one in kept),
         fingerprints=tuple(map(facts.fingerprint, kept)),
         earliest_end=min(one.not_valid_after_utc for one in kept),
@@ -123,3 +126,12 @@ def _of_one_name(kept: Sequence[pem.Certificate]) -> Iterator[str]:
 
 def _of_one_key(one: pem.Certificate, other: pem.Certificate) -> bool:
     return pem.public_key_bytes(one) == pem.public_key_bytes(other)
+
+
+def unknown_issuer(chain: str, public: bytes, listed: Authorities | None) -> str:
+    """Return who signed the last of `chain` (PEM), where neither a root in `public` nor one of `listed` did."""
+    last = pem.certificates(chain.encode())[-1]
+    for one in [*pem.certificates(public), *(pem.certificates(listed.bundle.encode()) if listed is not None else ())]:
+        if one == last or facts.signed_by(last, one):
+            return ""
+    return facts.shown(last.issuer)

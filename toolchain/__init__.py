@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from toolchain.browser import browser_programs
     from toolchain.checks import obtain_caddy
     from toolchain.daemon import EngineFacts, engine_problems
-    from toolchain.environment import PASSED, PASSED_OVER, prepare_state, pulumi_environment
+    from toolchain.environment import PASSED, PASSED_OVER, local_backend, prepare_state, pulumi_environment
     from toolchain.layout import ROOT, Layout, ToolchainError
     from toolchain.parts import INSTALLED, REGISTRY, Obtained
     from toolchain.pins import Pins
@@ -21,7 +21,7 @@ else:
         "browser": ("browser_programs",),
         "checks": ("obtain_caddy",),
         "daemon": ("EngineFacts", "engine_problems"),
-        "environment": ("PASSED", "PASSED_OVER", "prepare_state", "pulumi_environment"),
+        "environment": ("PASSED", "PASSED_OVER", "local_backend", "prepare_state", "pulumi_environment"),
         "layout": ("ROOT", "Layout", "ToolchainError"),
         "parts": ("INSTALLED", "REGISTRY", "Obtained"),
         "pins": ("Pins",),
@@ -54,6 +54,7 @@ __all__ = [
     "ToolchainError",
     "browser_programs",
     "engine_problems",
+    "local_backend",
     "obtain_caddy",
     "prepare_state",
     "pulumi_environment",

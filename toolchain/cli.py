@@ -150,7 +150,7 @@ def _clean(layout: Layout, cache: bool) -> int:
 
     from toolchain.layout import CACHE_FOLDERS, cache_root
 
-    kept = {layout.state, layout.passphrase}
+    kept = {layout.state, layout.passphrase, layout.renewal}
     for entry in sorted(layout.home.iterdir()) if layout.home.exists() else []:
         if entry in kept:
             continue

@@ -28,6 +28,7 @@ class Layout:
         self.venv_dev = self.home / "venv-dev"
         self.state = self.home / "state"
         self.passphrase = self.home / "passphrase"
+        self.renewal = self.home / "renewal"  # what a timer's runs leave, and the secrets they are given
         self.images = self.home / "images"
         self.installed = self.home / "installed.json"
         self.stamps = self.home / "stamps"

@@ -27,9 +27,10 @@ _REQUIRED_PULUMI = re.compile(r"^(requiredPulumiVersion: )\S+", re.MULTILINE)
 _DEBIAN_IMAGE = "recipes.debian_image"
 # What the program (besides Pulumi's own packages) and the tests and checks ask for themselves. All other packages are
 # there for the sake of these, and leave with them.
-_DIRECT_RUNTIME = ("cryptography", "idna", "pydantic", "pyyaml")
+_DIRECT_RUNTIME = ("certifi", "cryptography", "idna", "pydantic", "pyyaml", "segno")
 _DIRECT_DEV = (
     "authentik-client",
+    "hypothesis",
     "jsonschema",
     "mypy",
     "pytest",

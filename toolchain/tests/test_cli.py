@@ -117,8 +117,10 @@ def test_each_step_that_is_not_finished_is_due(layout: Layout, done: list[str], 
     assert done[-1] == "set-up of dev, with_aws, with_images"
 
 
-def test_clean_keeps_state_passphrase_and_login(layout: Layout) -> None:
-    for path in (layout.state / "s", layout.passphrase, layout.pulumi_home / "credentials.json"):
+def test_clean_keeps_state_passphrase_login_and_secrets_of_renewals(layout: Layout) -> None:
+    for path in (
+        layout.state / "s", layout.passphrase, layout.pulumi_home / "credentials.json", layout.renewal / "dev.env"
+    ):  # fmt: skip
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("mine")
     for path in (layout.bin / "pulumi", layout.plugins / "resource-a-v1" / "p", layout.installed, layout.images / "m"):
@@ -126,7 +128,7 @@ def test_clean_keeps_state_passphrase_and_login(layout: Layout) -> None:
         path.write_text("made")
     assert cli._clean(layout, False) == 0
     left = sorted(str(path.relative_to(layout.home)) for path in layout.home.rglob("*") if path.is_file())
-    assert left == ["passphrase", "pulumi/credentials.json", "state/s"]
+    assert left == ["passphrase", "pulumi/credentials.json", "renewal/dev.env", "state/s"]
 
 
 def test_clean_empties_the_cache_of_what_is_ours_alone(
