@@ -127,7 +127,7 @@ outputs = {
     "ca_certificate": roots.pem,
     "trust_page": caddy.trust_page_url,
     "trust_bundle": trust.pem,
-    "pki_inventory": pki.inventory({"authority": authority}, [certificate]),
+    "pki_inventory": pki.inventory({"authority": authority, **identity_of_edge.authorities}, [certificate]),
     "services": {service.name: service.described for service in services},
     "admin_email": identity.admin_email,
     "admin_password": identity.admin_password,

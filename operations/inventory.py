@@ -36,7 +36,7 @@ class Certificate:
 
     name: str
     kind: str
-    """root or server; `token` for what is no certificate and ends like one."""
+    """root, intermediate or server; `token` for what is no certificate and ends like one."""
     source: str
     """private, own, acme, signed-by: who issues it."""
     names: Sequence[str] = ()

@@ -187,6 +187,10 @@ class Issuer(Protocol):
     def expires(self) -> pulumi.Output[str]:
         """RFC 3339 time of the root's end."""
 
+    @property
+    def kind(self) -> str:
+        """root, or intermediate where one stands above it."""
+
     def sign(
         self,
         name: str,

@@ -10,7 +10,7 @@ def place(domain: str, *, https_port: int, http_port: int, other_names: list[str
     # A tenth of a second, for stacks that have such a page. Here and not where it is used: by the time the roots are
     # known the program is through, and the engine finds no more modules of the checkout.
     import pki.facts
-    import pki.pem  # noqa: F401
+    import pki.pem  # noqa: F401  # loaded for `files`, see above
 
     return trust_page.Place(
         domain=domain,

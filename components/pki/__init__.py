@@ -1,7 +1,7 @@
 """The private authority, the identity of the edge, and who is trusted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 
 import pulumi
@@ -31,6 +31,8 @@ class EdgeIdentity:
     """PEM of each root a client has to be told of; none where it is public, or nobody here knows it."""
     issuers: Sequence[pulumi.Input[str]] = ()
     """Those of them that sign here, so that our own processes have to trust them too."""
+    authorities: Mapping[str, Issuer] = field(default_factory=dict)
+    """Who signs here besides the stack's own authority, by the names the inventory has for them."""
 
 
 def edge_identity(
@@ -64,10 +66,16 @@ def edge_identity(
             return EdgeIdentity(certificate=Certificate(name, issued).handle, roots=[root], issuers=[root])
         case modes.SignedBy():
             assert signer is not None, "what is wrong with it has ended the run before"
-            issued = replace(issued, issuer=brought_issuer(signer), source="signed-by")
+            brought = brought_issuer(signer)
+            issued = replace(issued, issuer=brought, source="signed-by")
             # Where the root was not brought along, the one who signs is all there is to be trusted.
             anchor = signer.root or signer.certificate
-            return EdgeIdentity(certificate=Certificate(name, issued).handle, roots=[anchor], issuers=[anchor])
+            return EdgeIdentity(
+                certificate=Certificate(name, issued).handle,
+                roots=[anchor],
+                issuers=[anchor],
+                authorities={f"{name}-authority": brought},
+            )
         case modes.Own():
             assert own is not None, "what is wrong with it has ended the run before"
             handle = CertificateHandle(
@@ -114,7 +122,7 @@ def inventory(
     What is ordered by the edge has no end here: the last one only the edge knows.
     """
     roots: list[Mapping[str, pulumi.Input[object]]] = [
-        {"name": name, "kind": "root", "subject": issuer.common_name, "expires": issuer.expires}
+        {"name": name, "kind": issuer.kind, "subject": issuer.common_name, "expires": issuer.expires}
         for name, issuer in issuers.items()
     ]
     return roots + [

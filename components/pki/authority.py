@@ -42,6 +42,8 @@ class _Issuer:
     certificate_pem: pulumi.Output[str]
     expires: pulumi.Output[str]
     _private_key_pem: pulumi.Output[str] = field(repr=False)
+    kind: str = "root"
+    """See `Issuer`."""
     _chain_pem: str = ""
     """What a server shows behind its leaf; empty for a root, which clients have."""
 
@@ -82,6 +84,7 @@ def brought_issuer(signer: "Signer") -> Issuer:
         certificate_pem=pulumi.Output.from_input(signer.certificate),
         expires=pulumi.Output.from_input(signer.ends),
         _private_key_pem=pulumi.Output.secret(signer.key),
+        kind="intermediate" if signer.chain else "root",
         _chain_pem=signer.chain,
     )
 

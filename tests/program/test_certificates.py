@@ -73,6 +73,17 @@ def test_an_authority_that_was_brought_signs_and_the_stacks_own_stays() -> None:
     assert "authority-1-key" in stack.names, "it is protected, and signs again when the mode is private again"
 
 
+def test_an_authority_that_was_brought_is_in_the_inventory_with_its_end() -> None:
+    entries = {entry["name"]: entry for entry in shape("signed-by").engine.exports["pki_inventory"]}
+    assert list(entries) == ["authority", "edge-certificate-authority", "edge-certificate"]
+    assert entries["edge-certificate-authority"] == {
+        "name": "edge-certificate-authority",
+        "kind": "intermediate",
+        "subject": "CN=authority of a company",
+        "expires": f"{AUTHORITY_OF_A_COMPANY.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+
 def test_clients_of_it_are_told_of_its_root() -> None:
     exports = shape("signed-by").engine.exports
     assert exports["ca_certificate"] == exports["trust_bundle"] == text_of(ROOT_OF_A_COMPANY)

@@ -49,7 +49,8 @@ BUNDLE: Final = "/usr/local/share/ca-certificates/custom-ca.crt"
 TRUST_VARIABLES: Final = frozenset(
     {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"}
 )
-ISSUED_ELSEWHERE: Final = frozenset({"own", "acme", "lets-encrypt"})
+ISSUED_ELSEWHERE: Final = frozenset({"own", "acme", "lets-encrypt", "signed-by"})
+"""Shapes whose edge shows what the stack's own authority has not signed."""
 OUTPUTS: Final = {
     "url", "api_url", "ca_certificate", "trust_page", "trust_bundle", "pki_inventory", "services", "admin_email",
     "admin_password", "storage", "llm",
@@ -199,7 +200,8 @@ def test_the_services_output_names_every_container(stack: Shape) -> None:
 
 def test_the_pki_inventory_lists_root_and_leaf_and_no_key(stack: Shape) -> None:
     inventory = stack.engine.exports["pki_inventory"]
-    assert [entry["kind"] for entry in inventory] == ["root", "server"]
+    between = ["intermediate"] if stack.name == "signed-by" else []
+    assert [entry["kind"] for entry in inventory] == ["root", *between, "server"]
     # When what the edge orders ends, only the edge knows.
     assert all(entry.get("expires") for entry in inventory if entry.get("source") != "acme")
     assert "PRIVATE" not in json.dumps(inventory)

@@ -43,7 +43,7 @@ def test_the_root_is_open_and_its_key_is_nobodys() -> None:
     issuer: Issuer = authority.issuer
     assert not is_secret(issuer.certificate_pem), "people have to read it to trust it"
     public = [field.name for field in fields(issuer) if not field.name.startswith("_")]  # type: ignore[arg-type]  # a protocol
-    assert public == ["common_name", "certificate_pem", "expires"]
+    assert public == ["common_name", "certificate_pem", "expires", "kind"]
     assert "private" not in repr(issuer)
 
 

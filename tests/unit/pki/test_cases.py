@@ -33,7 +33,13 @@ ATTRIBUTES = "Bag Attributes\n    friendlyName: Réunion CA\n"
 
 
 def served(certificate: bytes, key: bytes | None, *names: str, **more: object) -> str | list[tuple[str, str]]:
-    found = server_certificate(certificate, key, served=names or (NAME,), now=NOW, **more)  # type: ignore[arg-type]
+    found = server_certificate(
+        certificate,
+        key,
+        served=names or (NAME,),
+        now=NOW,
+        **more,  # type: ignore[arg-type]  # of as many types as it takes
+    )
     return found.chain if isinstance(found, ServerCertificate) else found
 
 
@@ -232,7 +238,9 @@ def strict(name: str, by: Issued | None, *, ca: bool, sans: list[str] | None = N
     bare = issue(name, by, now=NOW, ca=ca, sans=sans)
     identifier = x509.SubjectKeyIdentifier.from_public_key(bare.certificate.public_key())
     over = by.certificate if by else bare.certificate
-    authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(over.public_key())  # type: ignore[arg-type]
+    authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(
+        over.public_key()  # type: ignore[arg-type]  # no key of a test is for key agreement
+    )
     extensions: list[tuple[x509.ExtensionType, bool]] = [
         (key_usage, True), (identifier, False), (authority, False),
     ]  # fmt: skip

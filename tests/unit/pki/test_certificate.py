@@ -92,6 +92,7 @@ def test_any_issuer_will_do() -> None:
         """An authority that signs without any resource of its own."""
 
         common_name = "Elsewhere"
+        kind = "root"
         asked: Any = None
 
         def __init__(self) -> None:
