@@ -278,10 +278,13 @@ class Caddy(pulumi.ComponentResource):
                 capabilities=["CAP_NET_BIND_SERVICE"],
                 networks=networks,
                 health=HealthCheck(
-                    # No -T: Debian's busybox crashes on it, and Docker has a time-out of its own.
+                    # No -T: Debian's busybox crashes on it, and Docker has a time-out of its own. It knows of proxies,
+                    # which the edge is told of where it orders certificates, but not of NO_PROXY.
                     test=(
                         "CMD",
                         "wget",
+                        "-Y",
+                        "off",
                         "-q",
                         "-O",
                         "/dev/null",

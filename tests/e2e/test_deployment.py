@@ -154,6 +154,8 @@ def test_the_edge_keeps_what_it_serves_and_nothing_else(deployment: Stack) -> No
         "certificates/edge-certificate.pem",
         "standby/sites.router",
         "standby/names.certificates",
+        *(f"trust/{name}" for name in ("index.html", "first-contact.html", "fingerprint.txt")),
+        *(f"trust/ca.{suffix}" for suffix in ("pem", "crt", "mobileconfig")),
         *(f"{live}/{name}" for name in ("identifier", "kept", "sites.router", "names.certificates")),
     }
     key = deployment.inside("caddy", "stat", "-c", "%a", "/config/reflector/certificates/edge-certificate.pem")
