@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 from pydantic import Field
 
 from settings.base import REMOVE, Conflict, Instant, Model
-from settings.material import MaterialError, choices, material, password, wrong
+from settings.material import MaterialError, choices, is_sealed, material, password, wrong
 from settings.values import SHORTEST_VALIDITY_HOURS, AcmeDirectory, Brought, Email, FilePath, Password, Token, Word
 
 if TYPE_CHECKING:
@@ -69,14 +69,11 @@ class Own(Model):
         found, problems = _materials(self, ("certificate", "key", "chain"))
         if problems:
             return problems
-        if found["certificate"] is None or self._is_sealed():
+        if found["certificate"] is None or is_sealed(self.key, self.chain, self.password):
             return None
         return server_certificate(
             found["certificate"], found["key"], found["chain"], password=password(self), served=served, now=now
         )
-
-    def _is_sealed(self) -> bool:
-        return any(one is not None and one.value is None for one in (self.key, self.chain, self.password))
 
     def stranger(self, served: Sequence[str], authorities: "Authorities | None", now: Instant) -> str:
         """Return who signed for it, where neither a public root nor one of `authorities` stands above it."""
@@ -90,8 +87,7 @@ class Own(Model):
     def wrong(self, served: Sequence[str], now: Instant) -> Iterator[Conflict]:
         """Yield why it cannot be served at `now` for all of `served`."""
         found = self.read(served, now)
-        for what, reason in found if isinstance(found, list) else ():
-            yield from wrong(self, what, [reason], _OWN)
+        yield from wrong(self, found if isinstance(found, list) else (), _OWN)
 
 
 class Acme(Model):
@@ -177,9 +173,7 @@ class SignedBy(Model):
         found, problems = _materials(self, ("authority", "key"))
         if problems:
             return problems
-        if found["authority"] is None or any(
-            one is not None and one.value is None for one in (self.key, self.password)
-        ):
+        if found["authority"] is None or is_sealed(self.key, self.password):
             return None
         return signer(
             found["authority"],
@@ -193,8 +187,7 @@ class SignedBy(Model):
     def wrong(self, served: Sequence[str], now: Instant) -> Iterator[Conflict]:
         """Yield why nothing can be signed for `served` at `now`."""
         found = self.read(served, now)
-        for what, reason in found if isinstance(found, list) else ():
-            yield from wrong(self, what, [reason], _AUTHORITY)
+        yield from wrong(self, found if isinstance(found, list) else (), _AUTHORITY)
 
 
 def _materials(group: Model, names: Sequence[str]) -> tuple[dict[str, bytes | None], list[tuple[str, str]]]:
@@ -203,11 +196,9 @@ def _materials(group: Model, names: Sequence[str]) -> tuple[dict[str, bytes | No
     problems: list[tuple[str, str]] = []
     for name in names:
         try:
-            one = material(group, name)
+            found[name] = material(group, name)
         except MaterialError as error:
             problems.append((name, str(error)))
-        else:
-            found[name] = one.data if one is not None else None
     return found, problems
 
 

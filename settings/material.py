@@ -3,7 +3,6 @@
 import base64
 import binascii
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,28 +17,15 @@ class MaterialError(ValueError):
     """What a setting names cannot be had, and why."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Material:
-    """What one setting brings."""
-
-    setting: str
-    """Its name in its group."""
-    shown: str
-    """What it is called before a reason: a file with a colon behind it, or nothing."""
-    data: bytes = field(repr=False)
-
-
-def material(group: Model, name: str) -> Material | None:
+def material(group: Model, name: str) -> bytes | None:
     """Return what `<name>_file` or `<name>` of a group brings; None where neither is set, or it is not decrypted yet.
 
     Raises: MaterialError.
     """
     file, text = _given(group, name + FILE), _given(group, name)
     if file is not None:
-        return Material(setting=name + FILE, shown=f"{file}: ", data=read_file(file))
-    if text is None or text.value is None:
-        return None
-    return Material(setting=name, shown="", data=encoded(text.value))
+        return read_file(file)
+    return encoded(text.value) if text is not None and text.value is not None else None
 
 
 def setting_of(group: Model, name: str) -> str:
@@ -92,14 +78,14 @@ def choices(group: Model, name: str, *, required: str = "") -> Iterator[Conflict
         )
 
 
-def wrong(group: Model, name: str, reasons: Sequence[str], allowed: str) -> Iterator[Conflict]:
-    """Yield why what `<name>_file` or `<name>` brings is refused."""
-    setting = setting_of(group, name)
-    remedy = "Put the right one there, or set another: pulumi config set --path {path} <file>"
-    if not setting.endswith(FILE):
-        remedy = "Set the right one: pulumi config set --secret --path {path}"
-    file = _given(group, name + FILE)
-    for reason in reasons:
+def wrong(group: Model, problems: Sequence[tuple[str, str]], allowed: str) -> Iterator[Conflict]:
+    """Yield why what a group brings is refused: of each problem the name of what is brought, and the reason."""
+    for name, reason in problems:
+        setting = setting_of(group, name)
+        remedy = "Put the right one there, or set another: pulumi config set --path {path} <file>"
+        if not setting.endswith(FILE):
+            remedy = "Set the right one: pulumi config set --secret --path {path}"
+        file = _given(group, name + FILE)
         yield Conflict(
             path=(setting,),
             given=reason if file is None or reason.startswith(f"{file}: ") else f"{file}: {reason}",
@@ -112,6 +98,11 @@ def password(group: Model) -> str | None:
     """Return the password of a group that can have one; None where there is none, or it is not decrypted yet."""
     found: Secret | None = _given(group, "password")
     return found.value if found is not None else None
+
+
+def is_sealed(*secrets: Secret | None) -> bool:
+    """Return whether one of these is set and not decrypted yet."""
+    return any(one is not None and one.value is None for one in secrets)
 
 
 def _given(group: Model, name: str) -> Any:

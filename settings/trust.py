@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import Field, StringConstraints
 
 from settings.base import REMOVE, Conflict, Instant, Model
-from settings.material import MaterialError, encoded, read_file
+from settings.material import MaterialError, encoded, is_sealed, password, read_file
 from settings.values import Brought, FilePath, Password
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class TrustedAuthority(Model):
     @property
     def is_sealed(self) -> bool:
         """Whether what has to be known is not decrypted yet."""
-        return any(one is not None and one.value is None for one in (self.certificates, self.password))
+        return is_sealed(self.certificates, self.password)
 
     def sources(self, name: str) -> "list[Source]":
         """Return where they come from, each file under its own name, and others under `name`.
@@ -63,12 +63,11 @@ class TrustedAuthority(Model):
         """
         from pki.trust import Source  # a tenth of a second, for those who have any
 
-        password = self.password.value if self.password is not None else None
         if self.certificates is not None and self.certificates.value is not None:
-            return [Source(name=name, data=encoded(self.certificates.value), password=password)]
+            return [Source(name=name, data=encoded(self.certificates.value), password=password(self))]
         if self.path is None:
             return []
-        return [Source(name=file, data=read_file(file), password=password) for file in _files(self.path)]
+        return [Source(name=file, data=read_file(file), password=password(self)) for file in _files(self.path)]
 
 
 def _files(path: str) -> list[str]:

@@ -69,12 +69,12 @@ done &
 exec caddy run --config {caddyfile.FRONT_FILE} --adapter caddyfile
 """
 
-# Each certificate is replaced in one move and read at the next handshake, each file of the page about trust
-# likewise. A release that is not the one that is live,
-# to the letter, is taken over by a reload, and made live only then: whatever happens, a restart finds a configuration
-# that works. Requests are led to the sockets of the new release as soon as they are there, while the reload still keeps
-# those of the old one open; by a process of its own, which goes on where the delivery is cut off. What nobody needs any
-# more goes last, with the one file in which an earlier release kept its certificate.
+# Each certificate is replaced in one move and read at the next handshake, each file of the page about trust likewise. A
+# release that is not the one that is live, to the letter, is taken over by a reload, and made live only then: whatever
+# happens, a restart finds a configuration that works. Requests are led to the sockets of the new release as soon as
+# they are there, while the reload still keeps those of the old one open; by a process of its own, which goes on where
+# the delivery is cut off. What nobody needs any more goes last, with the one file in which an earlier release kept its
+# certificate.
 _DELIVER: Final = f"""\
 set -eu
 umask 077
