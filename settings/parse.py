@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -146,7 +146,7 @@ class _Opened:
         if not isinstance(content, dict) or not members(annotation):
             return content
         if is_mapping(annotation):
-            (value,) = members(annotation)
+            value = get_args(annotation)[1]
             return {name: self._setting(value, item, (*path, name)) for name, item in content.items()}
         mode = content.get("mode")
         if isinstance(mode, Sealed):

@@ -1,15 +1,22 @@
-"""The private authority and what it issues."""
+"""The private PKI: who signs, what is issued by name, and for how long."""
 
 from collections.abc import Iterator
 
 from pydantic import Field
 
+from settings.authorities import STACK, Authorities, Authority
 from settings.base import Conflict, Instant, Model
+from settings.registry import Certificates
 from settings.values import SHORTEST_VALIDITY_HOURS, RenewalHours, ValidityHours
 
 
 class Pki(Model):
-    """How long certificates live."""
+    """Authorities, certificates by name, and how long they live."""
+
+    authorities: Authorities = Field(
+        default={}, description=f"Authorities by name; one called {STACK}, which signs for the edge, is always there"
+    )
+    certificates: Certificates = Field(default={}, description="Certificates by name, for what uses them by it")
 
     certificate_validity_hours: ValidityHours = Field(
         default=90 * 24, description="Life of a certificate the private authority issues, in hours"
@@ -17,6 +24,11 @@ class Pki(Model):
     renewal_hours: RenewalHours = Field(
         default=30 * 24, description="Time in hours before its end in which any `up` issues a new one"
     )
+
+    @property
+    def every_authority(self) -> dict[str, Authority]:
+        """All authorities by name, that of the stack first."""
+        return {STACK: Authority(), **self.authorities}
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield a renewal that would be due at once, at every run."""

@@ -19,6 +19,7 @@ from settings.images import Images, ImageSources, Upstream
 from settings.language_model import LanguageModel, Ollama
 from settings.pki import Pki, fitting_hours
 from settings.proxy import Proxy
+from settings.relays import Relays
 from settings.sign_in import AUTHENTIK_SERVER_MIB, AUTHENTIK_WORKER_MIB, Authentik, Password, SignIn
 from settings.speech import InProcess, Speech
 from settings.storage import Garage, Storage
@@ -46,7 +47,10 @@ class Settings(Model):
     trusted_authorities: TrustedAuthorities = Field(
         default={}, description="Authorities that are trusted besides the public ones, by names of your own"
     )
-    pki: Pki = Field(default=Pki(), description="What the private authority issues")
+    pki: Pki = Field(default=Pki(), description="The private authorities and what they issue")
+    relays: Relays = Field(
+        default={}, description="Relays with TLS, and where it is wanted mutual TLS, by names of your own"
+    )
     sign_in: SignIn = Field(default=Password(), description="Who may use it")
     speech: Speech = Field(default=InProcess(), description="Where speech becomes text")
     language_model: LanguageModel = Field(default=Ollama(), description="Where summaries and topics come from")

@@ -28,6 +28,10 @@ _PRIVATE: Final = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12
 POOL_LONGEST_PREFIX: Final = 23
 """Of its sixteenths, each a /27, the largest network of a stack still has 29 addresses for containers."""
 _DEPLOYMENT: Final = re.compile(r"[0-9a-f]{16}")
+_ENTRY_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_GENERATION_STATES: Final = ("trusted", "active", "retired", "distrusted")
+_PURPOSES: Final = ("server", "client", "docker-hosts")
+_CERTIFICATE_KINDS: Final = ("server", "client", "peer")
 _MEMORY_LIMITS: Final = ("memory-and-swap", "memory", "none")
 # Who ends in such a label is an IPv4 address to browsers (WHATWG URL, "ends in a number").
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -183,6 +187,13 @@ def one_of(*words: str) -> Callable[[str], str]:
         return text
 
     return check
+
+
+def entry_name(text: str) -> str:
+    """Return `text` if something can be called so in a mapping with names of the user's own."""
+    if not _ENTRY_NAME.fullmatch(text):
+        raise ValueError("a name of lower-case letters, digits and hyphens that begins with a letter")
+    return text
 
 
 def deployment_id(text: str) -> str:
@@ -627,6 +638,10 @@ RegistryAddress = Annotated[str, *_text(registry_address, pattern=r"^[a-z0-9.-]+
 PrivatePool = Annotated[str, *_text(private_pool, pattern=r"^[0-9.]+/[0-9]+$")]
 AbsoluteFile = Annotated[str, *_text(absolute_file, pattern=r"^(/|~/).*[^/]$")]
 MemoryLimits = Annotated[str, *_text(one_of(*_MEMORY_LIMITS), enum=list(_MEMORY_LIMITS))]
+EntryName = Annotated[str, *_text(entry_name, pattern=f"^{_ENTRY_NAME.pattern}$")]
+GenerationState = Annotated[str, *_text(one_of(*_GENERATION_STATES), enum=list(_GENERATION_STATES))]
+Purpose = Annotated[str, *_text(one_of(*_PURPOSES), enum=list(_PURPOSES))]
+CertificateKind = Annotated[str, *_text(one_of(*_CERTIFICATE_KINDS), enum=list(_CERTIFICATE_KINDS))]
 DeploymentId = Annotated[str, *_text(deployment_id, pattern=f"^{_DEPLOYMENT.pattern}$")]
 _HTTP: Final = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s?#]+$"
 Folder = Annotated[str, *_text(folder, minLength=1)]
@@ -671,6 +686,7 @@ ValidityHours = Annotated[
     ),
 ]
 Processes = Annotated[int, *_number(between(1, 64, "processes"), minimum=1, maximum=64)]
+Years = Annotated[int, *_number(between(1, 30, "years"), minimum=1, maximum=30)]
 Days = Annotated[int, *_number(at_least(1, "day"), minimum=1)]
 RenewalHours = Annotated[int, *_number(at_least(1, "hour"), minimum=1)]
 TokenMinutes = Annotated[

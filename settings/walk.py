@@ -3,7 +3,7 @@
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -37,6 +37,8 @@ def members(annotation: Any) -> tuple[type[Model], ...]:
         return tuple(member for one in get_args(annotation) for member in members(one))
     if get_origin(annotation) is dict:
         return members(get_args(annotation)[1])
+    if get_origin(annotation) is Annotated:
+        return members(get_args(annotation)[0])
     return ()
 
 
@@ -103,12 +105,13 @@ def place(root: type[Model], tree: object, steps: Path) -> Place:
         own.append(step)
         choice = members(annotation)
         if is_mapping(annotation):
-            (annotation,), group = choice, None
+            annotation, group = get_args(annotation)[1], None
         else:
             group = member_for(annotation, tree)
             field = group.model_fields.get(str(step)) if group is not None else None
             annotation = field.annotation if field is not None else None
-            if len(members(annotation)) > 1 and rest and rest[0] in [mode_of(one) for one in members(annotation)]:
+        if not is_mapping(annotation) and len(members(annotation)) > 1:
+            if rest and rest[0] in [mode_of(one) for one in members(annotation)]:
                 del rest[0]
         tree = tree.get(step) if isinstance(tree, Mapping) else None
     return Place(path=tuple(own), annotation=annotation, choice=choice, group=group)

@@ -42,7 +42,7 @@ _CANDIDATES: Final = (
     # The first that a setting takes is its example.
     "reflector.test", "https://a.test/v1", "https://a.test", "192.0.2.1", "DNS:a.test", "unix:///run/docker.sock",
     "all", "me@a.test", "redis:7.2.1", "10.213.0.0/20", str(ROOT / SCHEMA_FILE), "somebody", 2100, 3, 20,
-    ["admin"], ["192.0.2.1"], ["DNS:a.test"], rsa_public_key(), True, False, "memory", "0123456789abcdef",
+    ["admin"], ["192.0.2.1"], ["DNS:a.test"], rsa_public_key(), True, False, "memory", "0123456789abcdef", "active", "client", "a-name",
 )  # fmt: skip
 
 
@@ -172,7 +172,7 @@ def _spots(group: type[Model], path: Path, choice: tuple[type[Model], ...], tree
 def _name(field: FieldInfo) -> str:
     """Return a name of the user's own that a mapping takes."""
     names = TypeAdapter[str](get_args(field.annotation)[0])
-    for candidate in ("main", "docker.io"):
+    for candidate in ("main", "docker.io", "g1"):
         with suppress(ValidationError):
             return names.validate_python(candidate)
     raise AssertionError(f"add a name for {field}")
