@@ -93,6 +93,8 @@ def _by_mode(path: str, show: Callable[[FieldInfo], str]) -> str:
 
 def _default(row: Row) -> str:
     concern, _, name = row.path.rpartition(".")
+    if name == "mode" and concern not in Settings.model_fields:
+        return "required"
     if name == "mode":
         return f"required (`{Settings.model_fields[concern].default.mode}` if `{concern}` is left out)"
     return _by_mode(row.path, _default_of)

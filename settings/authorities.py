@@ -20,8 +20,8 @@ class Generation(Model):
     """A root of an authority: a key and a certificate of its own."""
 
     state: GenerationState = Field(
-        description="active: signs, and is trusted; trusted: only trusted; retired and distrusted: neither, and its key "
-        "is kept"
+        description="active: signs, and is trusted; trusted: only trusted; retired and distrusted: neither, and its "
+        "key stays"
     )
 
 

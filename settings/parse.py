@@ -147,7 +147,8 @@ class _Opened:
             return content
         if is_mapping(annotation):
             value = get_args(annotation)[1]
-            return {name: self._setting(value, item, (*path, name)) for name, item in content.items()}
+            found = {name: self._setting(value, item, (*path, name)) for name, item in content.items()}
+            return {name: item for name, item in found.items() if item is not _LEFT_OUT}
         mode = content.get("mode")
         if isinstance(mode, Sealed):
             mode = self._leaf(str, mode, (*path, "mode"))

@@ -53,26 +53,30 @@ def rows(concern: str) -> list[Row]:
     """Return every setting of a concern; one that several modes share stands there once."""
     field = Settings.model_fields[concern]
     path: Path = (concern, "<name>") if is_mapping(field.annotation) else (concern,)
+    return _rows(members(field.annotation), path)
+
+
+def _rows(groups: tuple[type[Model], ...], path: Path) -> list[Row]:
+    """Return the rows of a group, or of the modes there are to choose from."""
     found: dict[str, Row] = {}
-    for row in _rows(members(field.annotation), path):
+    for row in _rows_of_each(groups, path):
         known = found.get(row.path)
         if known is not None:
             row = Row(**{**vars(row), "only_with": known.only_with + row.only_with})
             if known.required != row.required or known.default != row.default:
                 row = Row(**{**vars(row), "default": known.default if known.default is not None else row.default})
         found[row.path] = row
-    whole = {str(mode_of(member)) for member in members(field.annotation)}
+    whole = {str(mode_of(group)) for group in groups}
     return [
-        Row(**{**vars(row), "only_with": () if set(row.only_with) == whole else row.only_with})
-        for row in found.values()
+        Row(**{**vars(row), "only_with": () if {*row.only_with} == whole else row.only_with}) for row in found.values()
     ]
 
 
-def _rows(groups: tuple[type[Model], ...], path: Path) -> Iterator[Row]:
+def _rows_of_each(groups: tuple[type[Model], ...], path: Path) -> Iterator[Row]:
     modes = tuple(str(mode_of(group)) for group in groups)
     if len(groups) > 1:
         yield Row(
-            path=dotted((*path, "mode")),
+            path=_path((*path, "mode")),
             type=" or ".join(modes),
             secret=False,
             default=None,
@@ -88,7 +92,7 @@ def _rows(groups: tuple[type[Model], ...], path: Path) -> Iterator[Row]:
             inner = members(field.annotation)
             if inner:
                 place = (*path, name, "<name>") if is_mapping(field.annotation) else (*path, name)
-                yield from (Row(**{**vars(row), "only_with": mode}) for row in _rows(inner, place))
+                yield from (Row(**{**vars(row), "only_with": mode or row.only_with}) for row in _rows(inner, place))
                 continue
             yield Row(
                 path=_path((*path, name)),
@@ -159,7 +163,12 @@ _CIPHERTEXT: Final = {"$ref": "#/$defs/Encrypted"}
 
 def _concern(schema: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in schema.items() if key not in ("default", "title")}
-    return {**kept, "additionalProperties": False} if "patternProperties" in kept else kept
+    return _named(kept) if "patternProperties" in kept else kept
+
+
+def _named(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of a mapping with names of the user's own, which takes no others."""
+    return {**schema, "additionalProperties": False}
 
 
 def _with_ciphertexts(schema: dict[str, Any]) -> dict[str, Any]:
@@ -183,6 +192,8 @@ def _with_ciphertexts(schema: dict[str, Any]) -> dict[str, Any]:
         elif choices[0].get("type") == "array":
             # The engine encrypts texts: of a list, the items one by one.
             choices = [{**choices[0], "items": {"anyOf": [choices[0]["items"], _CIPHERTEXT]}}]
+        elif "patternProperties" in choices[0]:
+            choices = [_named(choices[0])]
         elif not any("$ref" in choice for choice in choices):
             choices.append(_CIPHERTEXT)
         properties[name] = {**description, **(choices[0] if len(choices) == 1 else {"anyOf": choices})}

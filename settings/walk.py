@@ -110,8 +110,8 @@ def place(root: type[Model], tree: object, steps: Path) -> Place:
             group = member_for(annotation, tree)
             field = group.model_fields.get(str(step)) if group is not None else None
             annotation = field.annotation if field is not None else None
-        if not is_mapping(annotation) and len(members(annotation)) > 1:
-            if rest and rest[0] in [mode_of(one) for one in members(annotation)]:
-                del rest[0]
+        modes = [] if is_mapping(annotation) else [mode_of(one) for one in members(annotation)]
+        if len(modes) > 1 and rest and rest[0] in modes:
+            del rest[0]
         tree = tree.get(step) if isinstance(tree, Mapping) else None
     return Place(path=tuple(own), annotation=annotation, choice=choice, group=group)

@@ -42,7 +42,8 @@ _CANDIDATES: Final = (
     # The first that a setting takes is its example.
     "reflector.test", "https://a.test/v1", "https://a.test", "192.0.2.1", "DNS:a.test", "unix:///run/docker.sock",
     "all", "me@a.test", "redis:7.2.1", "10.213.0.0/20", str(ROOT / SCHEMA_FILE), "somebody", 2100, 3, 20,
-    ["admin"], ["192.0.2.1"], ["DNS:a.test"], rsa_public_key(), True, False, "memory", "0123456789abcdef", "active", "client", "a-name",
+    ["admin"], ["192.0.2.1"], ["DNS:a.test"], rsa_public_key(), True, False, "memory", "0123456789abcdef",
+    "active", "client", "a-name",
 )  # fmt: skip
 
 

@@ -215,8 +215,9 @@ def test_a_missing_mode_is_told_once(spot: Spot) -> None:
         problem = only(put(spot.tree, spot.path, content))
         assert (problem.setting, problem.given, problem.allowed) == (path, "nothing", choices(spot))
         # What was meant where nothing was said.
-        default = Settings.model_fields[str(spot.path[0])].default.mode
-        assert problem.remedy == f"Set it: pulumi config set --path {path} {default}"
+        default = Settings.model_fields[str(spot.path[0])].default
+        meant = default.mode if len(spot.path) == 1 else mode_of(spot.choice[0])
+        assert problem.remedy == f"Set it: pulumi config set --path {path} {meant}"
 
 
 NO_MODES: Final[list[tuple[object, str]]] = [

@@ -293,7 +293,7 @@ def test_a_password_that_was_badly_pasted_is_refused_by_name_and_not_shown(leaf:
 
 
 BROUGHT: Final = [
-    leaf for leaf in SECRETS if str(leaf.spot).startswith(("certificate-own", "certificate-signed", "trus"))
+    leaf for leaf in SECRETS if {"certificate_file", "authority_file", "path"} & leaf.spot.group.model_fields.keys()
 ]
 
 
