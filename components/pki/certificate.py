@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import pulumi
 import pulumi_tls as tls
@@ -10,7 +9,7 @@ import pulumi_tls as tls
 from components.base.handles import CertificateHandle, Issuer
 from components.pki.authority import COMMON_NAME_LENGTH
 from components.pki.generation import former_names, member, whole
-from components.pki.moments import earliest, hours_before
+from components.pki.moments import earliest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +87,6 @@ class Certificate(pulumi.ComponentResource):
             expires=signed.expires,
             source=args.source,
             chain_expires=pulumi.Output.all(signed.expires, args.issuer.expires).apply(earliest),
-            renew_at=signed.expires.apply(partial(hours_before, hours=args.renewal_hours)),
+            renew_at=signed.renew_at,
         )
         self.register_outputs({"certificate_pem": signed.certificate_pem, "expires": signed.expires})
