@@ -18,7 +18,6 @@ class CertificateArgs:
 
     issuer: Issuer
     dns_names: Sequence[str]
-    """The first is the common name too, for people; clients look at the alternative names alone (RFC 9525)."""
     ip_addresses: Sequence[str]
     validity_hours: int
     renewal_hours: int
@@ -27,10 +26,12 @@ class CertificateArgs:
     """See `CertificateHandle`."""
     generation: int = 1
     """Which certificate of this name; a further one stands beside it under names of its own."""
+    common_name: str = ""
+    """For people: clients look at the alternative names alone (RFC 9525). Empty: the first of these."""
 
     def __post_init__(self) -> None:
-        if not self.dns_names:
-            raise ValueError("dns_names must hold one name or more")
+        if not (self.dns_names or self.ip_addresses):
+            raise ValueError("dns_names and ip_addresses must hold one name or more")
         if not 0 < self.renewal_hours < self.validity_hours:
             raise ValueError(f"renewal_hours must be less than validity_hours, {self.validity_hours}")
         if self.generation < 1:
@@ -55,7 +56,7 @@ class Certificate(pulumi.ComponentResource):
             opts=options("key"),
         )
         # A domain longer than X.509 allows only lives in the alternative names.
-        common_name = args.dns_names[0][:COMMON_NAME_LENGTH]
+        common_name = (args.common_name or [*args.dns_names, *args.ip_addresses][0])[:COMMON_NAME_LENGTH]
         request = tls.CertRequest(
             member(name, args.generation, "request"),
             tls.CertRequestArgs(
