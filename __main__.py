@@ -7,6 +7,7 @@ import pulumi
 from components import application, data, edge, hosts, images, language_model, pki, sign_in, speech, storage, workflow
 from components.base.quiet import drop_debug_messages
 from components.base.secrecy import keep_secret, sealed
+from settings.authorities import STACK
 from settings.program import load
 
 # The program lives for a second and keeps what it makes: looking for garbage is a tenth of its time, and finds none.
@@ -30,11 +31,11 @@ host = hosts.docker_host(
 parts = images.images("images", settings.sources, host)
 
 # Identity and trust.
-authority = pki.authority("authority", settings.stack)
+authorities = pki.authorities("authority", settings.pki.every_authority, settings.stack)
 identity_of_edge = pki.edge_identity(
     "edge-certificate",
     settings.certificate,
-    authority,
+    authorities[STACK],
     own=settings.own,
     signer=settings.signer,
     hours=settings.leaf_hours,
@@ -127,7 +128,7 @@ outputs = {
     "ca_certificate": roots.pem,
     "trust_page": caddy.trust_page_url,
     "trust_bundle": trust.pem,
-    "pki_inventory": pki.inventory({"authority": authority, **identity_of_edge.authorities}, [certificate]),
+    "pki_inventory": pki.inventory(authorities, identity_of_edge.authorities, [certificate]),
     "services": {service.name: service.described for service in services},
     "admin_email": identity.admin_email,
     "admin_password": identity.admin_password,

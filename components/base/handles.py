@@ -229,6 +229,26 @@ NOBODY: Final = TrustBundle(certificates=())
 """Whom a process trusts besides the public authorities where nobody was named."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class AuthorityHandle:
+    """An authority by its name: who signs, and whom those have to trust who rely on it."""
+
+    name: str
+    """In `pki.authorities`."""
+    purpose: str
+    """server, client or docker-hosts: what it signs for."""
+    issuer: Issuer
+    """Its active generation."""
+    generation: str
+    """Which one that is, such as g1."""
+    trusted: TrustBundle
+    """The generations that are trusted, the active one among them, by age."""
+    crls: pulumi.Output[str]
+    """PEM of a revocation list of each of these, in the same order; empty where nobody looks at any (server)."""
+    issuers: Mapping[str, Issuer]
+    """Every generation that is trusted, by its name in the inventory."""
+
+
 def _joined(pems: Sequence[str]) -> str:
     return "".join(f"{pem.strip()}\n" for pem in pems)
 

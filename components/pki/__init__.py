@@ -6,20 +6,23 @@ from typing import TYPE_CHECKING, assert_never
 
 import pulumi
 
-from components.base.handles import CertificateHandle, EdgeCertificate, Issuer, OrderedCertificate, TrustBundle
+from components.base.handles import (
+    AuthorityHandle,
+    CertificateHandle,
+    EdgeCertificate,
+    Issuer,
+    OrderedCertificate,
+    TrustBundle,
+)
 from components.base.secrecy import revealed
-from components.pki.authority import COMMON_NAME_LENGTH, Authority, AuthorityArgs, brought_issuer
+from components.pki.authorities import authorities
+from components.pki.authority import brought_issuer
 from components.pki.certificate import Certificate, CertificateArgs
 from settings import certificate as modes
 
 if TYPE_CHECKING:
     from pki.server import ServerCertificate
     from pki.signer import Signer
-
-
-def authority(name: str, stack: str) -> Issuer:
-    """Return the private authority of `stack`; it is made once and never replaced."""
-    return Authority(name, AuthorityArgs(common_name=f"Reflector {stack} root"[:COMMON_NAME_LENGTH])).issuer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,7 @@ class EdgeIdentity:
 def edge_identity(
     name: str,
     settings: modes.Private | modes.Own | modes.Acme | modes.SignedBy,
-    issuer: Issuer,
+    authority: AuthorityHandle,
     *,
     own: "ServerCertificate | None",
     signer: "Signer | None",
@@ -49,11 +52,11 @@ def edge_identity(
 ) -> EdgeIdentity:
     """Return the identity of the edge for these names, the canonical one first.
 
-    `issuer` is the stack's own authority, `own` and `signer` what `settings` bring along. What is issued here lives for
+    `authority` is the stack's own, `own` and `signer` what `settings` bring along. What is issued here lives for
     the first of `hours`, and is renewed in the second before its end. `trusted` are PEMs of further authorities.
     """
     issued = CertificateArgs(
-        issuer=issuer,
+        issuer=authority.issuer,
         dns_names=dns_names,
         ip_addresses=ip_addresses,
         validity_hours=hours[0],
@@ -62,8 +65,10 @@ def edge_identity(
     names = (*(f"DNS:{dns_name}" for dns_name in dns_names), *(f"IP:{address}" for address in ip_addresses))
     match settings:
         case modes.Private():
-            root = issuer.certificate_pem
-            return EdgeIdentity(certificate=Certificate(name, issued).handle, roots=[root], issuers=[root])
+            trusted_roots = authority.trusted.certificates
+            return EdgeIdentity(
+                certificate=Certificate(name, issued).handle, roots=trusted_roots, issuers=trusted_roots
+            )
         case modes.SignedBy():
             assert signer is not None, "what is wrong with it has ended the run before"
             brought = brought_issuer(signer)
@@ -113,17 +118,19 @@ def trust(*certificates: pulumi.Input[str]) -> TrustBundle:
 
 
 def inventory(
-    issuers: Mapping[str, Issuer], certificates: Sequence[EdgeCertificate]
+    authorities: Mapping[str, AuthorityHandle], brought: Mapping[str, Issuer], certificates: Sequence[EdgeCertificate]
 ) -> list[Mapping[str, pulumi.Input[object]]]:
     """Return what there is of certificates and when each ends, without any key.
 
     Of a certificate `expires` is its own end and `chain_expires` the earliest of it and all above it: from then on
     clients refuse it. `renew_at` is there where this program issues a new one.
-    What is ordered by the edge has no end here: the last one only the edge knows.
+    What is ordered by the edge has no end here: the last one only the edge knows. `brought` are authorities that sign
+    besides the stack's own, by their names here.
     """
+    issuers = {name: issuer for authority in authorities.values() for name, issuer in authority.issuers.items()}
     roots: list[Mapping[str, pulumi.Input[object]]] = [
         {"name": name, "kind": issuer.kind, "subject": issuer.common_name, "expires": issuer.expires}
-        for name, issuer in issuers.items()
+        for name, issuer in (issuers | dict(brought)).items()
     ]
     return roots + [
         {
@@ -146,3 +153,6 @@ def _end(certificate: EdgeCertificate) -> Mapping[str, pulumi.Input[object]]:
             **({} if certificate.renew_at is None else {"renew_at": certificate.renew_at}),
         }
     return {"directory": certificate.directory}
+
+
+__all__ = ["EdgeIdentity", "authorities", "edge_identity", "inventory", "trust"]

@@ -1,12 +1,16 @@
 """The private authority: a root that signs, and a key nobody else ever gets."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 
 import pytest
 
 from components import pki
-from components.base.handles import Issuer
+from components.base.handles import AuthorityHandle, Issuer
 from components.pki.authority import Authority, AuthorityArgs
+from settings.authorities import Authority as Authority_
+from settings.authorities import Generation
+from settings.pki import Pki
 from testing import building
 from testing.engine import is_secret, urn_of
 
@@ -71,6 +75,34 @@ def test_a_second_generation_stands_beside_the_first() -> None:
     assert not any(part.former_urns for part in second), "it would take the first one's place"
 
 
+def handles(stack: str, settings: Pki) -> Mapping[str, AuthorityHandle]:
+    made: Mapping[str, AuthorityHandle] = building.build(
+        lambda _: pki.authorities("authority", settings.every_authority, stack)
+    ).component
+    return made
+
+
 def test_the_name_of_a_long_stack_is_cut_to_what_x509_allows() -> None:
-    issuer: Issuer = building.build(lambda _: pki.authority("authority", "x" * 60)).component
-    assert issuer.common_name == f"Reflector {'x' * 54}"
+    assert handles("x" * 60, Pki())["stack"].issuer.common_name == f"Reflector {'x' * 54}"
+
+
+def test_every_root_has_a_subject_of_its_own_however_long_the_stacks_name_is() -> None:
+    both = {"g1": Generation(state="trusted"), "g2": Generation(state="active")}
+    settings = Pki(authorities={"stack": Authority_(generations=both), "relays": Authority_(generations=both)})
+    for stack in ("dev", "x" * 60):
+        names = [one.common_name for each in handles(stack, settings).values() for one in each.issuers.values()]
+        assert len(set(names)) == 4
+        assert all(len(name) <= 64 for name in names)
+
+
+def test_an_authority_hands_over_who_signs_and_whom_to_trust() -> None:
+    generations = {
+        "g10": Generation(state="trusted"), "g2": Generation(state="active"), "g1": Generation(state="retired"),
+    }  # fmt: skip
+    relays = handles("dev", Pki(authorities={"relays": Authority_(purpose="client", generations=generations)}))[
+        "relays"
+    ]
+    assert (relays.name, relays.purpose, relays.generation) == ("relays", "client", "g2")
+    assert relays.issuer.common_name == "Reflector dev relays root 2"
+    assert list(relays.issuers) == ["authority-relays-2", "authority-relays-10"], "by age, and none that is retired"
+    assert relays.trusted.certificates == tuple(one.certificate_pem for one in relays.issuers.values())

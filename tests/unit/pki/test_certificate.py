@@ -7,9 +7,10 @@ import pulumi
 import pytest
 
 from components import pki
-from components.base.handles import CertificateHandle, Issuer, Signed
+from components.base.handles import AuthorityHandle, CertificateHandle, Signed
 from components.pki.certificate import Certificate, CertificateArgs
 from components.pki.moments import earliest, hours_before
+from settings.authorities import STACK
 from settings.certificate import Private
 from settings.pki import Pki
 from testing import building
@@ -123,12 +124,17 @@ def test_any_issuer_will_do() -> None:
 # --- From settings ----------------------------------------------------------------------------------------------------
 
 
-def identity(settings: Pki, issuer: Issuer, name: str, *addresses: str) -> pki.EdgeIdentity:
+def own_authority(settings: Pki = Pki()) -> AuthorityHandle:  # noqa: B008 -- frozen
+    """Return the authority every stack has."""
+    return pki.authorities("authority", settings.every_authority, "test")[STACK]
+
+
+def identity(settings: Pki, authority: AuthorityHandle, name: str, *addresses: str) -> pki.EdgeIdentity:
     """Return what the stack's own authority makes of these settings."""
     return pki.edge_identity(
         "it",
         Private(),
-        issuer,
+        authority,
         own=None,
         signer=None,
         hours=(settings.certificate_validity_hours, settings.renewal_hours),
@@ -140,9 +146,7 @@ def identity(settings: Pki, issuer: Issuer, name: str, *addresses: str) -> pki.E
 
 def test_settings_decide_how_long_a_certificate_lives() -> None:
     settings = Pki(certificate_validity_hours=240, renewal_hours=48)
-    built = building.build(
-        lambda _: identity(settings, pki.authority("authority", "test"), "a.test", "::1").certificate
-    )
+    built = building.build(lambda _: identity(settings, own_authority(), "a.test", "::1").certificate)
     leaf = built.named("it-1-certificate")
     assert (leaf.plain("validityPeriodHours"), leaf.plain("earlyRenewalHours")) == (240, 48)
     assert built.component.names == ["DNS:a.test", "IP:::1"]
@@ -163,7 +167,7 @@ def test_the_earliest_end_of_the_chain_is_listed_where_the_authority_ends_first(
 
     def build(_: object) -> None:
         args = building.certificate_args("it", issuer=EndsFirst())
-        pulumi.export("inventory", pki.inventory({}, [Certificate("it", args).handle]))
+        pulumi.export("inventory", pki.inventory({}, {}, [Certificate("it", args).handle]))
 
     (entry,) = building.build(build).engine.exports["inventory"]
     assert (entry["expires"], entry["chain_expires"]) == (SOON, "2026-01-21T00:00:00Z")
@@ -171,18 +175,18 @@ def test_the_earliest_end_of_the_chain_is_listed_where_the_authority_ends_first(
 
 def test_what_must_be_trusted_is_the_root() -> None:
     def build(_: object) -> tuple[Any, Any]:
-        issuer = pki.authority("authority", "test")
-        return issuer, identity(Pki(), issuer, "a.test")
+        authority = own_authority()
+        return authority, identity(Pki(), authority, "a.test")
 
-    issuer, made = building.build(build).component
-    assert made.roots == made.issuers == [issuer.certificate_pem]
+    authority, made = building.build(build).component
+    assert made.roots == made.issuers == (authority.issuer.certificate_pem,)
 
 
 def test_the_inventory_lists_roots_and_leaves_as_they_name_themselves_and_no_key() -> None:
     def build(_: object) -> Any:
-        issuer = pki.authority("authority", "test")
-        leaf = identity(Pki(), issuer, "a.test", "127.0.0.1").certificate
-        pulumi.export("inventory", pki.inventory({"authority": issuer}, [leaf]))
+        authority = own_authority()
+        leaf = identity(Pki(), authority, "a.test", "127.0.0.1").certificate
+        pulumi.export("inventory", pki.inventory({STACK: authority}, {}, [leaf]))
 
     built = building.build(build)
     assert built.engine.exports["inventory"] == [
