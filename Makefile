@@ -12,6 +12,8 @@ RUN_WHOLE = $(TOOLCHAIN) run --whole --
 OPERATIONS = $(RUN) .toolchain/venv/bin/python -m operations
 DEV = .toolchain/venv-dev/bin
 PYTEST = $(RUN_WHOLE) $(DEV)/python -m pytest
+# What needs no deployment, on every core; a file's tests stay together, in their order, as they share what they set up.
+PYTEST_PARALLEL = $(PYTEST) -n auto --dist loadfile
 PYTHON_SOURCES = $(wildcard __main__.py conftest.py components developer operations pki policy rendering settings testing tests toolchain images/probe)
 
 .DEFAULT_GOAL := help
@@ -67,13 +69,14 @@ blueprint: ## write what an Authentik of your own has to be told: make blueprint
 test: ## run every test, the real deployment among them
 	@$(TOOLCHAIN) setup --dev --stack dev
 	@$(TOOLCHAIN) check-go
-	@$(PYTEST) toolchain/tests tests/unit tests/program tests/e2e $(ARGS)
+	@$(PYTEST_PARALLEL) toolchain/tests tests/unit tests/program $(ARGS)
+	@$(PYTEST) tests/e2e $(ARGS)
 
 unit: setup-dev ## run the unit tests
-	@$(PYTEST) toolchain/tests tests/unit $(ARGS)
+	@$(PYTEST_PARALLEL) toolchain/tests tests/unit $(ARGS)
 
 program: setup-dev ## run the tests of the whole program against a recording engine
-	@$(PYTEST) tests/program $(ARGS)
+	@$(PYTEST_PARALLEL) tests/program $(ARGS)
 
 e2e: ## run the tests against the real engine and Docker
 	@$(TOOLCHAIN) setup --dev --stack dev

@@ -303,12 +303,22 @@ class Engine:
 
 def value_of(output: pulumi.Output[T]) -> T:
     """Return the value of a resolved output."""
-    return asyncio.get_event_loop().run_until_complete(output.future(with_unknowns=False))  # type: ignore[return-value]  # the SDK types it as optional
+    return _loop().run_until_complete(output.future(with_unknowns=False))  # type: ignore[return-value]  # the SDK types it as optional
 
 
 def is_secret(output: pulumi.Output[Any]) -> bool:
     """Return whether a resolved output is secret."""
-    return asyncio.get_event_loop().run_until_complete(output.is_secret())
+    return _loop().run_until_complete(output.is_secret())
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop of this thread; `asyncio.run` in a test before leaves none."""
+    try:
+        return asyncio.get_event_loop()
+    except RuntimeError:
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        return loop
 
 
 def engines() -> Iterator[Engine]:

@@ -34,6 +34,7 @@ _DIRECT_DEV = (
     "jsonschema",
     "mypy",
     "pytest",
+    "pytest-xdist",
     "ruff",
     "selenium",
     "types-jsonschema",

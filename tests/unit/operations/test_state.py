@@ -139,7 +139,7 @@ def test_of_two_commands_that_begin_at_once_one_is_told_of_the_other(stack: Stac
     with_state(stack)
     with stack.alone():
         with pytest.raises(
-            StateError, match=rf"in use by .*\(process {os.getpid()}, `python -m operations "
+            StateError, match=rf"in use by .*\(process {os.getpid()}, `python -m operations\b"
         ) as refused:
             stack.alone().__enter__()
         assert "\n" not in str(refused.value)

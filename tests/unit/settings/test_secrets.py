@@ -385,7 +385,7 @@ class Handle:
         (pulumi.StringAsset(VALUE), True), (pulumi.FileAsset("x"), False), (Handle(Handle([VALUE])), True),
         (object(), False),
     ],
-    ids=str,
+    ids=lambda one: type(one).__name__ if " object at " in str(one) else str(one),
 )  # fmt: skip
 def test_a_value_is_found_at_any_depth(value: object, expected: bool) -> None:
     assert mentions(value, ENCRYPTED) is expected
