@@ -8,7 +8,17 @@ from pydantic import Field
 
 from settings.base import REMOVE, Conflict, Instant, Model
 from settings.material import choices, is_sealed, materials, password, wrong
-from settings.values import SHORTEST_VALIDITY_HOURS, AcmeDirectory, Brought, Email, FilePath, Password, Token, Word
+from settings.values import (
+    SHORTEST_VALIDITY_HOURS,
+    AcmeDirectory,
+    Brought,
+    Email,
+    FilePath,
+    Issue,
+    Password,
+    Token,
+    Word,
+)
 
 if TYPE_CHECKING:
     from pki.server import ServerCertificate
@@ -23,6 +33,10 @@ _NOT_PUBLIC: Final = frozenset(
      "intranet", "private", "localdomain"}
 )  # fmt: skip
 """Last labels nobody outside can own a name below."""
+ISSUE: Final = (
+    "Number of the key and certificate under this name: a greater one makes both anew, and takes the old ones away "
+    "once everything that uses them has the new ones"
+)
 SERVER: Final = "server"
 _OWN: Final = {
     SERVER: "a certificate for a server with its key, in its time, for every name that is served",
@@ -36,6 +50,7 @@ class Private(Model):
     """Issued by the stack's own authority."""
 
     mode: Literal["private"] = "private"
+    issue: Issue = Field(default=1, description=ISSUE)
 
 
 class BroughtCertificate(Model):
@@ -178,6 +193,7 @@ class SignedBy(Model):
     key_file: FilePath | None = Field(default=None, description="File with its private key: PEM, DER or PKCS #12")
     key: Brought | None = Field(default=None, description="The same, encrypted in the stack file")
     password: Password | None = Field(default=None, description="Password of the files that have one")
+    issue: Issue = Field(default=1, description=ISSUE)
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield what is set twice, or not at all."""

@@ -1,13 +1,14 @@
 """The registry: certificates by name, for whatever of the stack or beside it shows one."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field, StringConstraints
 
 from settings.authorities import STACK, Authority
 from settings.base import REMOVE, Conflict, Instant, Model, Path
-from settings.certificate import BroughtCertificate
+from settings.certificate import ISSUE, BroughtCertificate
 from settings.material import choices, materials, wrong
 from settings.values import (
     Brought,
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
 CertificateName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 
 _KIND: Final = "What it is for: server, client, or peer, which is both"
-_ISSUE: Final = (
-    "Number of the key and certificate under this name: a greater one makes both anew, and takes the old ones away "
-    "once everything that uses them has the new ones"
-)
 SIGNED_FOR: Final[Mapping[str, tuple[str, ...]]] = {
     "server": ("server",),
     "client": ("client", "peer"),
@@ -69,7 +66,7 @@ class Issued(Model):
         default=None,
         description="Time in hours before its end in which any `up` issues a new one; by default pki.renewal_hours",
     )
-    issue: Issue = Field(default=1, description=_ISSUE)
+    issue: Issue = Field(default=1, description=ISSUE)
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield a server nobody can ask for, a name that is there twice, and a key servers cannot have."""
@@ -205,7 +202,7 @@ class FleetService(Model):
     addresses: Annotated[tuple[IpAddress, ...], Field(strict=False)] = Field(
         default=(), description="Addresses of the hosts it runs on"
     )
-    issue: Issue = Field(default=1, description=f"{_ISSUE}; it is the number of both")
+    issue: Issue = Field(default=1, description=f"{ISSUE}; it is the number of both")
 
 
 class Fleet(Model):
@@ -235,6 +232,34 @@ class Fleet(Model):
                     authority=self.client_authority, kind="client", names=(name,), issue=one.issue
                 )
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """What was read of the registry's files and secrets, by names of certificates."""
+
+    imported: "Mapping[str, ServerCertificate]"
+    """Without what is not decrypted yet."""
+    external: "Mapping[str, ServerCertificate]"
+    """As far as there is a file."""
+    client_authorities: Mapping[str, tuple[str, ...]]
+    """PEM of each that came along with one that is imported."""
+
+
+def read(certificates: Mapping[str, Issued | Imported | External], now: Instant) -> Read:
+    """Return what files and secrets have at `now`, without what is wrong with them: that is said elsewhere."""
+    imported = {name: one for name, one in certificates.items() if isinstance(one, Imported)}
+    external = {name: one for name, one in certificates.items() if isinstance(one, External)}
+    authorities = {name: one.client_authorities(now) for name, one in imported.items()}
+    return Read(
+        imported=_usable({name: one.read(covered(one.names), now) for name, one in imported.items()}),
+        external=_usable({name: one.read(now) for name, one in external.items()}),
+        client_authorities={name: one for name, one in authorities.items() if one and not isinstance(one, list)},
+    )
+
+
+def _usable(found: "Mapping[str, ServerCertificate | list[tuple[str, str]] | None]") -> "dict[str, ServerCertificate]":
+    return {name: one for name, one in found.items() if one is not None and not isinstance(one, list)}
 
 
 def covered(names: Sequence[str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import Field, PrivateAttr
 
 from rendering import connections
-from settings import references
+from settings import references, registry
 from settings.application import WORKER_PROCESS_MIB, Application
 from settings.base import REMOVE, Conflict, Instant, Model, Path, dotted
 from settings.certificate import Acme, Certificate, Own, Private, SignedBy, not_public
@@ -20,7 +20,6 @@ from settings.images import Images, ImageSources, Upstream
 from settings.language_model import LanguageModel, Ollama
 from settings.pki import Pki, fitting_hours
 from settings.proxy import Proxy
-from settings.registry import External, Imported, covered
 from settings.relays import Relays
 from settings.sign_in import AUTHENTIK_SERVER_MIB, AUTHENTIK_WORKER_MIB, Authentik, Password, SignIn
 from settings.speech import InProcess, Speech
@@ -172,32 +171,9 @@ class Settings(Model):
         return None if isinstance(found, list) else found
 
     @cached_property
-    def imported(self) -> "Mapping[str, ServerCertificate]":
-        """The certificates of the registry that are brought along, by name; without what is not decrypted yet."""
-        return _usable(
-            {
-                name: one.read(covered(one.names), self.now)
-                for name, one in self.pki.certificates.items()
-                if isinstance(one, Imported)
-            }
-        )
-
-    @cached_property
-    def external(self) -> "Mapping[str, ServerCertificate]":
-        """The certificates of the registry that are only looked at, by name, as far as there is a file of them."""
-        return _usable(
-            {name: one.read(self.now) for name, one in self.pki.certificates.items() if isinstance(one, External)}
-        )
-
-    @property
-    def client_authorities(self) -> Mapping[str, tuple[str, ...]]:
-        """Whom the clients of certificates that were brought need one of, PEM of each, by name of the certificate."""
-        found = {
-            name: one.client_authorities(self.now)
-            for name, one in self.pki.certificates.items()
-            if isinstance(one, Imported)
-        }
-        return {name: one for name, one in found.items() if one and not isinstance(one, list)}
+    def registered(self) -> registry.Read:
+        """What the certificates of the registry bring along."""
+        return registry.read(self.pki.certificates, self.now)
 
     @property
     def leaf_hours(self) -> tuple[int, int]:
@@ -460,7 +436,7 @@ class Settings(Model):
         for brought in (self.own, self.signer):
             if brought is not None:
                 yield from (f"certificate: {warning}" for warning in brought.warnings)
-        for name, one in {**self.imported, **self.external}.items():
+        for name, one in {**self.registered.imported, **self.registered.external}.items():
             yield from (f"pki.certificates.{name}: {warning}" for warning in one.warnings)
         hours, wanted = self.leaf_hours[0], self.pki.certificate_validity_hours
         if self.signer is not None and hours < wanted:
@@ -468,10 +444,6 @@ class Settings(Model):
                 f"certificate: the authority ends on {self.signer.expiry:%Y-%m-%d}, so what it signs lives {hours} "
                 f"hours instead of {wanted}"
             )
-
-
-def _usable(read: "Mapping[str, ServerCertificate | list[tuple[str, str]] | None]") -> dict[str, "ServerCertificate"]:
-    return {name: one for name, one in read.items() if one is not None and not isinstance(one, list)}
 
 
 ALL_SERVICES: Final[tuple[str, ...]] = tuple(

@@ -9,7 +9,7 @@ import pulumi
 from components.base.handles import AuthorityHandle, CertificateHandle
 from components.pki.certificate import Certificate, CertificateArgs
 from settings.pki import Pki
-from settings.registry import External, Imported, Issued
+from settings.registry import External, Imported, Issued, Read
 
 if TYPE_CHECKING:
     from pki.server import ServerCertificate
@@ -22,7 +22,7 @@ KINDS_OF_USERS: Final = {"edge": "edge", "relay": "relays", "service": "services
 class Registry:
     """Certificates by name. Who needs one gets it by `use` alone, so that all users are known."""
 
-    _handles: Mapping[str, CertificateHandle] = field(repr=False)
+    _handles: Mapping[str, CertificateHandle] = field(default_factory=dict, repr=False)
     _seen: Mapping[str, "tuple[External, ServerCertificate | None]"] = field(default_factory=dict, repr=False)
     _users: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
@@ -57,19 +57,11 @@ class Registry:
         return self._seen
 
 
-def registry(
-    settings: Pki,
-    authorities: Mapping[str, AuthorityHandle],
-    *,
-    imported: "Mapping[str, ServerCertificate]",
-    external: "Mapping[str, ServerCertificate]",
-    client_authorities: Mapping[str, tuple[str, ...]],
-) -> Registry:
-    """Return the registry, with everything in it that is issued here.
+EMPTY: Final = Registry()
 
-    `imported` and `external` are what files and secrets have, `client_authorities` PEM of what came with the first, by
-    names of the registry.
-    """
+
+def registry(settings: Pki, authorities: Mapping[str, AuthorityHandle], read: Read) -> Registry:
+    """Return the registry, with everything in it that is issued here, and what was `read` of the rest."""
     handles: dict[str, CertificateHandle] = {}
     seen: dict[str, tuple[External, ServerCertificate | None]] = {}
     for name, one in settings.every_certificate.items():
@@ -77,9 +69,9 @@ def registry(
             case Issued():
                 handles[name] = _issued(name, one, settings, authorities[one.authority])
             case Imported():
-                handles[name] = _imported(name, one, imported[name], client_authorities.get(name, ()))
+                handles[name] = _imported(name, one, read.imported[name], read.client_authorities.get(name, ()))
             case External():
-                seen[name] = (one, external.get(name))
+                seen[name] = (one, read.external.get(name))
     return Registry(_handles=handles, _seen=seen)
 
 

@@ -104,13 +104,13 @@ def test_key_full_chain_and_authority_of_clients_are_brought_as_one(tmp_path: Pa
     (tmp_path / "ca.pem").write_bytes(ROOT.pem)
     entry = imported(tmp_path, client_authority_file=str(tmp_path / "ca.pem"), names=["DNS:a.test"])
     found = parsed({"pki": {"certificates": {"corp": entry}}})
-    assert found.imported["corp"].names == ("a.test",)
-    assert found.client_authorities == {"corp": (ROOT.pem.decode(),)}
+    assert found.registered.imported["corp"].names == ("a.test",)
+    assert found.registered.client_authorities == {"corp": (ROOT.pem.decode(),)}
 
 
 def test_what_is_still_encrypted_is_taken_on_trust() -> None:
     entry = {"mode": "imported", "certificate": Sealed(), "key": Sealed()}
-    assert parsed({"pki": {"certificates": {"corp": entry}}}).imported == {}
+    assert parsed({"pki": {"certificates": {"corp": entry}}}).registered.imported == {}
 
 
 @pytest.mark.parametrize(
