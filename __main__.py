@@ -7,7 +7,6 @@ import pulumi
 from components import application, data, edge, hosts, images, language_model, pki, sign_in, speech, storage, workflow
 from components.base.quiet import drop_debug_messages
 from components.base.secrecy import keep_secret, sealed
-from settings.authorities import STACK
 from settings.program import load
 
 # The program lives for a second and keeps what it makes: looking for garbage is a tenth of its time, and finds none.
@@ -35,7 +34,7 @@ authorities = pki.authorities("authority", settings.pki.every_authority, setting
 identity_of_edge = pki.edge_identity(
     "edge-certificate",
     settings.certificate,
-    authorities[STACK],
+    authorities[pki.STACK],
     own=settings.own,
     signer=settings.signer,
     hours=settings.leaf_hours,

@@ -8,6 +8,7 @@ from components.base.handles import AuthorityHandle, Issuer, TrustBundle
 from components.pki.authority import COMMON_NAME_LENGTH, Authority, AuthorityArgs
 from components.pki.generation import whole
 from settings import authorities as registered
+from settings.authorities import STACK
 
 
 def authorities(name: str, settings: Mapping[str, registered.Authority], stack: str) -> Mapping[str, AuthorityHandle]:
@@ -19,7 +20,7 @@ def authorities(name: str, settings: Mapping[str, registered.Authority], stack: 
 
 
 def _authority(name: str, own: str, settings: registered.Authority, stack: str) -> AuthorityHandle:
-    base = name if own == registered.STACK else f"{name}-{own}"
+    base = name if own == STACK else f"{name}-{own}"
     made: dict[str, Issuer] = {}
     for generation in sorted(settings.generations, key=registered.number_of):
         number = registered.number_of(generation)
@@ -40,8 +41,11 @@ def _authority(name: str, own: str, settings: registered.Authority, stack: str) 
 
 def _common_name(stack: str, own: str, generation: int) -> str:
     """Return the subject of a root, another one for each: clients find a leaf's issuer by it."""
-    if own == registered.STACK and generation == 1:
+    if own == STACK and generation == 1:
         return f"Reflector {stack} root"[:COMMON_NAME_LENGTH]  # as it always was
-    end = " root" if own == registered.STACK else f" {own} root"
+    end = " root" if own == STACK else f" {own} root"
     end += "" if generation == 1 else f" {generation}"
     return f"Reflector {stack}"[: COMMON_NAME_LENGTH - len(end)] + end
+
+
+__all__ = ["STACK", "authorities"]
