@@ -77,8 +77,7 @@ def server_certificate(
     if unreadable:
         return [*wrong, *((what, f"{_called(one, leaf)}{why}") for what, one, why in unreadable)]
     wrong += [
-        (CERTIFICATE, reason)
-        for reason in _leaf_problems(leaf, served, now, for_browsers=for_browsers, used_as=used_as)
+        (CERTIFICATE, reason) for reason in leaf_problems(leaf, served, now, for_browsers=for_browsers, used_as=used_as)
     ]
     if facts.is_authority(leaf):
         # Whatever is over an authority says nothing of a server.
@@ -163,9 +162,10 @@ def _called(one: pem.Certificate, leaf: pem.Certificate) -> str:
     return "" if one == leaf else f"{facts.shown(one.subject)}: "
 
 
-def _leaf_problems(
+def leaf_problems(
     leaf: pem.Certificate, served: Sequence[str], now: facts.Instant, *, for_browsers: bool, used_as: str
 ) -> Iterator[str]:
+    """Yield why clients refuse a leaf, whoever signed it; see `server_certificate`."""
     if facts.is_authority(leaf):
         yield f"a CA certificate ({facts.shown(leaf.subject)}), and a {used_as}'s is needed"
         return

@@ -262,6 +262,11 @@ def _usable(found: "Mapping[str, ServerCertificate | list[tuple[str, str]] | Non
     return {name: one for name, one in found.items() if one is not None and not isinstance(one, list)}
 
 
+def resource_name(name: str) -> str:
+    """Return under which name a certificate of the registry is known to the engine and in the inventory."""
+    return f"certificate-{name}"
+
+
 def covered(names: Sequence[str]) -> tuple[str, ...]:
     """Return names as clients ask for them: without what marks their kind."""
     return tuple(name.partition(":")[2] for name in names)
@@ -297,6 +302,19 @@ def registry_conflicts(
             place: Path = ("certificates", name)
             yield from _signer_conflicts((*place, "authority"), (*place, "kind"), one.authority, one.kind, authorities)
             yield from _life_conflicts(place, one, authorities.get(one.authority), hours)
+    every = {**certificates, **fleet.certificates}
+    for name, one in every.items():
+        if isinstance(one, Issued) and one.issue > 1 and f"{name}-{one.issue}" in every:
+            place = ("certificates", name, "issue")
+            if name not in certificates:
+                place = ("fleet", "services", name.rpartition("-")[0], "issue")
+            yield Conflict(
+                path=place,
+                others=(("certificates", f"{name}-{one.issue}"), ("fleet", "services")),
+                given=f"{one.issue}, while another certificate is called {name}-{one.issue}",
+                allowed="a number that makes no other's name: the engine knows each by name and number",
+                remedy=f"Set it: pulumi config set --path {{path}} {one.issue + 1}",
+            )
     if not fleet.services:
         return
     yield from _signer_conflicts(("fleet", "authority"), None, fleet.authority, "server", authorities)

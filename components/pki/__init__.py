@@ -18,8 +18,9 @@ from components.base.secrecy import revealed
 from components.pki.authorities import STACK, authorities
 from components.pki.authority import brought_issuer
 from components.pki.certificate import Certificate, CertificateArgs
-from components.pki.registry import EMPTY, External, Registry, registry, resource_name
+from components.pki.registry import EMPTY, Registry, registry
 from settings import certificate as modes
+from settings.registry import External, resource_name
 
 if TYPE_CHECKING:
     from pki.details import Details

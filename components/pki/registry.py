@@ -9,7 +9,7 @@ import pulumi
 from components.base.handles import AuthorityHandle, CertificateHandle
 from components.pki.certificate import Certificate, CertificateArgs
 from settings.pki import Pki
-from settings.registry import External, Imported, Issued, Read
+from settings.registry import External, Imported, Issued, Read, resource_name
 
 if TYPE_CHECKING:
     from pki.server import ServerCertificate
@@ -73,11 +73,6 @@ def registry(settings: Pki, authorities: Mapping[str, AuthorityHandle], read: Re
             case External():
                 seen[name] = (one, read.external.get(name))
     return Registry(_handles=handles, _seen=seen)
-
-
-def resource_name(name: str) -> str:
-    """Return under which name a certificate of the registry is known to the engine and in the inventory."""
-    return f"certificate-{name}"
 
 
 def _issued(name: str, one: Issued, settings: Pki, authority: AuthorityHandle) -> CertificateHandle:

@@ -69,7 +69,13 @@ EXCEPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     # The one place that asks the engine.
     "settings/program.py": ("pulumi",),
     # What is brought along, as it was read.
-    "components/pki/__init__.py": ("pki.details", "pki.server", "pki.signer", "settings.certificate"),
+    "components/pki/__init__.py": (
+        "pki.details",
+        "pki.server",
+        "pki.signer",
+        "settings.certificate",
+        "settings.registry",
+    ),
     "components/pki/registry.py": ("pki.names", "pki.server", "settings.pki", "settings.registry"),
     "components/pki/authority.py": ("pki.signer",),
     # The authorities are a registry of their own in the settings, which several rooms name theirs from.

@@ -83,6 +83,13 @@ def test_a_certificate_does_not_outlive_who_signs_it() -> None:
     )
 
 
+def test_a_number_that_makes_anothers_name_is_refused() -> None:
+    """Both would be one to the engine."""
+    (line,) = lines({"certificates": {"agent": client(issue=7), "agent-7": client()}})
+    assert line.startswith("pki.certificates.agent.issue: 7, while another certificate is called agent-7; allowed")
+    assert line.endswith("pulumi config set --path pki.certificates.agent.issue 8")
+
+
 def test_without_an_authority_for_clients_the_way_to_have_one_is_named() -> None:
     (line,) = lines({"authorities": {}, "certificates": {"agent": client(authority="stack")}})
     assert "and there is none. Add one: pulumi config set --path pki.authorities.<name>.purpose client" in line
