@@ -48,6 +48,7 @@ certificate = identity_of_edge.certificate
 roots = pki.trust(*identity_of_edge.roots)
 trust = pki.trust(*identity_of_edge.issuers, *settings.trusted_certificates)
 outside = pki.trust(*settings.trusted_certificates)
+registry = pki.registry(settings.pki, authorities, settings.registered)
 
 # Data.
 stores = data.data_services(
@@ -130,7 +131,7 @@ outputs = {
     "ca_certificate": roots.pem,
     "trust_page": caddy.trust_page_url,
     "trust_bundle": trust.pem,
-    "pki_inventory": pki.inventory(authorities, identity_of_edge.authorities, [certificate]),
+    "pki_inventory": pki.inventory(authorities, identity_of_edge.authorities, [certificate], registry),
     "services": {service.name: service.described for service in services},
     "admin_email": identity.admin_email,
     "admin_password": identity.admin_password,

@@ -9,7 +9,7 @@ from pydantic import Field, PrivateAttr
 
 from rendering import connections
 from rendering.caddyfile import LOOPBACK_PORT, bracketed
-from settings import sign_in, storage
+from settings import references, registry, sign_in, storage
 from settings.application import WORKER_PROCESS_MIB, Application
 from settings.base import REMOVE, Conflict, Instant, Model, Path, dotted
 from settings.certificate import Acme, Certificate, Own, Private, SignedBy, not_public
@@ -218,6 +218,11 @@ class Settings(Model):
         found = self.certificate.read(self.served, self.now) if isinstance(self.certificate, SignedBy) else None
         return None if isinstance(found, list) else found
 
+    @cached_property
+    def registered(self) -> registry.Read:
+        """What the certificates of the registry bring along."""
+        return registry.read(self.pki.certificates, self.now)
+
     @property
     def leaf_hours(self) -> tuple[int, int]:
         """For how many hours the edge's certificate is issued, and in how many before its end it is renewed."""
@@ -293,6 +298,7 @@ class Settings(Model):
             yield from self._acme_conflicts(self.certificate)
         yield from self._administrator_conflicts()
         yield from self._calls_to_itself()
+        yield from references.conflicts(self, self.pki.every_certificate, self.pki.every_authority)
 
     def conflicts_at(self, now: Instant) -> Iterator[Conflict]:
         """Yield certificates that do not do at `now`."""
@@ -526,6 +532,11 @@ class Settings(Model):
         """Yield what is not wrong in these settings, and may not do what is expected of it."""
         if self._now is not None:
             yield from self._certificate_hints()
+        if idle := references.unused(self, self.pki.certificates):
+            yield (
+                f"pki.certificates: nothing of the stack uses {', '.join(idle)}; what is for others is handed over by "
+                "make pki ARGS='export <name> --pem <file>'"
+            )
         for name in self.dns_names:
             if name.endswith(".local") and name.count(".") > 1:
                 yield (
@@ -539,6 +550,8 @@ class Settings(Model):
         for brought in (self.own, self.signer):
             if brought is not None:
                 yield from (f"certificate: {warning}" for warning in brought.warnings)
+        for name, one in {**self.registered.imported, **self.registered.external}.items():
+            yield from (f"pki.certificates.{name}: {warning}" for warning in one.warnings)
         hours, wanted = self.leaf_hours[0], self.pki.certificate_validity_hours
         if self.signer is not None and hours < wanted:
             yield (

@@ -210,8 +210,17 @@ def test_the_inventory_lists_roots_and_leaves_as_they_name_themselves_and_no_key
         pulumi.export("inventory", pki.inventory({STACK: authority}, {}, [leaf]))
 
     built = building.build(build)
-    assert built.engine.exports["inventory"] == [
-        {"name": "authority", "kind": "root", "subject": "Reflector test root", "expires": "2036-01-01T00:00:00Z"},
+    entries = built.engine.exports["inventory"]
+    assert all(entry.pop("details")["sha256"] for entry in entries)
+    assert entries == [
+        {
+            "name": "authority",
+            "kind": "root",
+            "subject": "Reflector test root",
+            "expires": "2036-01-01T00:00:00Z",
+            "authority": "stack",
+            "purpose": "server",
+        },
         {
             "name": "it",
             "kind": "server",
@@ -221,6 +230,9 @@ def test_the_inventory_lists_roots_and_leaves_as_they_name_themselves_and_no_key
             "expires": "2026-04-01T00:00:00Z",
             "chain_expires": "2026-04-01T00:00:00Z",
             "renew_at": "2026-03-02T00:00:00Z",
+            "authority": "stack",
+            "generation": "g1",
+            "users": {"edge": ["a.test"]},
         },
     ]
     assert built.engine.secret_exports == frozenset()
