@@ -7,6 +7,7 @@ import pytest
 
 from components import pki
 from components.pki.registry import Registry
+from pki import facts, pem
 from settings.authorities import Authority
 from settings.certificate import Private, SignedBy
 from settings.pki import Pki
@@ -65,8 +66,9 @@ def test_names_of_all_kinds_are_asked_for_and_a_client_needs_none() -> None:
 
 def test_each_is_signed_by_the_authority_it_names() -> None:
     every = built()
-    assert every.named("certificate-api-1-certificate").plain("caCertPem").startswith("Root of authority-1-")
-    assert every.named("certificate-agent-1-certificate").plain("caCertPem").startswith("Root of authority-clients-1-")
+    for leaf, root in (("api", "Reflector test root"), ("agent", "Reflector test clients root")):
+        issuer = every.named(f"certificate-{leaf}-1-certificate").plain("caCertPem")
+        assert facts.common_name(pem.certificates(issuer.encode())[0]) == root
 
 
 def test_a_greater_number_makes_key_and_certificate_anew_and_takes_the_old_ones_away() -> None:
@@ -134,7 +136,7 @@ def test_the_inventory_tells_all_of_it_and_no_key() -> None:
         "users": {"relays": ["agents"]},
     }
     assert details["key"] == "P-256"
-    assert details["not_before"] == "2026-01-01T00:00:00Z"
+    assert details["not_before"] == "2025-12-31T23:00:00Z", "an hour before it was made"
     assert len(details["sha256"].split(":")) == 32
     assert entries["certificate-db"] == {
         "name": "certificate-db", "certificate": "db", "kind": "server", "source": "external",
@@ -158,8 +160,8 @@ def test_the_certificate_of_the_edge_has_a_number_too(issue: int) -> None:
     def build(_: object) -> None:
         authorities = pki.authorities("authority", Pki().every_authority, "test")
         pki.edge_identity(
-            "it", Private(issue=issue), authorities["stack"], common_name="a.test", own=None, signer=None, hours=(240, 48),
-            dns_names=["a.test"], ip_addresses=[], trusted=[],
+            "it", Private(issue=issue), authorities["stack"], own=None, signer=None, hours=(240, 48),
+            common_name="a.test", dns_names=["a.test"], ip_addresses=[], trusted=[],
         )  # fmt: skip
 
     names = [part.name for part in building.build(build).engine.resources]
