@@ -75,19 +75,9 @@ class Own(Model):
             found["certificate"], found["key"], found["chain"], password=password(self), served=served, now=now
         )
 
-    def stranger(self, served: Sequence[str], authorities: "Authorities | None", now: Instant) -> str:
-        """Return who signed for it, where neither a public root nor one of `authorities` stands above it."""
-        from pki.trust import unknown_issuer
-
-        found = self.read(served, now)
-        if found is None or isinstance(found, list):
-            return ""
-        return unknown_issuer(found.chain, public_roots().encode(), authorities)
-
-    def wrong(self, served: Sequence[str], now: Instant) -> Iterator[Conflict]:
-        """Yield why it cannot be served at `now` for all of `served`."""
-        found = self.read(served, now)
-        yield from wrong(self, found if isinstance(found, list) else (), _OWN)
+    def wrong(self, problems: Sequence[tuple[str, str]]) -> Iterator[Conflict]:
+        """Yield what `read` has found wrong."""
+        yield from wrong(self, problems, _OWN)
 
 
 class Acme(Model):
@@ -184,10 +174,9 @@ class SignedBy(Model):
             now=now,
         )
 
-    def wrong(self, served: Sequence[str], now: Instant) -> Iterator[Conflict]:
-        """Yield why nothing can be signed for `served` at `now`."""
-        found = self.read(served, now)
-        yield from wrong(self, found if isinstance(found, list) else (), _AUTHORITY)
+    def wrong(self, problems: Sequence[tuple[str, str]]) -> Iterator[Conflict]:
+        """Yield what `read` has found wrong."""
+        yield from wrong(self, problems, _AUTHORITY)
 
 
 def _materials(group: Model, names: Sequence[str]) -> tuple[dict[str, bytes | None], list[tuple[str, str]]]:
@@ -202,6 +191,13 @@ def _materials(group: Model, names: Sequence[str]) -> tuple[dict[str, bytes | No
     return found, problems
 
 
+def stranger(chain: str, authorities: "Authorities | None") -> str:
+    """Return who signed for a chain (PEM), where neither a public root nor one of `authorities` stands above it."""
+    from pki.trust import unknown_issuer
+
+    return unknown_issuer(chain, public_roots().encode(), authorities)
+
+
 def public_roots() -> str:
     """Return the public authorities, as Mozilla has them in its programs, PEM."""
     import certifi  # few need it
@@ -211,9 +207,7 @@ def public_roots() -> str:
 
 def is_public(root: str) -> bool:
     """Return whether a root (PEM) is one of them."""
-    from pki.trust import unknown_issuer
-
-    return not unknown_issuer(root, public_roots().encode(), None)
+    return not stranger(root, None)
 
 
 def not_public(names: Sequence[str]) -> list[str]:
