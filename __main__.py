@@ -63,9 +63,7 @@ objects = storage.object_store(
     settings.storage,
     host,
     parts,
-    domain=settings.storage_domain,
-    url=settings.storage_url or "",
-    own_port=settings.storage_port,
+    place=settings.storage_place,
     origins=settings.edge.origins,
     certificate=certificate,
 )
@@ -83,9 +81,7 @@ identity = sign_in.identity_provider(
     databases=stores.databases,
     certificate=certificate,
     admin_email=settings.admin_email,
-    domain=settings.sign_in_domain,
-    url=settings.sign_in_url or "",
-    own_port=settings.sign_in_port,
+    place=settings.sign_in_place,
     application_url=settings.url,
 )
 reflector = application.reflector(

@@ -1,7 +1,7 @@
 """All settings of a stack as one typed tree, and the rules between its branches."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -12,9 +12,9 @@ from rendering.caddyfile import LOOPBACK_PORT, bracketed
 from settings import references, registry, sign_in, storage
 from settings.application import WORKER_PROCESS_MIB, Application
 from settings.base import REMOVE, Conflict, Instant, Model, Path, dotted
-from settings.certificate import Acme, Certificate, Own, Private, SignedBy, not_public
+from settings.certificate import Acme, Certificate, Own, Private, SignedBy, not_public, stranger
 from settings.data import Data
-from settings.edge import Edge
+from settings.edge import Edge, Place
 from settings.health import Health
 from settings.hosts import MAIN, Host, Hosts
 from settings.images import Images, ImageSources, Upstream
@@ -34,6 +34,20 @@ if TYPE_CHECKING:
     from pki.server import ServerCertificate
     from pki.signer import Signer
     from pki.trust import Authorities
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Brought:
+    """What settings bring of certificates, as it is at one moment."""
+
+    now: Instant
+    own: "ServerCertificate | None"
+    signer: "Signer | None"
+    authorities: "Authorities | None"
+    problems: Sequence[tuple[str, str]]
+    """What is wrong with the certificate or the signer, see `Own.read`."""
+    conflicts: Sequence[Conflict]
+    """What is wrong with the authorities."""
 
 
 NAMELESS: Final = "reflector.localhost"
@@ -72,6 +86,7 @@ class Settings(Model):
     _sources: ImageSources = PrivateAttr(ImageSources(images={}, parts={}))
     _encrypted: frozenset[str] = PrivateAttr(frozenset())
     _now: Instant | None = PrivateAttr(None)
+    _read: "_Brought | None" = PrivateAttr(None)
 
     @property
     def stack(self) -> str:
@@ -130,6 +145,12 @@ class Settings(Model):
         return self.edge.url(self.storage_domain, self.storage_port) if self.storage_domain else None
 
     @property
+    def storage_place(self) -> Place | None:
+        """Where the edge serves the object store; None where that is not on this host."""
+        domain, url = self.storage_domain, self.storage_url
+        return Place(domain=domain, url=url, own_port=self.storage_port) if domain and url else None
+
+    @property
     def sign_in_port(self) -> int | None:
         """HTTPS port that is Authentik's own; None where its name tells it apart."""
         if not isinstance(self.sign_in, Authentik) or self.edge.has_name:
@@ -140,6 +161,12 @@ class Settings(Model):
     def sign_in_url(self) -> str | None:
         """URL people sign in at, at the edge, without a trailing slash."""
         return self.edge.url(self.sign_in_domain, self.sign_in_port) if self.sign_in_domain else None
+
+    @property
+    def sign_in_place(self) -> Place | None:
+        """Where the edge serves what people sign in at; None where that is not on this host."""
+        domain, url = self.sign_in_domain, self.sign_in_url
+        return Place(domain=domain, url=url, own_port=self.sign_in_port) if domain and url else None
 
     @property
     def published_ports(self) -> tuple[tuple[str, int, str], ...]:
@@ -195,28 +222,42 @@ class Settings(Model):
         """Every name and address the edge is asked by."""
         return (*self.dns_names, *self.addresses)
 
-    @cached_property
+    def _brought(self, now: Instant) -> "_Brought":
+        """Return what certificates these settings bring, as they are at `now`; read once for that moment."""
+        if self._read is None or self._read.now != now:
+            mode = self.certificate
+            own = mode.read(self.served, now) if isinstance(mode, Own) else None
+            signer = mode.read(self.served, now) if isinstance(mode, SignedBy) else None
+            authorities = trusted(self.trusted_authorities, now) if self.trusted_authorities else None
+            self._read = _Brought(
+                now=now,
+                own=None if isinstance(own, list) else own,
+                signer=None if isinstance(signer, list) else signer,
+                authorities=None if isinstance(authorities, list) else authorities,
+                problems=next((one for one in (own, signer) if isinstance(one, list)), []),
+                conflicts=authorities if isinstance(authorities, list) else [],
+            )
+        return self._read
+
+    @property
     def trusted(self) -> "Authorities | None":
         """Whom `trusted_authorities` say to trust now; None where there is nobody, or it is not decrypted yet."""
-        found = trusted(self.trusted_authorities, self.now) if self.trusted_authorities else None
-        return None if isinstance(found, list) else found
+        return self._brought(self.now).authorities if self.trusted_authorities else None
 
     @property
     def trusted_certificates(self) -> tuple[str, ...]:
         """The same, PEM of each."""
         return self.trusted.certificates if self.trusted is not None else ()
 
-    @cached_property
+    @property
     def own(self) -> "ServerCertificate | None":
         """The certificate that is brought along; None where there is none, or it is not decrypted yet."""
-        found = self.certificate.read(self.served, self.now) if isinstance(self.certificate, Own) else None
-        return None if isinstance(found, list) else found
+        return self._brought(self.now).own if isinstance(self.certificate, Own) else None
 
-    @cached_property
+    @property
     def signer(self) -> "Signer | None":
         """The authority that is brought along; None where there is none, or it is not decrypted yet."""
-        found = self.certificate.read(self.served, self.now) if isinstance(self.certificate, SignedBy) else None
-        return None if isinstance(found, list) else found
+        return self._brought(self.now).signer if isinstance(self.certificate, SignedBy) else None
 
     @cached_property
     def registered(self) -> registry.Read:
@@ -302,22 +343,20 @@ class Settings(Model):
 
     def conflicts_at(self, now: Instant) -> Iterator[Conflict]:
         """Yield certificates that do not do at `now`."""
-        authorities = trusted(self.trusted_authorities, now) if self.trusted_authorities else None
-        for conflict in authorities if isinstance(authorities, list) else ():
+        brought = self._brought(now)
+        for conflict in brought.conflicts:
             yield replace(conflict, path=("trusted_authorities", *conflict.path))
-        if not isinstance(self.certificate, Own | SignedBy):
-            return
-        problems = list(self.certificate.wrong(self.served, now))
-        for conflict in problems:
-            yield replace(conflict, path=("certificate", *conflict.path))
-        if problems or isinstance(authorities, list) or not isinstance(self.certificate, Own):
+        if isinstance(self.certificate, Own | SignedBy):
+            for conflict in self.certificate.wrong(brought.problems):
+                yield replace(conflict, path=("certificate", *conflict.path))
+        if brought.own is None or brought.conflicts:
             return
         called = tuple(dict.fromkeys(one for one in (self.storage_domain, self.sign_in_domain) if one))
-        if called and (stranger := self.certificate.stranger(self.served, authorities, now)):
+        if called and (unknown := stranger(brought.own.chain, brought.authorities)):
             yield Conflict(
                 path=("trusted_authorities",),
                 others=(("certificate",), ("storage",), ("sign_in",)),
-                given=f"nothing with {stranger}, who signed for what certificate.certificate shows",
+                given=f"nothing with {unknown}, who signed for what certificate.certificate shows",
                 allowed=f"every authority containers meet: they call {' and '.join(called)} as everybody does",
                 remedy="Add it: pulumi config set --path trusted_authorities.own.path <file>",
             )

@@ -147,6 +147,28 @@ def test_what_listens_elsewhere_on_the_docker_host_is_reached_there_and_the_stac
     assert problem.setting == "language_model.url"
 
 
+@pytest.mark.parametrize(
+    ("tree", "path"),
+    [
+        ({"edge": {"domain": "a.test/reflector"}}, "edge.domain"),
+        ({"edge": {"domain": f"{ADDRESS}/reflector"}}, "edge.domain"),
+        ({"edge": {"domain": "https://a.test/reflector"}}, "edge.domain"),
+        ({"edge": {"extra_names": ["DNS:a.test/reflector"]}}, "edge.extra_names[0]"),
+        ({"edge": {"public_port": "443/reflector"}}, "edge.public_port"),
+        ({"edge": {"path_prefix": "/reflector"}}, "edge.path_prefix"),
+        ({"storage": {**GARAGE, "domain": "s3.a.test/store"}}, "storage.domain"),
+        ({"storage": {**GARAGE, "domain": "https://s3.a.test/store"}}, "storage.domain"),
+        ({"storage": {**GARAGE, "endpoint": "https://tunnel.test/store"}}, "storage.endpoint"),
+        ({"storage": {**STORE, "endpoint": "https://tunnel.test/store"}}, "storage.endpoint"),
+        ({"sign_in": {**AUTHENTIK, "domain": "auth.a.test/sso"}}, "sign_in.domain"),
+    ],
+)
+def test_no_path_can_be_put_before_what_is_served(tree: dict[str, Any], path: str) -> None:
+    """Case f12: a signed URL fixes its whole path, so one a tunnel adds is what no signature is for."""
+    (problem,) = refused(tree)
+    assert problem.setting == path
+
+
 def test_what_is_not_decrypted_yet_is_no_conflict() -> None:
     assert not isinstance(outcome({"edge": {"domain": SEALED}, "storage": {**GARAGE, "https_port": 8444}}), tuple)
     assert not isinstance(outcome({**HERE, "storage": {**GARAGE, "https_port": SEALED}}), tuple)
