@@ -26,6 +26,7 @@ from settings import PROJECT, Settings, SettingsError, masked, parse
 from toolchain import ToolchainError
 
 LEAF_TYPE: Final = "tls:index/locallySignedCert:LocallySignedCert"
+_CERTIFICATE_TYPE: Final = "reflector:certificate:Certificate"
 _STACK_TYPE: Final = "pulumi:pulumi:Stack"
 _IDLE: Final = frozenset({"same", "read", "refresh"})
 _REPLACING: Final = frozenset({"replace", "create-replacement", "delete-replaced"})
@@ -197,14 +198,21 @@ def _plan(stack: Stack, settings: Settings, place: Place, *, patience_seconds: f
 def _leaves(
     certificates: Iterable[Certificate], resources: Iterable[healing.Resource]
 ) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield URN and fingerprint of each certificate's leaf in the state: the one of its highest generation."""
+    """Yield URN and fingerprint of each certificate's leaf in the state: the one of its highest generation.
+
+    What the leaf's own resource has is a template, which nobody is shown: what is shown is among the outputs of the
+    component that it is a part of.
+    """
+    resources = list(resources)
     signed = healing.of_type(resources, LEAF_TYPE)
+    components = {one["urn"]: one for one in healing.of_type(resources, _CERTIFICATE_TYPE)}
     for one in certificates:
         pattern = re.compile(rf"::{re.escape(one.name)}-(\d+)-certificate$")
         found = [(int(match[1]), leaf) for leaf in signed if (match := pattern.search(leaf["urn"]))]
         if one.is_ours and found:
             _, leaf = max(found, key=lambda pair: pair[0])
-            yield one.name, (leaf["urn"], of_pem(leaf["outputs"]["certPem"]).fingerprint)
+            shown = components[leaf["parent"]]["outputs"]["certificate_pem"]
+            yield one.name, (leaf["urn"], of_pem(shown).fingerprint)
 
 
 def _guard(stack: Stack, settings: Settings) -> None:

@@ -177,7 +177,11 @@ class Signed:
     """A certificate as it was just signed."""
 
     certificate_pem: pulumi.Output[str]
+    """Leaf first, then what a client needs to reach a root it trusts."""
     expires: pulumi.Output[str]
+    """RFC 3339 time."""
+    renew_at: pulumi.Output[str]
+    """RFC 3339 time from which a run issues a new one."""
 
 
 class Issuer(Protocol):
