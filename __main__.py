@@ -38,6 +38,7 @@ identity_of_edge = pki.edge_identity(
     own=settings.own,
     signer=settings.signer,
     hours=settings.leaf_hours,
+    common_name=settings.edge.domain,
     dns_names=settings.dns_names,
     ip_addresses=settings.addresses,
     trusted=settings.trusted_certificates,
@@ -63,7 +64,8 @@ objects = storage.object_store(
     host,
     parts,
     domain=settings.storage_domain,
-    url=settings.edge.url(settings.storage_domain or ""),
+    url=settings.storage_url or "",
+    own_port=settings.storage_port,
     origins=settings.edge.origins,
     certificate=certificate,
 )
@@ -82,7 +84,8 @@ identity = sign_in.identity_provider(
     certificate=certificate,
     admin_email=settings.admin_email,
     domain=settings.sign_in_domain,
-    url=settings.edge.url(settings.sign_in_domain or ""),
+    url=settings.sign_in_url or "",
+    own_port=settings.sign_in_port,
     application_url=settings.url,
 )
 reflector = application.reflector(
@@ -91,7 +94,7 @@ reflector = application.reflector(
     host,
     parts,
     trust=trust,
-    names=[*settings.application_names, *settings.addresses],
+    names=settings.application_hosts,
     certificate=certificate,
     database=stores.databases["reflector"],
     cache=stores.cache,

@@ -56,14 +56,13 @@ def _port_problems(settings: Settings, info: Mapping[str, Any]) -> Iterator[Prob
     first_open = 1024
     if settings.host.is_local and _FIRST_OPEN_PORT.exists():
         first_open = int(_FIRST_OPEN_PORT.read_text(encoding="ascii"))
-    for name in ("https_port", "http_port"):
-        port = getattr(settings.edge, name)
-        if port < first_open:
+    for setting, port, protocol in settings.published_ports:
+        if port < first_open and protocol == "tcp":
             yield Problem(
-                setting=f"edge.{name}",
+                setting=setting,
                 given=f"{port}, while {settings.host.address} is a rootless daemon",
                 allowed=f"ports from {first_open} on",
-                remedy=f"Set another: pulumi config set --path edge.{name} <port>, or let it publish this one, on the "
+                remedy=f"Set another: pulumi config set --path {setting} <port>, or let it publish this one, on the "
                 f"host: sysctl net.ipv4.ip_unprivileged_port_start={port}",
             )
 

@@ -327,11 +327,7 @@ def _address_problems(settings: Settings) -> Iterator[Problem]:
 
 def _port_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[Problem]:
     listings = list(listings)
-    for setting, port, protocol in (
-        ("edge.https_port", settings.edge.https_port, "tcp"),
-        ("edge.https_port", settings.edge.https_port, "udp"),
-        ("edge.http_port", settings.edge.http_port, "tcp"),
-    ):
+    for setting, port, protocol in settings.published_ports:
         holders = [listing for listing in listings if listing.publishes(port, protocol, settings.edge.bind_addresses)]
         if any(holder.owner.stack == settings.prefix for holder in holders):
             continue

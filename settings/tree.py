@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import Field, PrivateAttr
 
 from rendering import connections
-from settings import references, registry
+from rendering.caddyfile import LOOPBACK_PORT, bracketed
+from settings import references, registry, sign_in, storage
 from settings.application import WORKER_PROCESS_MIB, Application
 from settings.base import REMOVE, Conflict, Instant, Model, Path, dotted
 from settings.certificate import Acme, Certificate, Own, Private, SignedBy, not_public
@@ -25,7 +26,7 @@ from settings.sign_in import AUTHENTIK_SERVER_MIB, AUTHENTIK_WORKER_MIB, Authent
 from settings.speech import InProcess, Speech
 from settings.storage import Garage, Storage
 from settings.trust import TrustedAuthorities, trusted
-from settings.values import HOST_NAME_MAX_LENGTH, host_of
+from settings.values import HOST_NAME_MAX_LENGTH, host_of, port_of
 from settings.walk import active, classes
 from settings.workflow import Workflow
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from pki.server import ServerCertificate
     from pki.signer import Signer
     from pki.trust import Authorities
+
+
+NAMELESS: Final = "reflector.localhost"
+"""What stands for a domain where the edge has an address alone."""
 
 
 class Settings(Model):
@@ -100,22 +105,60 @@ class Settings(Model):
 
     @property
     def storage_domain(self) -> str | None:
-        """Host name of the object store at the edge; None where it is not on this host."""
+        """Name or address of the object store at the edge; None where it is not on this host."""
         if not isinstance(self.storage, Garage):
             return None
-        return self.storage.domain or f"s3.{self.edge.domain}"
+        return self.storage.domain or (f"s3.{self.edge.domain}" if self.edge.has_name else self.edge.domain)
 
     @property
     def sign_in_domain(self) -> str | None:
-        """Host name people sign in at, at the edge; None where that is not on this host."""
+        """Name or address people sign in at, at the edge; None where that is not on this host."""
         if not isinstance(self.sign_in, Authentik):
             return None
-        return self.sign_in.domain or f"auth.{self.edge.domain}"
+        return self.sign_in.domain or (f"auth.{self.edge.domain}" if self.edge.has_name else self.edge.domain)
+
+    @property
+    def storage_port(self) -> int | None:
+        """HTTPS port that is the object store's own; None where its name tells it apart."""
+        if not isinstance(self.storage, Garage) or self.edge.has_name:
+            return None
+        return self.storage.https_port or storage.DEFAULT_HTTPS_PORT
+
+    @property
+    def storage_url(self) -> str | None:
+        """URL of the object store at the edge, without a trailing slash."""
+        return self.edge.url(self.storage_domain, self.storage_port) if self.storage_domain else None
+
+    @property
+    def sign_in_port(self) -> int | None:
+        """HTTPS port that is Authentik's own; None where its name tells it apart."""
+        if not isinstance(self.sign_in, Authentik) or self.edge.has_name:
+            return None
+        return self.sign_in.https_port or sign_in.DEFAULT_HTTPS_PORT
+
+    @property
+    def sign_in_url(self) -> str | None:
+        """URL people sign in at, at the edge, without a trailing slash."""
+        return self.edge.url(self.sign_in_domain, self.sign_in_port) if self.sign_in_domain else None
+
+    @property
+    def published_ports(self) -> tuple[tuple[str, int, str], ...]:
+        """Each port of the Docker host that is published: the setting, the number, and tcp or udp."""
+        own = (("storage.https_port", self.storage_port), ("sign_in.https_port", self.sign_in_port))
+        https = [("edge.https_port", self.edge.https_port), *((name, port) for name, port in own if port is not None)]
+        return (
+            *((name, port, protocol) for name, port in https for protocol in ("tcp", "udp")),
+            ("edge.http_port", self.edge.http_port, "tcp"),
+        )
 
     @property
     def _further_domains(self) -> tuple[str, ...]:
-        """Host names of what the edge serves besides the application."""
-        return tuple(name for name in (self.storage_domain, self.sign_in_domain) if name)
+        """Host names of what the edge serves besides the application, and not by a port of its own."""
+        return tuple(
+            name
+            for name, port in ((self.storage_domain, self.storage_port), (self.sign_in_domain, self.sign_in_port))
+            if name and port is None
+        )
 
     @property
     def now(self) -> Instant:
@@ -126,9 +169,14 @@ class Settings(Model):
     @property
     def application_names(self) -> tuple[str, ...]:
         """DNS names of the application, the domain first; localhost only where the stack's own authority signs."""
-        first, *others = self.edge.names
+        first = (self.edge.domain,) if self.edge.has_name else ()
         here = ("localhost",) if isinstance(self.certificate, Private) else ()
-        return tuple(dict.fromkeys((first, *here, *others)))
+        return tuple(dict.fromkeys((*first, *here, *self.edge.names)))
+
+    @property
+    def application_hosts(self) -> tuple[str, ...]:
+        """Every name and address of the application, the domain first."""
+        return tuple(dict.fromkeys((self.edge.domain, *self.application_names, *self.addresses)))
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -139,8 +187,8 @@ class Settings(Model):
     @property
     def dns_names(self) -> tuple[str, ...]:
         """Every DNS name the edge serves: the domain first, those of other sites, localhost, and the extra ones."""
-        first, *others = self.application_names
-        return tuple(dict.fromkeys((first, *self._further_domains, *others)))
+        first = (self.edge.domain,) if self.edge.has_name else ()
+        return tuple(dict.fromkeys((*first, *self._further_domains, *self.application_names)))
 
     @property
     def served(self) -> tuple[str, ...]:
@@ -195,7 +243,8 @@ class Settings(Model):
         """E-mail address of the administrator; None where nobody is one, or somebody else says who."""
         if not isinstance(self.sign_in, Password | Authentik):
             return None
-        return self.sign_in.admin_email or f"admin@{self.edge.domain}"
+        # An address is no domain of e-mail, to browsers and to Authentik.
+        return self.sign_in.admin_email or f"admin@{self.edge.domain if self.edge.has_name else NAMELESS}"
 
     @property
     def optional_databases(self) -> tuple[str, ...]:
@@ -244,6 +293,7 @@ class Settings(Model):
             # What is measured of the real software; what plays it in development needs a tenth.
             yield from self._memory_conflicts()
         yield from self._domain_conflicts()
+        yield from self._own_port_conflicts()
         if isinstance(self.certificate, Acme):
             yield from self._acme_conflicts(self.certificate)
         yield from self._administrator_conflicts()
@@ -262,13 +312,13 @@ class Settings(Model):
             yield replace(conflict, path=("certificate", *conflict.path))
         if problems or isinstance(authorities, list) or not isinstance(self.certificate, Own):
             return
-        if self._further_domains and (stranger := self.certificate.stranger(self.served, authorities, now)):
+        called = tuple(dict.fromkeys(one for one in (self.storage_domain, self.sign_in_domain) if one))
+        if called and (stranger := self.certificate.stranger(self.served, authorities, now)):
             yield Conflict(
                 path=("trusted_authorities",),
                 others=(("certificate",), ("storage",), ("sign_in",)),
                 given=f"nothing with {stranger}, who signed for what certificate.certificate shows",
-                allowed="every authority containers meet: they call "
-                f"{' and '.join(self._further_domains)} as everybody does",
+                allowed=f"every authority containers meet: they call {' and '.join(called)} as everybody does",
                 remedy="Add it: pulumi config set --path trusted_authorities.own.path <file>",
             )
 
@@ -286,13 +336,23 @@ class Settings(Model):
                 remedy="Set them: pulumi config set --path {path} <host name>; or choose: pulumi config set --path "
                 "certificate.mode private",
             )
+        of_names = "names: of an address it makes no certificate that lives as long as those of names"
+        if not self.edge.has_name:
+            yield Conflict(
+                path=("edge", "domain"),
+                others=(("certificate",),),
+                given=f"{self.edge.domain!r}, while Let's Encrypt is to sign for it",
+                allowed=of_names,
+                remedy="Set one: pulumi config set --path {path} <host name>; or choose: pulumi config set --path "
+                "certificate.mode private",
+            )
         for index, extra in enumerate(self.edge.extra_names):
             if extra.startswith("IP:"):
                 yield Conflict(
                     path=("edge", "extra_names", index),
                     others=(("certificate",),),
                     given=f"{extra!r}, while Let's Encrypt is to sign for it",
-                    allowed="names: of an address it makes no certificate that lives as long as those of names",
+                    allowed=of_names,
                     remedy=REMOVE,
                 )
         if self.edge.http_port != 80 and self.edge.url_port != 443:
@@ -306,7 +366,7 @@ class Settings(Model):
 
     def _domain_conflicts(self) -> Iterator[Conflict]:
         """Yield sites under one name, and names made of the domain that are longer than any may be."""
-        taken: dict[str, Path] = {self.edge.domain: ("edge", "domain")}
+        taken: dict[str, Path] = {self.edge.domain: ("edge", "domain")} if self.edge.has_name else {}
         for index, extra in enumerate(self.edge.extra_names):
             taken.setdefault(extra.removeprefix("DNS:"), ("edge", "extra_names", index))
         sites: tuple[tuple[Path, str | None, str, str], ...] = (
@@ -314,7 +374,7 @@ class Settings(Model):
             (("sign_in", "domain"), self.sign_in_domain, "auth", "Authentik has all paths to itself"),
         )
         for place, name, prefix, why in sites:
-            if name is None:
+            if name is None or not self.edge.has_name:
                 continue
             if name in taken:
                 yield Conflict(
@@ -333,6 +393,55 @@ class Settings(Model):
                     allowed=f"a host name of its own, of {HOST_NAME_MAX_LENGTH} characters or fewer",
                     remedy="Set it: pulumi config set --path {path} <host name>",
                 )
+
+    def _own_port_conflicts(self) -> Iterator[Conflict]:
+        """Yield names and ports of what the edge serves besides the application that do not go with its domain."""
+        taken = {"edge.https_port": self.edge.https_port, "edge.http_port": self.edge.http_port}
+        for place, model, port, default in (
+            ("storage", self.storage, self.storage_port, storage.DEFAULT_HTTPS_PORT),
+            ("sign_in", self.sign_in, self.sign_in_port, sign_in.DEFAULT_HTTPS_PORT),
+        ):
+            if not isinstance(model, Garage | Authentik):
+                continue
+            if self.edge.has_name:
+                if model.https_port is not None:
+                    yield Conflict(
+                        path=(place, "https_port"),
+                        others=(("edge", "domain"),),
+                        given=f"{model.https_port}, while edge.domain is {self.edge.domain!r}",
+                        allowed="nothing beside a name: by names it is told apart on edge.https_port",
+                        remedy=REMOVE,
+                    )
+                continue
+            assert port is not None
+            if model.domain is not None:
+                yield Conflict(
+                    path=(place, "domain"),
+                    others=(("edge", "domain"),),
+                    given=f"{model.domain!r}, while edge.domain is {self.edge.domain!r}",
+                    allowed=f"nothing beside an address: it is served there, by {place}.https_port",
+                    remedy=REMOVE,
+                )
+            if ":" in self.edge.domain:
+                yield Conflict(
+                    path=("edge", "domain"),
+                    others=((place,),),
+                    given=f"{self.edge.domain!r}, while {place}.mode is {model.mode!r}",
+                    allowed="an IPv4 address, or a name: containers have IPv4 alone, and get there as everybody does; "
+                    "the IPv6 address may be one of edge.extra_names",
+                    remedy="Set one: pulumi config set --path {path} <address>",
+                )
+            others = [name for name, other in taken.items() if other == port]
+            if others or port == LOOPBACK_PORT:
+                whose = f"which {others[0]} is too" if others else "on which Caddy listens for itself"
+                yield Conflict(
+                    path=(place, "https_port"),
+                    others=(*((tuple(others[0].split(".")),) if others else ()), ("edge", "domain")),
+                    given=f"{port}, {whose}" if model.https_port else f"nothing, and {default} is meant, {whose}",
+                    allowed="a port of its own, while edge.domain is an address",
+                    remedy="Set it: pulumi config set --path {path} <port>",
+                )
+            taken.setdefault(f"{place}.https_port", port)
 
     def _administrator_conflicts(self) -> Iterator[Conflict]:
         """Yield what would give the administrator's address to somebody else, or keep the administrator out."""
@@ -400,11 +509,16 @@ class Settings(Model):
 
     def _calls_to_itself(self) -> Iterator[Conflict]:
         """Yield every URL of something elsewhere by whose host name containers get to this stack's own services."""
-        own = {*ALL_SERVICES, self.edge.domain, *self._further_domains}
+        own = {*ALL_SERVICES, *((self.edge.domain,) if self.edge.has_name else ()), *self._further_domains}
+        # By an address containers get to the Docker host, where others may listen as well.
+        ports = () if self.edge.has_name else {port for _, port, _ in self.published_ports}
+        address = bracketed(self.edge.domain)
         for place, model in active(self):
             for name in type(model).model_fields:
                 value = getattr(model, name)
-                if isinstance(value, str) and value.startswith(("http://", "https://")) and host_of(value) in own:
+                if not isinstance(value, str) or not value.startswith(("http://", "https://")):
+                    continue
+                if host_of(value) in own or (host_of(value) == address and port_of(value) in ports):
                     yield Conflict(
                         path=(*place, name),
                         others=() if host_of(value) in ALL_SERVICES else (("edge", "domain"), ("storage", "domain")),

@@ -329,6 +329,8 @@ class Site:
     """What the edge adds to answers."""
     network: str = "application"
     """Role of the network its upstreams are on."""
+    own_port: int | None = None
+    """The HTTPS port it has to itself, where it shares its names; None: the edge's, where its names tell it apart."""
     ready: Sequence[pulumi.Resource] = ()
     """What has to work before it is served."""
 

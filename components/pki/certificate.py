@@ -26,7 +26,6 @@ class CertificateArgs:
 
     issuer: Issuer
     dns_names: Sequence[str]
-    """The first is the common name too, for people; clients look at the alternative names alone (RFC 9525)."""
     ip_addresses: Sequence[str]
     validity_hours: int
     renewal_hours: int
@@ -41,13 +40,13 @@ class CertificateArgs:
     """Kind of its key: one of `KEYS`."""
     uris: Sequence[str] = ()
     common_name: str = ""
-    """For people; empty: the first DNS name."""
+    """For people: clients look at the alternative names alone (RFC 9525). Empty: the first of these."""
     signed_by: tuple[str, str] = ("", "")
     """Which of `pki.authorities` signs, and which generation of it, as the inventory has them."""
 
     def __post_init__(self) -> None:
-        if not (self.dns_names or self.common_name):
-            raise ValueError("dns_names must hold one name or more")
+        if not (self.dns_names or self.ip_addresses or (self.kind == "client" and self.common_name)):
+            raise ValueError("dns_names and ip_addresses must hold one name or more")
         if self.kind not in USES or self.key not in KEYS:
             raise ValueError(f"no such kind of certificate or key: {self.kind}, {self.key}")
         if not 0 < self.renewal_hours < self.validity_hours:
@@ -74,7 +73,7 @@ class Certificate(pulumi.ComponentResource):
             opts=options("key"),
         )
         # A domain longer than X.509 allows only lives in the alternative names.
-        common_name = (args.common_name or args.dns_names[0])[:COMMON_NAME_LENGTH]
+        common_name = (args.common_name or [*args.dns_names, *args.ip_addresses][0])[:COMMON_NAME_LENGTH]
         request = tls.CertRequest(
             member(name, args.generation, "request"),
             tls.CertRequestArgs(

@@ -27,12 +27,13 @@ def identity_provider(
     admin_email: str | None,
     domain: str | None,
     url: str,
+    own_port: int | None,
     application_url: str,
 ) -> IdentityProvider:
     """Return the identity provider of `settings`.
 
     `admin_email` is the administrator's address, where there is one. One on this host is served at `domain`, which is
-    `url` as a URL; people open Reflector at `application_url`.
+    `url` as a URL, by `own_port` if it is to have one to itself; people open Reflector at `application_url`.
     """
     match settings:
         case sign_in.Password():
@@ -53,6 +54,7 @@ def identity_provider(
                     database=databases["authentik"],
                     domain=domain,
                     url=url,
+                    own_port=own_port,
                     certificate=certificate,
                     application=_application(settings, application_url, admin_email),
                     closed_paths=CLOSED_PATHS if settings.closed_api else (),

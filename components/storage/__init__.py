@@ -18,13 +18,14 @@ def object_store(
     *,
     domain: str | None,
     url: str,
+    own_port: int | None,
     origins: Sequence[str],
     certificate: EdgeCertificate,
 ) -> ObjectStore:
     """Return the object store of `settings`.
 
-    `domain` and `url` are where the edge serves one that runs here, with `certificate`; `origins` are the pages that
-    may use it from a browser.
+    `domain` and `url` are where the edge serves one that runs here, with `certificate`, by `own_port` if it is to have
+    one to itself; `origins` are the pages that may use it from a browser.
     """
     match settings:
         case storage.Garage():
@@ -39,6 +40,7 @@ def object_store(
                     memory_mib=settings.memory_mib,
                     domain=domain,
                     url=url,
+                    own_port=own_port,
                     origins=origins,
                     certificate=certificate,
                 ),

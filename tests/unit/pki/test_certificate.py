@@ -32,7 +32,7 @@ def signed(leaf: str = "leaf") -> Signed:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"dns_names": []}, "dns_names must hold one name or more"),
+        ({"dns_names": [], "ip_addresses": []}, "dns_names and ip_addresses must hold one name or more"),
         ({"validity_hours": 24, "renewal_hours": 24}, "renewal_hours must be less than validity_hours, 24"),
         ({"renewal_hours": 0}, "renewal_hours must be less than validity_hours, 2160"),
         ({"generation": 0}, "generation must be 1 or more, not 0"),
@@ -159,6 +159,7 @@ def identity(settings: Pki, authority: AuthorityHandle, name: str, *addresses: s
         own=None,
         signer=None,
         hours=(settings.certificate_validity_hours, settings.renewal_hours),
+        common_name=name,
         dns_names=[name],
         ip_addresses=addresses,
         trusted=[],

@@ -25,6 +25,7 @@ def provider_of(given: Any, admin_email: str | None = None) -> Built:
             admin_email=admin_email,
             domain=near.domain("auth"),
             url=f"https://{near.domain('auth')}",
+            own_port=None,
             application_url=f"https://{near.domain()}",
         )
 

@@ -23,6 +23,7 @@ def made(chosen: Any, domain: str | None = None) -> Built:
             {"garage": near.image()},
             domain=domain,
             url=f"https://{domain}",
+            own_port=None,
             origins=["https://reflector.test"],
             certificate=near.certificate(),
         )
