@@ -182,7 +182,7 @@ def _plan(stack: Stack, settings: Settings, place: Place, *, patience_seconds: f
     for one in ours:
         if one in due:
             continue
-        for where in places_of(one.users, settings, place):
+        for where in places_of(one, settings, place):
             while True:
                 try:
                     shown, unseen = served(where, one.server_name).fingerprint, ""

@@ -8,7 +8,7 @@ import pulumi
 import pulumi_tls as tls
 
 from components.base.handles import CertificateHandle, Issuer
-from components.pki.authority import COMMON_NAME_LENGTH
+from components.pki.authority import COMMON_NAME_LENGTH, KEYS
 from components.pki.generation import former_names, member, whole
 from components.pki.moments import earliest
 
@@ -18,15 +18,6 @@ USES: Final[Mapping[str, Sequence[str]]] = {
     "client": ["client_auth"],
     "peer": ["server_auth", "client_auth"],
 }
-KEYS: Final[Mapping[str, tuple[str, str | int | None]]] = {
-    # The provider's own default, P-224, is unusable in TLS 1.3 and in browsers.
-    "P256": ("ECDSA", "P256"),
-    "P384": ("ECDSA", "P384"),
-    "RSA-2048": ("RSA", 2048),
-    "RSA-3072": ("RSA", 3072),
-    "Ed25519": ("ED25519", None),
-}
-"""Algorithm, and curve or bits, by kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +45,7 @@ class CertificateArgs:
     """Which of `pki.authorities` signs, and which generation of it, as the inventory has them."""
 
     def __post_init__(self) -> None:
-        if not (self.dns_names or self.ip_addresses or self.common_name):
+        if not (self.dns_names or self.ip_addresses or (self.kind == "client" and self.common_name)):
             raise ValueError("dns_names and ip_addresses must hold one name or more")
         if self.kind not in USES or self.key not in KEYS:
             raise ValueError(f"no such kind of certificate or key: {self.kind}, {self.key}")
@@ -76,14 +67,9 @@ class Certificate(pulumi.ComponentResource):
         def options(part: str) -> pulumi.ResourceOptions:
             return pulumi.ResourceOptions(parent=self, aliases=former_names(name, args.generation, part))
 
-        algorithm, size = KEYS[args.key]
         key = tls.PrivateKey(
             member(name, args.generation, "key"),
-            tls.PrivateKeyArgs(
-                algorithm=algorithm,
-                ecdsa_curve=size if isinstance(size, str) else None,
-                rsa_bits=size if isinstance(size, int) else None,
-            ),
+            KEYS[args.key](),
             opts=options("key"),
         )
         # A domain longer than X.509 allows only lives in the alternative names.
@@ -104,7 +90,7 @@ class Certificate(pulumi.ComponentResource):
             member(name, args.generation, "certificate"),
             request_pem=request.cert_request_pem,
             # Only an RSA key is encrypted to, in TLS 1.2 without forward secrecy (RFC 5480 §3).
-            uses=["digital_signature", *(["key_encipherment"] if algorithm == "RSA" else []), *USES[args.kind]],
+            uses=["digital_signature", *(["key_encipherment"] if args.key.startswith("RSA") else []), *USES[args.kind]],
             validity_hours=args.validity_hours,
             renewal_hours=args.renewal_hours,
             opts=options("certificate"),

@@ -16,17 +16,16 @@ from settings.authorities import STACK
 from settings.certificate import Private
 from settings.pki import Pki
 from testing import building, tls
+from testing.certificates import certificate
 from testing.engine import is_secret, urn_of, value_of
 
 SOON: Final = "2026-02-01T00:00:00Z"
 BUILT = building.built("Certificate")
 
 
-def signed() -> Signed:
+def signed(leaf: str = "leaf") -> Signed:
     """Return what an authority elsewhere makes of anything."""
     soon = pulumi.Output.from_input(SOON)
-    key = tls.private_key("leaf", {"algorithm": "ECDSA", "ecdsaCurve": "P256"})
-    leaf = tls.self_signed({"privateKeyPem": key, "subject": {"commonName": "leaf"}})
     return Signed(certificate_pem=pulumi.Output.from_input(leaf), expires=soon, renew_at=soon)
 
 
@@ -138,7 +137,7 @@ def test_any_issuer_will_do() -> None:
         return Certificate("it", args).handle
 
     built = building.build(build)
-    assert value_of(built.component.certificate_pem).startswith("-----BEGIN CERTIFICATE-----")
+    assert value_of(built.component.certificate_pem) == "leaf"
     assert value_of(built.component.expires) == SOON
     assert issuer.asked == ("it-1-certificate", ["digital_signature", "server_auth"], 48, 24)
     assert [one for one in built.engine.resources if one.type == "tls:index/locallySignedCert:LocallySignedCert"] == []
@@ -187,7 +186,7 @@ def test_the_earliest_end_of_the_chain_is_listed_where_the_authority_ends_first(
         expires = property(lambda _: pulumi.Output.from_input("2026-01-21T00:00:00Z"))
 
         def sign(self, *_: object, **__: object) -> Signed:
-            return signed()
+            return signed(certificate("it")[0])
 
     def build(_: object) -> None:
         args = building.certificate_args("it", issuer=EndsFirst())
