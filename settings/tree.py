@@ -1,6 +1,6 @@
 """All settings of a stack as one typed tree, and the rules between its branches."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -19,7 +19,9 @@ from settings.images import Images, ImageSources, Upstream
 from settings.language_model import LanguageModel, Ollama
 from settings.pki import Pki, fitting_hours
 from settings.proxy import Proxy
-from settings.relays import Relays
+from settings.published import Published, meet
+from settings.registry import Issued
+from settings.relays import SERVICE_PREFIX, Relay, Relays
 from settings.sign_in import AUTHENTIK_SERVER_MIB, AUTHENTIK_WORKER_MIB, Authentik, Password, SignIn
 from settings.speech import InProcess, Speech
 from settings.storage import Garage, Storage
@@ -180,7 +182,8 @@ class Settings(Model):
     def reached_directly(self) -> tuple[str, ...]:
         """What no proxy stands before: every name that means something inside the stack, and what is excluded.
 
-        Not the edge's further names: nothing inside resolves them to it, and a new one would replace every container.
+        Not the edge's further names, nor relays: nothing inside gets to them, and a new one would replace every
+        container.
         """
         return (*ALL_SERVICES, self.edge.domain, *self._further_domains, *self.proxy.exclude)
 
@@ -213,7 +216,28 @@ class Settings(Model):
     @cached_property
     def services(self) -> frozenset[str]:
         """The services these settings ask for."""
-        return frozenset(service for _, model in active(self) for service in model.SERVICES)
+        own = (service for _, model in active(self) for service in model.SERVICES)
+        return frozenset((*own, *self.relay_services.values()))
+
+    @property
+    def relay_services(self) -> Mapping[str, str]:
+        """The services that are relays, by the names these have in the settings."""
+        return {name: f"{SERVICE_PREFIX}{name}" for name in self.relays}
+
+    @property
+    def published(self) -> tuple[Published, ...]:
+        """Every port the Docker host publishes."""
+        edge, where = self.edge.bind_addresses, ("edge", "bind_addresses")
+        return (
+            Published(("edge", "https_port"), self.edge.https_port, "tcp", edge, where),
+            Published(("edge", "https_port"), self.edge.https_port, "udp", edge, where),
+            Published(("edge", "http_port"), self.edge.http_port, "tcp", edge, where),
+            *(
+                Published(("relays", name, "port"), relay.port, "tcp", relay.bind_addresses,
+                          ("relays", name, "bind_addresses"))
+                for name, relay in sorted(self.relays.items())
+            ),
+        )  # fmt: skip
 
     @cached_property
     def networks(self) -> frozenset[str]:
@@ -242,6 +266,9 @@ class Settings(Model):
             yield from self._acme_conflicts(self.certificate)
         yield from self._administrator_conflicts()
         yield from self._calls_to_itself()
+        for name, relay in sorted(self.relays.items()):
+            yield from self._relay_conflicts(name, relay)
+        yield from self._port_conflicts()
 
     def conflicts_at(self, now: Instant) -> Iterator[Conflict]:
         """Yield certificates that do not do at `now`."""
@@ -393,24 +420,126 @@ class Settings(Model):
 
     def _calls_to_itself(self) -> Iterator[Conflict]:
         """Yield every URL of something elsewhere by whose host name containers get to this stack's own services."""
-        own = {*ALL_SERVICES, self.edge.domain, *self._further_domains}
+        services = {*ALL_SERVICES, *self.relay_services.values()}
+        own = {*services, self.edge.domain, *self._further_domains}
         for place, model in active(self):
+            if isinstance(model, Relay):  # which may stand in front of these
+                continue
             for name in type(model).model_fields:
                 value = getattr(model, name)
                 if isinstance(value, str) and value.startswith(("http://", "https://")) and host_of(value) in own:
                     yield Conflict(
                         path=(*place, name),
-                        others=() if host_of(value) in ALL_SERVICES else (("edge", "domain"), ("storage", "domain")),
+                        others=() if host_of(value) in services else (("edge", "domain"), ("storage", "domain")),
                         given=repr(value),
                         allowed="the URL of something elsewhere: inside the stack its host is one of the stack's own "
                         "services; what runs on the Docker host is reached by its address, or by another name of it",
                         remedy="Set it: pulumi config set --path {path} <URL>",
                     )
 
+    def _relay_conflicts(self, name: str, relay: Relay) -> Iterator[Conflict]:
+        """Yield what a relay names and is not there, or is not for that."""
+        place = ("relays", name)
+        fronted = self.services - {*self.relay_services.values()}
+        if relay.upstream_host in {*ALL_SERVICES, *self.relay_services.values()} - fronted:
+            yield Conflict(
+                path=(*place, "upstream"),
+                given=repr(relay.upstream),
+                allowed=f"the URL of something elsewhere, or of a service this stack has: {_listed(fronted)}",
+                remedy="Set it: pulumi config set --path {path} <URL>",
+            )
+        certificates, authorities = self.pki.certificates, self.pki.every_authority
+        named = [(("certificate",), relay.certificate, "server"), *(
+            (("allow", index), one, "client") for index, one in enumerate(relay.allow)
+        )]  # fmt: skip
+        for setting, wanted, use in named:
+            fitting = [one for one, entry in certificates.items() if entry.kind in {use, "peer"}]
+            if wanted in fitting:
+                continue
+            yield Conflict(
+                path=(*place, *setting),
+                others=(("pki", "certificates"),),
+                given=f"{wanted!r}, which is "
+                + (f"a certificate of kind {certificates[wanted].kind}" if wanted in certificates else "nowhere"),
+                allowed=f"one of pki.certificates of kind {use} or peer: {_listed(fitting)}",
+                remedy="Set it: pulumi config set --path '{path}' <name>",
+            )
+        for index, one in enumerate(relay.allow):
+            entry = certificates.get(one)
+            if isinstance(entry, Issued) and relay.client_authority not in {None, entry.authority}:
+                yield Conflict(
+                    path=(*place, "allow", index),
+                    others=(("pki", "certificates"), (*place, "client_authority")),
+                    given=f"{one!r}, which {entry.authority} signs",
+                    allowed=f"certificates of {relay.client_authority}: no other gets as far as that",
+                    remedy=REMOVE,
+                )
+        authority = relay.client_authority
+        if authority is None:
+            return
+        fitting = [one for one, entry in authorities.items() if entry.purpose == "client"]
+        if authority not in fitting:
+            yield Conflict(
+                path=(*place, "client_authority"),
+                others=(("pki", "authorities"),),
+                given=f"{authority!r}, which is "
+                + (f"for {authorities[authority].purpose}" if authority in authorities else "nowhere"),
+                allowed=f"one of pki.authorities with the purpose client: {_listed(fitting)}",
+                remedy="Set it: pulumi config set --path {path} <name>",
+            )
+        elif not authorities[authority].trusted:
+            yield Conflict(
+                path=(*place, "client_authority"),
+                others=(("pki", "authorities"),),
+                given=f"{authority!r}, which has no trusted generation",
+                allowed="an authority with one: nobody could be let in",
+                remedy="Set it: pulumi config set --path {path} <name>",
+            )
+
+    def _port_conflicts(self) -> Iterator[Conflict]:
+        """Yield ports of relays that somebody else has, and names that would lead browsers to the wrong one of two.
+
+        A browser asks for a name on a connection it has to another, if the port, the address and the certificate are
+        right for both (RFC 9113 §9.1.1): the relay's requests would go to the edge, and show it no certificate.
+        """
+        known = [one for one in self.published if one.protocol == "tcp"]
+        for index, one in enumerate(known):
+            if one.setting[0] != "relays":
+                continue
+            for other in known[:index]:
+                if one.port == other.port and meet(one.addresses, other.addresses):
+                    yield Conflict(
+                        path=one.setting,
+                        others=(other.setting, one.addresses_setting, other.addresses_setting),
+                        given=f"{one.port}, as {dotted(other.setting)}",
+                        allowed="a port of its own, or addresses of its own",
+                        remedy="Set it: pulumi config set --path {path} <port>",
+                    )
+        for name, relay in sorted(self.relays.items()):
+            entry = self.pki.certificates.get(relay.certificate)
+            if relay.port != self.edge.https_port or not isinstance(entry, Issued):
+                continue
+            for shared in sorted({one.partition(":")[2] for one in entry.names} & {*self.served}):
+                yield Conflict(
+                    path=("relays", name, "port"),
+                    others=(("edge", "https_port"), ("edge", "domain"), ("pki", "certificates")),
+                    given=f"{relay.port}, which the edge has, and its certificate shares the name {shared} with the "
+                    "edge's",
+                    allowed="a port of its own, or a certificate without a name of the edge: a browser would send what "
+                    "is meant for one to the other",
+                    remedy="Set it: pulumi config set --path {path} <port>",
+                )
+
     def hints(self) -> Iterator[str]:
         """Yield what is not wrong in these settings, and may not do what is expected of it."""
         if self._now is not None:
             yield from self._certificate_hints()
+        for name, relay in sorted(self.relays.items()):
+            if relay.client_authority is not None:
+                yield (
+                    f"relays.{name}: Safari on iPhone and iPad shows no certificate when it opens a WebSocket, so its "
+                    "pages reach none through this relay; programs and browsers on computers do (docs/relays.md)"
+                )
         for name in self.dns_names:
             if name.endswith(".local") and name.count(".") > 1:
                 yield (
@@ -436,6 +565,10 @@ ALL_SERVICES: Final[tuple[str, ...]] = tuple(
     dict.fromkeys(service for model in classes(Settings) for service in model.SERVICES)
 )
 """Every service any stack can have."""
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "there is none"
 
 
 def finished(

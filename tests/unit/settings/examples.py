@@ -141,7 +141,7 @@ class Leaf:
             group = group[step]
         group.pop(_INSTEAD.get(self.name), None)
         if self.name in _BESIDE:
-            group[_BESIDE[self.name]] = SEALED if self.name == "account_key_id" else "somebody"
+            group[_BESIDE[self.name]] = _BESIDE_VALUES.get(self.name, "somebody")
         if self.name == "staging":
             tree["edge"] = {"domain": "reflector.example.com"}
         return tree
@@ -157,8 +157,9 @@ _PAIRS: Final = {
 }
 _INSTEAD: Final = {**_PAIRS, **{other: name for name, other in _PAIRS.items() if other != "directory"}}
 """What goes when a setting comes: of the two there can be one."""
-_BESIDE: Final = {"account_key_id": "account_key", "account_key": "account_key_id"}
+_BESIDE: Final = {"account_key_id": "account_key", "account_key": "account_key_id", "allow": "client_authority"}
 """What comes with a setting: there are both or none."""
+_BESIDE_VALUES: Final = {"account_key_id": SEALED, "allow": "all"}
 
 
 def _spots(group: type[Model], path: Path, choice: tuple[type[Model], ...], tree: dict[str, Any]) -> Iterator[Spot]:
@@ -184,13 +185,28 @@ _AROUND: Final[Mapping[str, Any]] = {
     "images": {"mode": "upstream", "references": {"transcription": "speech:1.2.3"}},
     "proxy": {"https": "http://proxy.test:3128"},
 }
+# By the names that are the examples of what names them.
+_NAMED: Final[Mapping[str, Any]] = {
+    "pki": {
+        "authorities": {"all": {"purpose": "client"}},
+        "certificates": {
+            "all": {"mode": "issued", "names": ["DNS:a.test"]},
+            "admin": {"mode": "issued", "kind": "client", "authority": "all"},
+        },
+    },
+}
 SPOTS: Final = [
     Spot(
         path=spot.path,
         group=spot.group,
         choice=spot.choice,
         # The images of a spot of theirs stand as they are: one of its modes takes nothing else.
-        tree={**_AROUND, **spot.tree, "proxy": {**_AROUND["proxy"], **spot.tree.get("proxy", {})}},
+        tree={
+            **_AROUND,
+            **(_NAMED if "relays" in spot.tree else {}),
+            **spot.tree,
+            "proxy": {**_AROUND["proxy"], **spot.tree.get("proxy", {})},
+        },
     )
     for spot in _spots(Settings, (), (), {})
 ]
