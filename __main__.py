@@ -4,7 +4,20 @@ import gc
 
 import pulumi
 
-from components import application, data, edge, hosts, images, language_model, pki, sign_in, speech, storage, workflow
+from components import (
+    application,
+    data,
+    edge,
+    hosts,
+    images,
+    language_model,
+    pki,
+    relays,
+    sign_in,
+    speech,
+    storage,
+    workflow,
+)
 from components.base.quiet import drop_debug_messages
 from components.base.secrecy import keep_secret, sealed
 from settings.program import load
@@ -47,6 +60,7 @@ certificate = identity_of_edge.certificate
 roots = pki.trust(*identity_of_edge.roots)
 trust = pki.trust(*identity_of_edge.issuers, *settings.trusted_certificates)
 outside = pki.trust(*settings.trusted_certificates)
+registry = pki.registry(settings.pki, authorities, settings.registered)
 
 # Data.
 stores = data.data_services(
@@ -102,16 +116,11 @@ reflector = application.reflector(
 )
 
 # The edge serves what the others hand it.
-caddy = edge.edge(
-    settings.edge,
-    host,
-    parts,
-    sites=[reflector.site, *objects.sites, *identity.sites],
-    roots=roots,
-)
+sites = [reflector.site, *objects.sites, *identity.sites]
+caddy = edge.edge(settings.edge, host, parts, sites=sites, roots=roots)
 
-# The stack's outputs are an interface: names and shapes are only ever added to.
-services = [
+# Relays stand in front of any of these, or of what is elsewhere.
+own = [
     *stores.services,
     *objects.services,
     *speech_services.services,
@@ -121,13 +130,27 @@ services = [
     *reflector.services,
     caddy.service,
 ]
+relayed = relays.relays(
+    settings.relays,
+    host,
+    parts,
+    registry=registry,
+    authorities=authorities,
+    services=own,
+    edge=caddy.service,
+    names=[site.names[0] for site in sites],
+    trust=trust,
+)
+
+# The stack's outputs are an interface: names and shapes are only ever added to.
+services = [*own, *(relay.service for relay in relayed.values())]
 outputs = {
     "url": settings.url,
     "api_url": reflector.api_url,
     "ca_certificate": roots.pem,
     "trust_page": caddy.trust_page_url,
     "trust_bundle": trust.pem,
-    "pki_inventory": pki.inventory(authorities, identity_of_edge.authorities, [certificate]),
+    "pki_inventory": pki.inventory(authorities, identity_of_edge.authorities, [certificate], registry),
     "services": {service.name: service.described for service in services},
     "admin_email": identity.admin_email,
     "admin_password": identity.admin_password,

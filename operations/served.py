@@ -3,6 +3,7 @@
 import hashlib
 import socket
 import ssl
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -60,6 +61,16 @@ def edge_of(settings: Settings) -> Place:
         if remote is None or address not in {"127.0.0.1", "::1"}:
             return Place(host=address, port=edge.https_port)
     return Place(host=edge.domain, port=edge.url_port)
+
+
+def places_of(users: Mapping[str, Sequence[str]], settings: Settings, edge: Place) -> list[Place]:
+    """Return where a certificate is shown by those who use it: the edge, and relays on ports of their own."""
+    found = [edge] if "edge" in users else []
+    for name in users.get("relays", ()):
+        relay = settings.relays.get(name)
+        if relay is not None:
+            found.append(Place(host=edge.host, port=relay.port))
+    return found
 
 
 def served(place: Place, server_name: str | None) -> Served:

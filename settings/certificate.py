@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 from pydantic import Field
 
 from settings.base import REMOVE, Conflict, Instant, Model
-from settings.material import MaterialError, choices, is_sealed, material, password, wrong
-from settings.values import SHORTEST_VALIDITY_HOURS, AcmeDirectory, Brought, Email, FilePath, Password, Token, Word
+from settings.material import choices, is_sealed, materials, password, wrong
+from settings.values import (
+    SHORTEST_VALIDITY_HOURS,
+    AcmeDirectory,
+    Brought,
+    Email,
+    FilePath,
+    Issue,
+    Password,
+    Token,
+    Word,
+)
 
 if TYPE_CHECKING:
     from pki.server import ServerCertificate
@@ -23,7 +33,16 @@ _NOT_PUBLIC: Final = frozenset(
      "intranet", "private", "localdomain"}
 )  # fmt: skip
 """Last labels nobody outside can own a name below."""
-_OWN: Final = "a certificate for a server with its key, in its time, for every name that is served"
+ISSUE: Final = (
+    "Number of the key and certificate under this name: a greater one makes both anew, and takes the old ones away "
+    "once everything that uses them has the new ones"
+)
+SERVER: Final = "server"
+_OWN: Final = {
+    SERVER: "a certificate for a server with its key, in its time, for every name that is served",
+    "client": "a certificate for a client with its key, in its time, for every name it is said to have",
+    "peer": "a certificate for servers and clients with its key, in its time, for every name it is said to have",
+}
 _AUTHORITY: Final = "the certificate of an authority that may sign for servers, with its key"
 
 
@@ -31,12 +50,12 @@ class Private(Model):
     """Issued by the stack's own authority."""
 
     mode: Literal["private"] = "private"
+    issue: Issue = Field(default=1, description=ISSUE)
 
 
-class Own(Model):
-    """A certificate that is there already."""
+class BroughtCertificate(Model):
+    """A certificate with its key that is there already, and what may come with it."""
 
-    mode: Literal["own"] = "own"
     certificate_file: FilePath | None = Field(
         default=None,
         description="File with the certificate, and what else of its chain: PEM, DER, PKCS #7, or PKCS #12 with its "
@@ -53,6 +72,11 @@ class Own(Model):
     chain: Brought | None = Field(default=None, description="The same, encrypted in the stack file")
     password: Password | None = Field(default=None, description="Password of the files that have one")
 
+    @property
+    def used_as(self) -> str:
+        """What it has to be for: server, client, or peer, which is both."""
+        return SERVER
+
     def conflicts(self) -> Iterator[Conflict]:
         """Yield what is set twice, or not at all."""
         yield from choices(self, "certificate", required="a certificate")
@@ -66,14 +90,31 @@ class Own(Model):
         """
         from pki.server import server_certificate  # a tenth of a second, for those who bring one
 
-        found, problems = _materials(self, ("certificate", "key", "chain"))
+        found, problems = materials(self, ("certificate", "key", "chain"))
         if problems:
             return problems
         if found["certificate"] is None or is_sealed(self.key, self.chain, self.password):
             return None
         return server_certificate(
-            found["certificate"], found["key"], found["chain"], password=password(self), served=served, now=now
+            found["certificate"],
+            found["key"],
+            found["chain"],
+            password=password(self),
+            served=served,
+            now=now,
+            used_as=self.used_as,
         )
+
+    def wrong(self, served: Sequence[str], now: Instant) -> Iterator[Conflict]:
+        """Yield why it cannot be served at `now` for all of `served`."""
+        found = self.read(served, now)
+        yield from wrong(self, found if isinstance(found, list) else (), _OWN[self.used_as])
+
+
+class Own(BroughtCertificate):
+    """A certificate that is there already."""
+
+    mode: Literal["own"] = "own"
 
     def stranger(self, served: Sequence[str], authorities: "Authorities | None", now: Instant) -> str:
         """Return who signed for it, where neither a public root nor one of `authorities` stands above it."""
@@ -83,11 +124,6 @@ class Own(Model):
         if found is None or isinstance(found, list):
             return ""
         return unknown_issuer(found.chain, public_roots().encode(), authorities)
-
-    def wrong(self, served: Sequence[str], now: Instant) -> Iterator[Conflict]:
-        """Yield why it cannot be served at `now` for all of `served`."""
-        found = self.read(served, now)
-        yield from wrong(self, found if isinstance(found, list) else (), _OWN)
 
 
 class Acme(Model):
@@ -157,6 +193,7 @@ class SignedBy(Model):
     key_file: FilePath | None = Field(default=None, description="File with its private key: PEM, DER or PKCS #12")
     key: Brought | None = Field(default=None, description="The same, encrypted in the stack file")
     password: Password | None = Field(default=None, description="Password of the files that have one")
+    issue: Issue = Field(default=1, description=ISSUE)
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield what is set twice, or not at all."""
@@ -170,7 +207,7 @@ class SignedBy(Model):
         """
         from pki.signer import signer  # a tenth of a second, for those who bring one
 
-        found, problems = _materials(self, ("authority", "key"))
+        found, problems = materials(self, ("authority", "key"))
         if problems:
             return problems
         if found["authority"] is None or is_sealed(self.key, self.password):
@@ -188,18 +225,6 @@ class SignedBy(Model):
         """Yield why nothing can be signed for `served` at `now`."""
         found = self.read(served, now)
         yield from wrong(self, found if isinstance(found, list) else (), _AUTHORITY)
-
-
-def _materials(group: Model, names: Sequence[str]) -> tuple[dict[str, bytes | None], list[tuple[str, str]]]:
-    """Return what is brought under each name, and what cannot be read."""
-    found: dict[str, bytes | None] = {}
-    problems: list[tuple[str, str]] = []
-    for name in names:
-        try:
-            found[name] = material(group, name)
-        except MaterialError as error:
-            problems.append((name, str(error)))
-    return found, problems
 
 
 def public_roots() -> str:

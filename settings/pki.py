@@ -6,7 +6,7 @@ from pydantic import Field
 
 from settings.authorities import STACK, Authorities, Authority
 from settings.base import Conflict, Instant, Model
-from settings.registry import Certificates
+from settings.registry import Certificates, External, Fleet, Imported, Issued, registry_conflicts
 from settings.values import SHORTEST_VALIDITY_HOURS, RenewalHours, ValidityHours
 
 
@@ -17,7 +17,7 @@ class Pki(Model):
         default={}, description=f"Authorities by name; one called {STACK}, which signs for the edge, is always there"
     )
     certificates: Certificates = Field(default={}, description="Certificates by name, for what uses them by it")
-
+    fleet: Fleet = Field(default=Fleet(), description="Certificates for many services, a line for each")
     certificate_validity_hours: ValidityHours = Field(
         default=90 * 24, description="Life of a certificate the private authority issues, in hours"
     )
@@ -30,8 +30,22 @@ class Pki(Model):
         """All authorities by name, that of the stack first."""
         return {STACK: Authority(), **self.authorities}
 
+    @property
+    def every_certificate(self) -> dict[str, Issued | Imported | External]:
+        """The whole registry by name, that of the fleet with it."""
+        return {**self.certificates, **self.fleet.certificates}
+
+    def hours_of(self, certificate: Issued) -> tuple[int, int]:
+        """Return for how many hours one is issued, and in how many before its end it is renewed."""
+        return (
+            certificate.validity_hours or self.certificate_validity_hours,
+            certificate.renewal_hours or self.renewal_hours,
+        )
+
     def conflicts(self) -> Iterator[Conflict]:
-        """Yield a renewal that would be due at once, at every run."""
+        """Yield a renewal that would be due at once, at every run, and what is wrong in the registry."""
+        hours = (self.certificate_validity_hours, self.renewal_hours)
+        yield from registry_conflicts(self.certificates, self.fleet, self.every_authority, hours)
         if self.renewal_hours >= self.certificate_validity_hours:
             yield Conflict(
                 path=("renewal_hours",),

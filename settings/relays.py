@@ -5,16 +5,17 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field, StringConstraints
 
-from settings.base import Conflict, Model
+from settings.base import REMOVE, Conflict, Model
+from settings.references import ClientAuthorityName, ClientCertificateName, ServerCertificateName
 from settings.values import (
     BrowserPort,
-    EntryName,
     HeaderPrefix,
     HostName,
     HttpUrl,
     IpAddress,
     MemoryMib,
     WebSocketHours,
+    host_of,
 )
 
 RelayName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
@@ -38,11 +39,11 @@ class Relay(Model):
     bind_addresses: Annotated[tuple[IpAddress, ...], Field(strict=False, min_length=1)] = Field(
         default=("0.0.0.0",), description="Addresses of the Docker host on which it publishes its port"
     )
-    certificate: EntryName = Field(description="Which of pki.certificates it shows")
-    client_authority: EntryName | None = Field(
+    certificate: ServerCertificateName = Field(description="Which of pki.certificates it shows")
+    client_authority: ClientAuthorityName | None = Field(
         default=None, description="Which of pki.authorities clients need a certificate of; by default they need none"
     )
-    allow: Annotated[tuple[EntryName, ...], Field(strict=False)] = Field(
+    allow: Annotated[tuple[ClientCertificateName, ...], Field(strict=False)] = Field(
         default=(),
         description="Which of pki.certificates are let in; by default all client_authority signed and has not revoked",
     )
@@ -77,7 +78,7 @@ class Relay(Model):
                 others=(("upstream",),),
                 given=repr(self.upstream_name),
                 allowed="nothing: upstream is no https URL, and shows no certificate",
-                remedy="Remove it: pulumi config rm --path {path}",
+                remedy=REMOVE,
             )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import Field, PrivateAttr
 
 from rendering import connections
+from settings import references, registry
 from settings.application import WORKER_PROCESS_MIB, Application
 from settings.base import REMOVE, Conflict, Instant, Model, Path, dotted
 from settings.certificate import Acme, Certificate, Own, Private, SignedBy, not_public
@@ -171,6 +172,11 @@ class Settings(Model):
         found = self.certificate.read(self.served, self.now) if isinstance(self.certificate, SignedBy) else None
         return None if isinstance(found, list) else found
 
+    @cached_property
+    def registered(self) -> registry.Read:
+        """What the certificates of the registry bring along."""
+        return registry.read(self.pki.certificates, self.now)
+
     @property
     def leaf_hours(self) -> tuple[int, int]:
         """For how many hours the edge's certificate is issued, and in how many before its end it is renewed."""
@@ -269,6 +275,7 @@ class Settings(Model):
         for name, relay in sorted(self.relays.items()):
             yield from self._relay_conflicts(name, relay)
         yield from self._port_conflicts()
+        yield from references.conflicts(self, self.pki.every_certificate, self.pki.every_authority)
 
     def conflicts_at(self, now: Instant) -> Iterator[Conflict]:
         """Yield certificates that do not do at `now`."""
@@ -448,24 +455,9 @@ class Settings(Model):
                 allowed=f"the URL of something elsewhere, or of a service this stack has: {_listed(fronted)}",
                 remedy="Set it: pulumi config set --path {path} <URL>",
             )
-        certificates, authorities = self.pki.certificates, self.pki.every_authority
-        named = [(("certificate",), relay.certificate, "server"), *(
-            (("allow", index), one, "client") for index, one in enumerate(relay.allow)
-        )]  # fmt: skip
-        for setting, wanted, use in named:
-            fitting = [one for one, entry in certificates.items() if entry.kind in {use, "peer"}]
-            if wanted in fitting:
-                continue
-            yield Conflict(
-                path=(*place, *setting),
-                others=(("pki", "certificates"),),
-                given=f"{wanted!r}, which is "
-                + (f"a certificate of kind {certificates[wanted].kind}" if wanted in certificates else "nowhere"),
-                allowed=f"one of pki.certificates of kind {use} or peer: {_listed(fitting)}",
-                remedy="Set it: pulumi config set --path '{path}' <name>",
-            )
+        authorities = self.pki.every_authority
         for index, one in enumerate(relay.allow):
-            entry = certificates.get(one)
+            entry = self.pki.every_certificate.get(one)
             if isinstance(entry, Issued) and relay.client_authority not in {None, entry.authority}:
                 yield Conflict(
                     path=(*place, "allow", index),
@@ -475,19 +467,7 @@ class Settings(Model):
                     remedy=REMOVE,
                 )
         authority = relay.client_authority
-        if authority is None:
-            return
-        fitting = [one for one, entry in authorities.items() if entry.purpose == "client"]
-        if authority not in fitting:
-            yield Conflict(
-                path=(*place, "client_authority"),
-                others=(("pki", "authorities"),),
-                given=f"{authority!r}, which is "
-                + (f"for {authorities[authority].purpose}" if authority in authorities else "nowhere"),
-                allowed=f"one of pki.authorities with the purpose client: {_listed(fitting)}",
-                remedy="Set it: pulumi config set --path {path} <name>",
-            )
-        elif not authorities[authority].trusted:
+        if authority in authorities and not authorities[authority].trusted:
             yield Conflict(
                 path=(*place, "client_authority"),
                 others=(("pki", "authorities"),),
@@ -516,7 +496,7 @@ class Settings(Model):
                         remedy="Set it: pulumi config set --path {path} <port>",
                     )
         for name, relay in sorted(self.relays.items()):
-            entry = self.pki.certificates.get(relay.certificate)
+            entry = self.pki.every_certificate.get(relay.certificate)
             if relay.port != self.edge.https_port or not isinstance(entry, Issued):
                 continue
             for shared in sorted({one.partition(":")[2] for one in entry.names} & {*self.served}):
@@ -540,6 +520,11 @@ class Settings(Model):
                     f"relays.{name}: Safari on iPhone and iPad shows no certificate when it opens a WebSocket, so its "
                     "pages reach none through this relay; programs and browsers on computers do (docs/relays.md)"
                 )
+        if idle := references.unused(self, self.pki.certificates):
+            yield (
+                f"pki.certificates: nothing of the stack uses {', '.join(idle)}; what is for others is handed over by "
+                "make pki ARGS='export <name> --pem <file>'"
+            )
         for name in self.dns_names:
             if name.endswith(".local") and name.count(".") > 1:
                 yield (
@@ -553,6 +538,8 @@ class Settings(Model):
         for brought in (self.own, self.signer):
             if brought is not None:
                 yield from (f"certificate: {warning}" for warning in brought.warnings)
+        for name, one in {**self.registered.imported, **self.registered.external}.items():
+            yield from (f"pki.certificates.{name}: {warning}" for warning in one.warnings)
         hours, wanted = self.leaf_hours[0], self.pki.certificate_validity_hours
         if self.signer is not None and hours < wanted:
             yield (

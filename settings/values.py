@@ -34,6 +34,9 @@ _HEADERS_IN_USE: Final = ("x-forwarded", "x-real", "sec-", "proxy-", "content-",
 _GENERATION_STATES: Final = ("trusted", "active", "retired", "distrusted")
 _PURPOSES: Final = ("server", "client", "docker-hosts")
 _CERTIFICATE_KINDS: Final = ("server", "client", "peer")
+_KEY_KINDS: Final = ("P256", "P384", "RSA-2048", "RSA-3072", "Ed25519")
+_IDENTITY: Final = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?")
+"""An absolute URI in ASCII, as identities of workloads are (RFC 3986; SPIFFE)."""
 _MEMORY_LIMITS: Final = ("memory-and-swap", "memory", "none")
 # Who ends in such a label is an IPv4 address to browsers (WHATWG URL, "ends in a number").
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -178,6 +181,33 @@ def subject_alternative_name(text: str) -> str:
     except ValueError as error:
         raise ValueError(f"{kind}:<value> with {error}") from None
     raise ValueError("DNS:<host name> or IP:<address>")
+
+
+def registered_name(text: str) -> str:
+    """Return `text` in normal form if it is `DNS:<name>`, `IP:<address>` or `URI:<uri>`, as clients compare them."""
+    kind, _, value = text.partition(":")
+    if kind == "URI":
+        if not _IDENTITY.fullmatch(value):
+            raise ValueError("URI:<scheme>://<authority>/<path>, such as URI:spiffe://stack.internal/agent-7")
+        return text
+    if kind == "DNS" and "_" in value:
+        # RFC 9525 §6.3 leaves only letters, digits and hyphens; browsers and Go refuse the rest.
+        raise ValueError("DNS:<host name> with - where it has _, which clients refuse in a certificate")
+    try:
+        return subject_alternative_name(text)
+    except ValueError as error:
+        raise ValueError(str(error) if kind in ("DNS", "IP") else f"{error}, or URI:<uri>") from None
+
+
+def endpoint(text: str) -> str:
+    """Return `text` in normal form if it is `<host>:<port>`, an IPv6 address in brackets."""
+    parts = _AUTHORITY.fullmatch(text)
+    try:
+        if parts is None or not parts["port"] or not _is_port(parts["port"]) or not _is_host(parts["host"]):
+            raise ValueError
+    except ValueError:
+        raise ValueError("<host>:<port>, such as db.internal:5432 or [2001:db8::7]:443") from None
+    return text.lower()
 
 
 def one_of(*words: str) -> Callable[[str], str]:
@@ -653,6 +683,15 @@ EntryName = Annotated[str, *_text(entry_name, pattern=f"^{_ENTRY_NAME.pattern}$"
 HeaderPrefix = Annotated[str, *_text(header_prefix, pattern=f"^{_HEADER_PREFIX.pattern}$")]
 GenerationState = Annotated[str, *_text(one_of(*_GENERATION_STATES), enum=list(_GENERATION_STATES))]
 Purpose = Annotated[str, *_text(one_of(*_PURPOSES), enum=list(_PURPOSES))]
+RegisteredName = Annotated[
+    str,
+    *_text(
+        registered_name,
+        pattern=r"^(DNS:([A-Za-z0-9.-]|[^\x00-\x7F])+|IP:[0-9A-Fa-f.:]+|URI:[a-z][a-z0-9+.-]*://[!-~]+)$",
+    ),
+]
+Endpoint = Annotated[str, *_text(endpoint, pattern=r"^([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$")]
+KeyKind = Annotated[str, *_text(one_of(*_KEY_KINDS), enum=list(_KEY_KINDS))]
 CertificateKind = Annotated[str, *_text(one_of(*_CERTIFICATE_KINDS), enum=list(_CERTIFICATE_KINDS))]
 DeploymentId = Annotated[str, *_text(deployment_id, pattern=f"^{_DEPLOYMENT.pattern}$")]
 _HTTP: Final = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s?#]+$"
@@ -705,4 +744,5 @@ RenewalHours = Annotated[int, *_number(at_least(1, "hour"), minimum=1)]
 TokenMinutes = Annotated[
     int, *_number(between(SHORTEST_TOKEN_MINUTES, 24 * 60, "minutes"), minimum=SHORTEST_TOKEN_MINUTES, maximum=24 * 60)
 ]
+Issue = Annotated[int, *_number(between(1, 100_000, "as a number"), minimum=1, maximum=100_000)]
 Generation = Annotated[int, *_number(between(1, 1000, "of them"), minimum=1, maximum=1000)]

@@ -36,6 +36,18 @@ fUEkOKCMfXxcwYXk15YvMUShUI4CIDO4DAKg11xcsoA4emsZuLj1amfME1lY1jc4
 jAWV4TGI
 -----END CERTIFICATE-----
 """
+LEAF: Final = """\
+-----BEGIN CERTIFICATE-----
+MIIBUzCB+qADAgECAgoSNFZ4kKvN7xI0MAoGCCqGSM49BAMCMC8xLTArBgNVBAMM
+JFRoZSBvbmUgbGVhZiBvZiB0aGUgcmVjb3JkaW5nIGVuZ2luZTAeFw0yNjAxMDEw
+MDAwMDBaFw0yNjA0MDEwMDAwMDBaMC8xLTArBgNVBAMMJFRoZSBvbmUgbGVhZiBv
+ZiB0aGUgcmVjb3JkaW5nIGVuZ2luZTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IA
+BP268wbrF3opw+R1iNJNxirR/aQJ0x8356RVs3K/98bWWKKUxccoEaiHWfwUYUar
+6hs117H+xdndhceSq4830QowCgYIKoZIzj0EAwIDSAAwRQIgdW1A7QH3BtMqKkhY
+qApdJUg0QJy0AL6X0HrHgbADGyYCIQChknn26tzEko3VK9LRDUXcifU0AGN6kRYJ
+xePmEsmvnA==
+-----END CERTIFICATE-----
+"""
 
 _FAKE_OUTPUTS: Final[Mapping[str, Mapping[str, Any]]] = {
     # Computed outputs by type token. Values are of the right shape, and those that could stray say whose they are.
@@ -53,7 +65,7 @@ _FAKE_OUTPUTS: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "tls:index/certRequest:CertRequest": {"certRequestPem": "-----BEGIN CERTIFICATE REQUEST-----\n{name}\n"},
     "tls:index/locallySignedCert:LocallySignedCert": {
-        "certPem": "-----BEGIN CERTIFICATE-----\nLeaf of {name}\n-----END CERTIFICATE-----\n",
+        "certPem": f"Leaf of {{name}}\n{LEAF}",
         "validityEndTime": "2026-04-01T00:00:00Z",
     },
     "command:local:Command": {"stderr": ""},

@@ -139,6 +139,14 @@ class CertificateHandle:
     """RFC 3339 time of the earliest end of all a client goes through, the root included; None: `expires`."""
     renew_at: pulumi.Input[str] | None = None
     """RFC 3339 time from which a run issues a new one; None: no run of this program ever does."""
+    kind: str = "server"
+    """What it is for: server, client, or peer, which is both."""
+    authority: str = ""
+    """Which of `pki.authorities` signed it; empty: none of them."""
+    generation: str = ""
+    """Which generation of it, such as g1."""
+    client_authorities: Sequence[str] = ()
+    """PEM of each authority that came along with it to judge those it is shown to."""
 
 
 @dataclass(frozen=True, kw_only=True)

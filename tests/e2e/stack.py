@@ -188,7 +188,7 @@ class Stack:
     def start(self, command: str, *flags: str) -> Run:
         """Start one of the commands behind `make`, such as up, preview, down or status."""
         python = str(self.checkout.layout.venv / "bin" / "python")
-        if command not in {"preview", "status"}:
+        if command not in {"preview", "status", "pki"}:
             self.settled = False
         return self.checkout.start(
             python, "-m", "operations", command, "--stack", self.name, *flags, environment=self.environment

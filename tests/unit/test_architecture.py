@@ -69,7 +69,14 @@ EXCEPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     # The one place that asks the engine.
     "settings/program.py": ("pulumi",),
     # What is brought along, as it was read.
-    "components/pki/__init__.py": ("pki.server", "pki.signer", "settings.certificate"),
+    "components/pki/__init__.py": (
+        "pki.details",
+        "pki.server",
+        "pki.signer",
+        "settings.certificate",
+        "settings.registry",
+    ),
+    "components/pki/registry.py": ("pki.names", "pki.server", "settings.pki", "settings.registry"),
     "components/pki/authority.py": ("pki.signer",),
     # The authorities are a registry of their own in the settings, which several rooms name theirs from.
     "components/pki/authorities.py": ("settings.authorities",),
@@ -512,7 +519,9 @@ OTHER_MEANINGS: Final = {
     # Texts that are the name of a service by chance.
     ("__main__.py", "hatchet"): "the name of a database, in which rows are already",
     ("components/relays/__init__.py", "caddy"): "an image's part",
+    ("components/base/handles.py", "server"): "a kind of certificate",
     ("components/pki/__init__.py", "server"): "a kind of certificate",
+    ("components/pki/certificate.py", "server"): "a kind of certificate",
     ("components/sign_in/authentik.py", "server"): "a command of Authentik's",
     ("components/sign_in/authentik.py", "worker"): "a command of Authentik's",
     ("rendering/environment.py", "authentik"): "what the web frontend calls every provider",

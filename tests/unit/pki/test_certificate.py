@@ -14,7 +14,7 @@ from settings.authorities import STACK
 from settings.certificate import Private
 from settings.pki import Pki
 from testing import building
-from testing.engine import is_secret, urn_of, value_of
+from testing.engine import LEAF, is_secret, urn_of, value_of
 
 SOON: Final = "2026-02-01T00:00:00Z"
 BUILT = building.built("Certificate")
@@ -163,7 +163,7 @@ def test_the_earliest_end_of_the_chain_is_listed_where_the_authority_ends_first(
         expires = property(lambda _: pulumi.Output.from_input("2026-01-21T00:00:00Z"))
 
         def sign(self, *_: object, **__: object) -> Signed:
-            return Signed(certificate_pem=pulumi.Output.from_input("leaf"), expires=pulumi.Output.from_input(SOON))
+            return Signed(certificate_pem=pulumi.Output.from_input(LEAF), expires=pulumi.Output.from_input(SOON))
 
     def build(_: object) -> None:
         args = building.certificate_args("it", issuer=EndsFirst())
@@ -189,8 +189,17 @@ def test_the_inventory_lists_roots_and_leaves_as_they_name_themselves_and_no_key
         pulumi.export("inventory", pki.inventory({STACK: authority}, {}, [leaf]))
 
     built = building.build(build)
-    assert built.engine.exports["inventory"] == [
-        {"name": "authority", "kind": "root", "subject": "Reflector test root", "expires": "2036-01-01T00:00:00Z"},
+    entries = built.engine.exports["inventory"]
+    assert all(entry.pop("details")["sha256"] for entry in entries)
+    assert entries == [
+        {
+            "name": "authority",
+            "kind": "root",
+            "subject": "Reflector test root",
+            "expires": "2036-01-01T00:00:00Z",
+            "authority": "stack",
+            "purpose": "server",
+        },
         {
             "name": "it",
             "kind": "server",
@@ -200,6 +209,9 @@ def test_the_inventory_lists_roots_and_leaves_as_they_name_themselves_and_no_key
             "expires": "2026-04-01T00:00:00Z",
             "chain_expires": "2026-04-01T00:00:00Z",
             "renew_at": "2026-03-02T00:00:00Z",
+            "authority": "stack",
+            "generation": "g1",
+            "users": {"edge": ["a.test"]},
         },
     ]
     assert built.engine.secret_exports == frozenset()
