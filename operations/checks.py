@@ -38,6 +38,7 @@ from settings import (
     resolved,
     usable_part,
 )
+from settings.base import dotted
 from toolchain import EngineFacts as Facts
 from toolchain import Pins, engine_problems
 
@@ -319,25 +320,28 @@ def _engine_problems(
 
 
 def _address_problems(settings: Settings) -> Iterator[Problem]:
-    for index, address in enumerate(settings.edge.bind_addresses):
-        # Port 0 is any free one: nobody holds it, and it takes no privilege.
-        if settings.host.is_local and _refusal(address, 0, "tcp") in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
-            yield Problem(
-                setting=f"edge.bind_addresses[{index}]",
-                given=f"{address} is no address of this machine",
-                allowed="addresses of the Docker host",
-                remedy=f"Set another: pulumi config set --path 'edge.bind_addresses[{index}]' <address>",
-            )
+    for place, addresses in {one.addresses_setting: one.addresses for one in settings.published}.items():
+        for index, address in enumerate(addresses):
+            # Port 0 is any free one: nobody holds it, and it takes no privilege.
+            if settings.host.is_local and _refusal(address, 0, "tcp") in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+                setting = dotted((*place, index))
+                yield Problem(
+                    setting=setting,
+                    given=f"{address} is no address of this machine",
+                    allowed="addresses of the Docker host",
+                    remedy=f"Set another: pulumi config set --path '{setting}' <address>",
+                )
 
 
 def _port_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[Problem]:
     listings = list(listings)
-    for setting, port, protocol in settings.published_ports:
-        holders = [listing for listing in listings if listing.publishes(port, protocol, settings.edge.bind_addresses)]
+    for path, port, protocol, addresses, _ in settings.published:
+        setting = dotted(path)
+        holders = [listing for listing in listings if listing.publishes(port, protocol, addresses)]
         if any(holder.owner.stack == settings.prefix for holder in holders):
             continue
         holder = f"the container {holders[0].name}" if holders else None
-        if holder is None and settings.host.is_local and is_busy(settings.edge.bind_addresses, port, protocol):
+        if holder is None and settings.host.is_local and is_busy(addresses, port, protocol):
             holder = "another program"
         if holder is not None:
             yield Problem(

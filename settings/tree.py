@@ -1,6 +1,6 @@
 """All settings of a stack as one typed tree, and the rules between its branches."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -21,7 +21,9 @@ from settings.images import Images, ImageSources, Upstream
 from settings.language_model import LanguageModel, Ollama
 from settings.pki import Pki, fitting_hours
 from settings.proxy import Proxy
-from settings.relays import Relays
+from settings.published import Published, meet
+from settings.registry import Issued
+from settings.relays import SERVICE_PREFIX, Relay, Relays
 from settings.sign_in import AUTHENTIK_SERVER_MIB, AUTHENTIK_WORKER_MIB, Authentik, Password, SignIn
 from settings.speech import InProcess, Speech
 from settings.storage import Garage, Storage
@@ -169,16 +171,6 @@ class Settings(Model):
         return Place(domain=domain, url=url, own_port=self.sign_in_port) if domain and url else None
 
     @property
-    def published_ports(self) -> tuple[tuple[str, int, str], ...]:
-        """Each port of the Docker host that is published: the setting, the number, and tcp or udp."""
-        own = (("storage.https_port", self.storage_port), ("sign_in.https_port", self.sign_in_port))
-        https = [("edge.https_port", self.edge.https_port), *((name, port) for name, port in own if port is not None)]
-        return (
-            *((name, port, protocol) for name, port in https for protocol in ("tcp", "udp")),
-            ("edge.http_port", self.edge.http_port, "tcp"),
-        )
-
-    @property
     def _further_domains(self) -> tuple[str, ...]:
         """Host names of what the edge serves besides the application, and not by a port of its own."""
         return tuple(
@@ -275,7 +267,8 @@ class Settings(Model):
     def reached_directly(self) -> tuple[str, ...]:
         """What no proxy stands before: every name that means something inside the stack, and what is excluded.
 
-        Not the edge's further names: nothing inside resolves them to it, and a new one would replace every container.
+        Not the edge's further names, nor relays: nothing inside gets to them, and a new one would replace every
+        container.
         """
         return (*ALL_SERVICES, self.edge.domain, *self._further_domains, *self.proxy.exclude)
 
@@ -309,7 +302,37 @@ class Settings(Model):
     @cached_property
     def services(self) -> frozenset[str]:
         """The services these settings ask for."""
-        return frozenset(service for _, model in active(self) for service in model.SERVICES)
+        own = (service for _, model in active(self) for service in model.SERVICES)
+        return frozenset((*own, *self.relay_services.values()))
+
+    @property
+    def relay_services(self) -> Mapping[str, str]:
+        """The services that are relays, by the names these have in the settings."""
+        return {name: f"{SERVICE_PREFIX}{name}" for name in self.relays}
+
+    @property
+    def published(self) -> tuple[Published, ...]:
+        """Every port the Docker host publishes."""
+        edge, where = self.edge.bind_addresses, ("edge", "bind_addresses")
+        https: tuple[tuple[Path, int | None], ...] = (
+            (("edge", "https_port"), self.edge.https_port),
+            (("storage", "https_port"), self.storage_port),
+            (("sign_in", "https_port"), self.sign_in_port),
+        )
+        return (
+            *(
+                Published(setting, port, protocol, edge, where)
+                for setting, port in https
+                if port is not None
+                for protocol in ("tcp", "udp")
+            ),
+            Published(("edge", "http_port"), self.edge.http_port, "tcp", edge, where),
+            *(
+                Published(("relays", name, "port"), relay.port, "tcp", relay.bind_addresses,
+                          ("relays", name, "bind_addresses"))
+                for name, relay in sorted(self.relays.items())
+            ),
+        )  # fmt: skip
 
     @cached_property
     def networks(self) -> frozenset[str]:
@@ -339,6 +362,9 @@ class Settings(Model):
             yield from self._acme_conflicts(self.certificate)
         yield from self._administrator_conflicts()
         yield from self._calls_to_itself()
+        for name, relay in sorted(self.relays.items()):
+            yield from self._relay_conflicts(name, relay)
+        yield from self._port_conflicts()
         yield from references.conflicts(self, self.pki.every_certificate, self.pki.every_authority)
 
     def conflicts_at(self, now: Instant) -> Iterator[Conflict]:
@@ -548,11 +574,14 @@ class Settings(Model):
 
     def _calls_to_itself(self) -> Iterator[Conflict]:
         """Yield every URL of something elsewhere by whose host name containers get to this stack's own services."""
-        own = {*ALL_SERVICES, *((self.edge.domain,) if self.edge.has_name else ()), *self._further_domains}
+        services = {*ALL_SERVICES, *self.relay_services.values()}
+        own = {*services, *((self.edge.domain,) if self.edge.has_name else ()), *self._further_domains}
         # By an address containers get to the Docker host, where others may listen as well.
-        ports = () if self.edge.has_name else {port for _, port, _ in self.published_ports}
+        ports = () if self.edge.has_name else {one.port for one in self.published}
         address = bracketed(self.edge.domain)
         for place, model in active(self):
+            if isinstance(model, Relay):  # which may stand in front of these
+                continue
             for name in type(model).model_fields:
                 value = getattr(model, name)
                 if not isinstance(value, str) or not value.startswith(("http://", "https://")):
@@ -560,17 +589,89 @@ class Settings(Model):
                 if host_of(value) in own or (host_of(value) == address and port_of(value) in ports):
                     yield Conflict(
                         path=(*place, name),
-                        others=() if host_of(value) in ALL_SERVICES else (("edge", "domain"), ("storage", "domain")),
+                        others=() if host_of(value) in services else (("edge", "domain"), ("storage", "domain")),
                         given=repr(value),
                         allowed="the URL of something elsewhere: inside the stack its host is one of the stack's own "
                         "services; what runs on the Docker host is reached by its address, or by another name of it",
                         remedy="Set it: pulumi config set --path {path} <URL>",
                     )
 
+    def _relay_conflicts(self, name: str, relay: Relay) -> Iterator[Conflict]:
+        """Yield what a relay names and is not there, or is not for that."""
+        place = ("relays", name)
+        fronted = self.services - {*self.relay_services.values()}
+        if relay.upstream_host in {*ALL_SERVICES, *self.relay_services.values()} - fronted:
+            yield Conflict(
+                path=(*place, "upstream"),
+                given=repr(relay.upstream),
+                allowed=f"the URL of something elsewhere, or of a service this stack has: {_listed(fronted)}",
+                remedy="Set it: pulumi config set --path {path} <URL>",
+            )
+        authorities = self.pki.every_authority
+        for index, one in enumerate(relay.allow):
+            entry = self.pki.every_certificate.get(one)
+            if isinstance(entry, Issued) and relay.client_authority not in {None, entry.authority}:
+                yield Conflict(
+                    path=(*place, "allow", index),
+                    others=(("pki", "certificates"), (*place, "client_authority")),
+                    given=f"{one!r}, which {entry.authority} signs",
+                    allowed=f"certificates of {relay.client_authority}: no other gets as far as that",
+                    remedy=REMOVE,
+                )
+        authority = relay.client_authority
+        if authority in authorities and not authorities[authority].trusted:
+            yield Conflict(
+                path=(*place, "client_authority"),
+                others=(("pki", "authorities"),),
+                given=f"{authority!r}, which has no trusted generation",
+                allowed="an authority with one: nobody could be let in",
+                remedy="Set it: pulumi config set --path {path} <name>",
+            )
+
+    def _port_conflicts(self) -> Iterator[Conflict]:
+        """Yield ports of relays that somebody else has, and names that would lead browsers to the wrong one of two.
+
+        A browser asks for a name on a connection it has to another, if the port, the address and the certificate are
+        right for both (RFC 9113 §9.1.1): the relay's requests would go to the edge, and show it no certificate.
+        """
+        known = [one for one in self.published if one.protocol == "tcp"]
+        for index, one in enumerate(known):
+            if one.setting[0] != "relays":
+                continue
+            for other in known[:index]:
+                if one.port == other.port and meet(one.addresses, other.addresses):
+                    yield Conflict(
+                        path=one.setting,
+                        others=(other.setting, one.addresses_setting, other.addresses_setting),
+                        given=f"{one.port}, as {dotted(other.setting)}",
+                        allowed="a port of its own, or addresses of its own",
+                        remedy="Set it: pulumi config set --path {path} <port>",
+                    )
+        for name, relay in sorted(self.relays.items()):
+            entry = self.pki.every_certificate.get(relay.certificate)
+            if relay.port != self.edge.https_port or not isinstance(entry, Issued):
+                continue
+            for shared in sorted({one.partition(":")[2] for one in entry.names} & {*self.served}):
+                yield Conflict(
+                    path=("relays", name, "port"),
+                    others=(("edge", "https_port"), ("edge", "domain"), ("pki", "certificates")),
+                    given=f"{relay.port}, which the edge has, and its certificate shares the name {shared} with the "
+                    "edge's",
+                    allowed="a port of its own, or a certificate without a name of the edge: a browser would send what "
+                    "is meant for one to the other",
+                    remedy="Set it: pulumi config set --path {path} <port>",
+                )
+
     def hints(self) -> Iterator[str]:
         """Yield what is not wrong in these settings, and may not do what is expected of it."""
         if self._now is not None:
             yield from self._certificate_hints()
+        for name, relay in sorted(self.relays.items()):
+            if relay.client_authority is not None:
+                yield (
+                    f"relays.{name}: Safari on iPhone and iPad shows no certificate when it opens a WebSocket, so its "
+                    "pages reach none through this relay; programs and browsers on computers do (docs/relays.md)"
+                )
         if idle := references.unused(self, self.pki.certificates):
             yield (
                 f"pki.certificates: nothing of the stack uses {', '.join(idle)}; what is for others is handed over by "
@@ -603,6 +704,10 @@ ALL_SERVICES: Final[tuple[str, ...]] = tuple(
     dict.fromkeys(service for model in classes(Settings) for service in model.SERVICES)
 )
 """Every service any stack can have."""
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "there is none"
 
 
 def finished(

@@ -86,6 +86,8 @@ EXCEPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "components/hosts/__init__.py": ("settings.health", "settings.images", "settings.proxy"),
     "components/sign_in/__init__.py": ("settings.edge",),
     "components/storage/__init__.py": ("settings.edge",),
+    # What a client's certificate is compared with is known once it is made.
+    "components/relays/relay.py": ("pki.admission",),
     # What is told of a root is in its certificate, which is known once it is made.
     "components/edge/trust_page.py": ("pki.facts", "pki.pem"),
     # Runs in Reflector's container, with its libraries.
@@ -521,6 +523,7 @@ OWNERS: Final[Mapping[str, str]] = {
 OTHER_MEANINGS: Final = {
     # Texts that are the name of a service by chance.
     ("__main__.py", "hatchet"): "the name of a database, in which rows are already",
+    ("components/relays/__init__.py", "caddy"): "an image's part",
     ("components/base/handles.py", "server"): "a kind of certificate",
     ("components/pki/__init__.py", "server"): "a kind of certificate",
     ("components/pki/certificate.py", "server"): "a kind of certificate",
@@ -605,6 +608,8 @@ USERS: Final = {
     "components/pki/authority.py", "components/pki/certificate.py",
     # It delivers the leaf's.
     "components/edge/caddy.py",
+    # And they the relay's.
+    "components/relays/relay.py",
     # Of what tokens are signed with.
     "components/sign_in/authentik.py",
     # Of a certificate that only measures time.

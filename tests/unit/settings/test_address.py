@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import pytest
 
+from settings.base import dotted
 from tests.unit.settings.examples import SEALED, outcome, parsed, refused
 from tests.unit.settings.wrong import AUTHENTIK, GARAGE, OLLAMA, STORE
 
@@ -46,12 +47,12 @@ def test_each_site_has_a_port_and_all_have_the_address() -> None:
     assert found.url == "https://192.0.2.9"
     assert (found.storage_url, found.sign_in_url) == ("https://192.0.2.9:8444", "https://192.0.2.9:8445")
     assert (found.storage_domain, found.sign_in_domain) == (ADDRESS, ADDRESS)
-    assert found.published_ports == (
+    assert [(dotted(one.setting), one.port, one.protocol) for one in found.published] == [
         ("edge.https_port", 443, "tcp"), ("edge.https_port", 443, "udp"),
         ("storage.https_port", 8444, "tcp"), ("storage.https_port", 8444, "udp"),
         ("sign_in.https_port", 8445, "tcp"), ("sign_in.https_port", 8445, "udp"),
         ("edge.http_port", 80, "tcp"),
-    )  # fmt: skip
+    ]  # fmt: skip
     assert (found.dns_names, found.edge.origins) == (("localhost",), ("https://192.0.2.9",))
     assert found.admin_email == "admin@reflector.localhost", "an address is no domain of e-mail"
     assert ADDRESS in found.reached_directly
@@ -72,7 +73,7 @@ def test_by_names_nothing_has_a_port_of_its_own() -> None:
     found = parsed({"storage": GARAGE, "sign_in": AUTHENTIK})
     assert (found.storage_port, found.sign_in_port) == (None, None)
     assert found.storage_url == "https://s3.reflector.localhost"
-    assert [name for name, _, _ in found.published_ports] == ["edge.https_port", "edge.https_port", "edge.http_port"]
+    assert [one.setting[1] for one in found.published] == ["https_port", "https_port", "http_port"]
 
 
 def test_an_ipv6_address_does_where_no_container_has_to_go_there() -> None:
