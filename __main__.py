@@ -51,6 +51,7 @@ identity_of_edge = pki.edge_identity(
     own=settings.own,
     signer=settings.signer,
     hours=settings.leaf_hours,
+    common_name=settings.edge.domain,
     dns_names=settings.dns_names,
     ip_addresses=settings.addresses,
     trusted=settings.trusted_certificates,
@@ -75,8 +76,7 @@ objects = storage.object_store(
     settings.storage,
     host,
     parts,
-    domain=settings.storage_domain,
-    url=settings.edge.url(settings.storage_domain or ""),
+    place=settings.storage_place,
     origins=settings.edge.origins,
     certificate=certificate,
 )
@@ -94,8 +94,7 @@ identity = sign_in.identity_provider(
     databases=stores.databases,
     certificate=certificate,
     admin_email=settings.admin_email,
-    domain=settings.sign_in_domain,
-    url=settings.edge.url(settings.sign_in_domain or ""),
+    place=settings.sign_in_place,
     application_url=settings.url,
 )
 reflector = application.reflector(
@@ -104,7 +103,7 @@ reflector = application.reflector(
     host,
     parts,
     trust=trust,
-    names=[*settings.application_names, *settings.addresses],
+    names=settings.application_hosts,
     certificate=certificate,
     database=stores.databases["reflector"],
     cache=stores.cache,

@@ -269,8 +269,8 @@ def summarize(settings: Settings, forgotten: Sequence[str] = ()) -> None:
             f"\nLog in as {masked(settings.admin_email, settings.encrypted)} with the password of\n"
             f"  . ./env.sh && pulumi stack output admin_password --show-secrets --stack {settings.stack}"
         )
-    if settings.sign_in_domain:
-        sign_in_url = masked(settings.edge.url(settings.sign_in_domain), settings.encrypted)
+    if settings.sign_in_url:
+        sign_in_url = masked(settings.sign_in_url, settings.encrypted)
         print(
             f"\nPeople are looked after at {sign_in_url} by akadmin; all passwords are in\n"
             f"  . ./env.sh && pulumi stack output sign_in --show-secrets --stack {settings.stack}"

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from components.base.daemon import Daemon, DaemonError
 from components.base.ownership import Owner
-from operations import authentik, capacity, healing, listing, ownership, postgres
+from operations import authentik, capacity, healing, listing, ownership, postgres, store
 from operations.healing import IMAGE_TYPE, Damage, Resource
 from operations.image_in_use import image_in_use
 from operations.listing import Listing
@@ -90,6 +90,11 @@ def check(stack: Stack) -> Checked:
         found.problems.extend(postgres.problems(settings, _daemon(settings), database))
         found.problems.extend(authentik.problems(settings, provider))
         found.hints.extend(authentik.hints(settings, provider))
+    # What is wrong in the settings may be where the store is.
+    if not problems:
+        asked = store.look_at_store(settings)
+        found.problems.extend(asked.problems)
+        found.hints.extend(asked.hints)
     problems += [problem.without(settings.encrypted) for problem in found.problems]
     return Checked(
         settings=None if problems else settings,

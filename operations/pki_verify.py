@@ -91,7 +91,7 @@ def _findings(
             yield from (Finding(name=one.called, what=problem, fine=False) for problem in problems)
             if not problems:
                 yield Finding(name=one.called, what="chain, names, dates and use", fine=True)
-        for place in places_of(one.users, settings, edge):
+        for place in places_of(one, settings, edge):
             yield from _shown(stack, settings, one, chain, place, anchors, is_edge=place == edge)
 
 

@@ -22,10 +22,12 @@ from operations.inventory import Certificate, Level
 from operations.served import NotServed, Place, edge_of, of_pem, places_of, served
 from operations.stack import Stack
 from operations.state import StateError
+from pki.moments import rfc3339
 from settings import PROJECT, Settings, SettingsError, masked, parse
 from toolchain import ToolchainError
 
 LEAF_TYPE: Final = "tls:index/locallySignedCert:LocallySignedCert"
+_CERTIFICATE_TYPE: Final = "reflector:certificate:Certificate"
 _STACK_TYPE: Final = "pulumi:pulumi:Stack"
 _IDLE: Final = frozenset({"same", "read", "refresh"})
 _REPLACING: Final = frozenset({"replace", "create-replacement", "delete-replaced"})
@@ -180,7 +182,7 @@ def _plan(stack: Stack, settings: Settings, place: Place, *, patience_seconds: f
     for one in ours:
         if one in due:
             continue
-        for where in places_of(one.users, settings, place):
+        for where in places_of(one, settings, place):
             while True:
                 try:
                     shown, unseen = served(where, one.server_name).fingerprint, ""
@@ -197,14 +199,21 @@ def _plan(stack: Stack, settings: Settings, place: Place, *, patience_seconds: f
 def _leaves(
     certificates: Iterable[Certificate], resources: Iterable[healing.Resource]
 ) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield URN and fingerprint of each certificate's leaf in the state: the one of its highest generation."""
+    """Yield URN and fingerprint of each certificate's leaf in the state: the one of its highest generation.
+
+    What the leaf's own resource has is a template, which nobody is shown: what is shown is among the outputs of the
+    component that it is a part of.
+    """
+    resources = list(resources)
     signed = healing.of_type(resources, LEAF_TYPE)
+    components = {one["urn"]: one for one in healing.of_type(resources, _CERTIFICATE_TYPE)}
     for one in certificates:
         pattern = re.compile(rf"::{re.escape(one.name)}-(\d+)-certificate$")
         found = [(int(match[1]), leaf) for leaf in signed if (match := pattern.search(leaf["urn"]))]
         if one.is_ours and found:
             _, leaf = max(found, key=lambda pair: pair[0])
-            yield one.name, (leaf["urn"], of_pem(leaf["outputs"]["certPem"]).fingerprint)
+            shown = components[leaf["parent"]]["outputs"]["certificate_pem"]
+            yield one.name, (leaf["urn"], of_pem(shown).fingerprint)
 
 
 def _guard(stack: Stack, settings: Settings) -> None:
@@ -353,7 +362,7 @@ def _say(stack: Stack, message: str, *, failed: bool = False) -> None:
     if log.exists() and log.stat().st_size > _LOG_BYTES:
         log.replace(log.with_suffix(".log.1"))
     with log.open("a", encoding="utf-8") as file:
-        file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {message}\n")
+        file.write(f"{rfc3339(datetime.now(UTC))} {message}\n")
 
 
 def _record(stack: Stack, attempt: Attempt) -> None:

@@ -3,12 +3,12 @@
 import hashlib
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
+from operations.inventory import Certificate
 from settings import Settings
 
 _TIMEOUT_SECONDS: Final = 10
@@ -63,12 +63,15 @@ def edge_of(settings: Settings) -> Place:
     return Place(host=edge.domain, port=edge.url_port)
 
 
-def places_of(users: Mapping[str, Sequence[str]], settings: Settings, edge: Place) -> list[Place]:
-    """Return where a certificate is shown by those who use it: the edge, and relays on ports of their own."""
-    found = [edge] if "edge" in users else []
-    for name in users.get("relays", ()):
+def places_of(certificate: Certificate, settings: Settings, edge: Place) -> list[Place]:
+    """Return where a certificate is shown: by the edge, and by relays on ports of their own.
+
+    A relay also uses those of clients it lets in, which it shows to nobody.
+    """
+    found = [edge] if "edge" in certificate.users else []
+    for name in certificate.users.get("relays", ()):
         relay = settings.relays.get(name)
-        if relay is not None:
+        if relay is not None and relay.certificate == certificate.registered:
             found.append(Place(host=edge.host, port=relay.port))
     return found
 

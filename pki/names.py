@@ -98,8 +98,11 @@ def forbidden(authority: Certificate, name: str) -> str:
     `name` is a DNS name, a wildcard or an address.
     """
     constraints = facts.extension(authority, x509.NameConstraints)
-    if constraints is None:
-        return ""
+    return "" if constraints is None else outside(constraints, name)
+
+
+def outside(constraints: x509.NameConstraints, name: str) -> str:
+    """Return why such name constraints forbid an authority to sign for a DNS name, a wildcard or an address."""
     wanted = address(name)
     permitted = list(_of_kind(constraints.permitted_subtrees, wanted))
     if any(_holds(one, name, wanted, excluding=True) for one in _of_kind(constraints.excluded_subtrees, wanted)):

@@ -145,6 +145,27 @@ def ip_address(text: str) -> str:
     return str(address)
 
 
+def edge_domain(text: str) -> str:
+    """Return `text` in normal form if people can open it: a domain, or an address of a machine other than theirs."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        try:
+            return domain(text)
+        except ValueError as error:
+            raise ValueError(f"{error}, or an IPv4 or IPv6 address of the Docker host, without brackets") from None
+    # Browsers have no way to say by which interface (RFC 4007 §11).
+    if "%" in text or (address.version == 6 and address.is_link_local):
+        raise ValueError("an address that means the same everywhere, not one of a single link (fe80::)")
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_loopback or address.is_unspecified:
+        raise ValueError(
+            "an address other machines reach the Docker host by; for this machine alone a name: localhost, or "
+            "reflector.localhost"
+        )
+    return ip_address(str(address))
+
+
 _IPV4_IN_IPV6: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
@@ -353,6 +374,13 @@ def http_url(text: str) -> str:
 def host_of(url: str) -> str:
     """Return the host of a URL in normal form, an IPv6 address in brackets."""
     return re.sub(r":[0-9]+$", "", url.partition("://")[2].partition("/")[0])
+
+
+def port_of(url: str) -> int:
+    """Return the port of a URL in normal form."""
+    scheme, _, rest = url.partition("://")
+    found = re.search(r":([0-9]+)$", rest.partition("/")[0])
+    return int(found[1]) if found else {"http": 80, "https": 443}[scheme]
 
 
 def _is_this_machine(host: str) -> bool:
@@ -666,6 +694,9 @@ def _checked(check: Callable[[Any], object]) -> WrapValidator:
 _NAME: Final = r"^([A-Za-z0-9.-]|[^\x00-\x7F])+$"
 HostName = Annotated[str, *_text(host_name, maxLength=HOST_NAME_MAX_LENGTH, pattern=_NAME)]
 Domain = Annotated[str, *_text(domain, maxLength=HOST_NAME_MAX_LENGTH, pattern=_NAME)]
+EdgeDomain = Annotated[
+    str, *_text(edge_domain, maxLength=HOST_NAME_MAX_LENGTH, pattern=r"^([A-Za-z0-9.:-]|[^\x00-\x7F])+$")
+]
 PublicName = Annotated[str, *_text(public_name, maxLength=HOST_NAME_MAX_LENGTH, pattern=_NAME)]
 IpAddress = Annotated[str, *_text(ip_address, pattern=r"^[0-9A-Fa-f.:]+$")]
 ProxyNetwork = Annotated[str, *_text(proxy_network, pattern=r"^[0-9A-Fa-f.:]+(/[0-9.]+)?$")]

@@ -16,38 +16,13 @@ import pulumi
 from pulumi.runtime import mocks, rpc, settings
 from pulumi.runtime.stack import Stack
 
+from pki.moments import rfc3339
+from testing import tls
+
 T = TypeVar("T")
 
 PROJECT: Final = "reflector"
 STACK: Final = "test"
-
-# A certificate that can be read, for whoever looks into a root. What says whose it is stands before it.
-_ROOT: Final = """\
------BEGIN CERTIFICATE-----
-MIIBsjCCAVmgAwIBAgIUXe5fOXmqeH3pgjtQy9tsZ/hxlT4wCgYIKoZIzj0EAwIw
-LzEtMCsGA1UEAwwkVGhlIG9uZSByb290IG9mIHRoZSByZWNvcmRpbmcgZW5naW5l
-MB4XDTI2MTEyODAzNDgwMFoXDTM2MTEyNTAzNDgwMFowLzEtMCsGA1UEAwwkVGhl
-IG9uZSByb290IG9mIHRoZSByZWNvcmRpbmcgZW5naW5lMFkwEwYHKoZIzj0CAQYI
-KoZIzj0DAQcDQgAEbouZn7ewTs459cfOEu/4ZJQphQ/7RuWUumVg/TWwnlNRlMuF
-LtOn7yQDhkzFjeYattlO/bSzpqmYLI5XcVXygaNTMFEwHQYDVR0OBBYEFIhLVEbM
-LPhuIvdKFuXR5gz0EPTbMB8GA1UdIwQYMBaAFIhLVEbMLPhuIvdKFuXR5gz0EPTb
-MA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDRwAwRAIgA4yO4JecsTtuMblb
-fUEkOKCMfXxcwYXk15YvMUShUI4CIDO4DAKg11xcsoA4emsZuLj1amfME1lY1jc4
-jAWV4TGI
------END CERTIFICATE-----
-"""
-LEAF: Final = """\
------BEGIN CERTIFICATE-----
-MIIBUzCB+qADAgECAgoSNFZ4kKvN7xI0MAoGCCqGSM49BAMCMC8xLTArBgNVBAMM
-JFRoZSBvbmUgbGVhZiBvZiB0aGUgcmVjb3JkaW5nIGVuZ2luZTAeFw0yNjAxMDEw
-MDAwMDBaFw0yNjA0MDEwMDAwMDBaMC8xLTArBgNVBAMMJFRoZSBvbmUgbGVhZiBv
-ZiB0aGUgcmVjb3JkaW5nIGVuZ2luZTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IA
-BP268wbrF3opw+R1iNJNxirR/aQJ0x8356RVs3K/98bWWKKUxccoEaiHWfwUYUar
-6hs117H+xdndhceSq4830QowCgYIKoZIzj0EAwIDSAAwRQIgdW1A7QH3BtMqKkhY
-qApdJUg0QJy0AL6X0HrHgbADGyYCIQChknn26tzEko3VK9LRDUXcifU0AGN6kRYJ
-xePmEsmvnA==
------END CERTIFICATE-----
-"""
 
 _FAKE_OUTPUTS: Final[Mapping[str, Mapping[str, Any]]] = {
     # Computed outputs by type token. Values are of the right shape, and those that could stray say whose they are.
@@ -56,18 +31,6 @@ _FAKE_OUTPUTS: Final[Mapping[str, Mapping[str, Any]]] = {
     # Where nobody asked for another range, the daemon has chosen one.
     "docker:index/network:Network": {"ipamConfigs": [{"subnet": "172.30.0.0/16", "gateway": "172.30.0.1"}]},
     "docker:index/container:Container": {"containerLogs": "", "exitCode": 0},
-    "tls:index/privateKey:PrivateKey": {
-        "publicKeyPem": "-----BEGIN PUBLIC KEY-----\nPublicKey\n-----END PUBLIC KEY-----\n",
-    },
-    "tls:index/selfSignedCert:SelfSignedCert": {
-        "certPem": f"Root of {{name}}\n{_ROOT}",
-        "validityEndTime": "2036-01-01T00:00:00Z",
-    },
-    "tls:index/certRequest:CertRequest": {"certRequestPem": "-----BEGIN CERTIFICATE REQUEST-----\n{name}\n"},
-    "tls:index/locallySignedCert:LocallySignedCert": {
-        "certPem": f"Leaf of {{name}}\n{LEAF}",
-        "validityEndTime": "2026-04-01T00:00:00Z",
-    },
     "command:local:Command": {"stderr": ""},
     "aws:s3/bucket:Bucket": {"arn": "arn:aws:s3:::bucket", "region": "eu-central-1"},
 }
@@ -92,12 +55,31 @@ def fake_secret(type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, s
             value = digest[: 2 * int(inputs["length"])]
             return {"hex": value, "base64": base64.b64encode(bytes.fromhex(value)).decode()}
         case "tls:index/privateKey:PrivateKey":
-            return {"privateKeyPem": f"-----BEGIN EC PRIVATE KEY-----\n{digest}\n-----END EC PRIVATE KEY-----\n"}
+            return {"privateKeyPem": tls.private_key(name, inputs)}
         case "aws:iam/accessKey:AccessKey":
             return {"secret": f"Aws{digest}"}
         case "command:local:Command":
             # Of the shape of a Hatchet token.
             return {"stdout": f"eyJ{digest}.token"}
+        case _:
+            return {}
+
+
+def _certificates(type_: str, inputs: Mapping[str, Any], made: Mapping[str, str]) -> dict[str, str]:
+    """Return the outputs of a resource of the TLS provider that others can read: real keys and certificates."""
+    match type_:
+        case "tls:index/privateKey:PrivateKey":
+            return {"publicKeyPem": tls.public_key(made["privateKeyPem"])}
+        case "tls:index/selfSignedCert:SelfSignedCert":
+            return {
+                "certPem": tls.self_signed(inputs),
+                "validityStartTime": rfc3339(tls.STARTS),
+                "validityEndTime": rfc3339(tls.ROOT_ENDS),
+            }
+        case "tls:index/certRequest:CertRequest":
+            return {"certRequestPem": tls.request(inputs)}
+        case "tls:index/locallySignedCert:LocallySignedCert":
+            return {"certPem": tls.locally_signed(inputs), "validityEndTime": rfc3339(tls.LEAF_ENDS)}
         case _:
             return {}
 
@@ -186,13 +168,14 @@ class _Mocks(mocks.Mocks):
         self.ids: dict[str, str] = {}
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        made = fake_secret(args.typ, args.name, _unwrapped(args.inputs))
+        inputs = _unwrapped(args.inputs)
+        made = fake_secret(args.typ, args.name, inputs)
         self.secrets |= {f"{args.name}.{key}": value for key, value in made.items()}
         computed = {
             key: value.replace("{name}", args.name) if isinstance(value, str) else value
             for key, value in _FAKE_OUTPUTS.get(args.typ, {}).items()
         }
-        outputs = {**computed, **_unwrapped(args.inputs), **made}
+        outputs = {**computed, **_certificates(args.typ, inputs, made), **inputs, **made}
         id_ = self.ids[args.name] = id_of(args.typ, args.name, outputs)
         secret = SECRET_OUTPUTS.get(args.typ, frozenset())
         # Wrapped by hand: the monitor answers on a thread of its own, where the SDK does not know that secrets are

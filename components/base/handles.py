@@ -179,7 +179,11 @@ class Signed:
     """A certificate as it was just signed."""
 
     certificate_pem: pulumi.Output[str]
+    """Leaf first, then what a client needs to reach a root it trusts."""
     expires: pulumi.Output[str]
+    """RFC 3339 time."""
+    renew_at: pulumi.Output[str]
+    """RFC 3339 time from which a run issues a new one."""
 
 
 class Issuer(Protocol):
@@ -327,6 +331,8 @@ class Site:
     """What the edge adds to answers."""
     network: str = "application"
     """Role of the network its upstreams are on."""
+    own_port: int | None = None
+    """The HTTPS port it has to itself, where it shares its names; None: the edge's, where its names tell it apart."""
     ready: Sequence[pulumi.Resource] = ()
     """What has to work before it is served."""
 

@@ -49,17 +49,19 @@ def edge_identity(
     own: "ServerCertificate | None",
     signer: "Signer | None",
     hours: tuple[int, int],
+    common_name: str,
     dns_names: Sequence[str],
     ip_addresses: Sequence[str],
     trusted: Sequence[str],
 ) -> EdgeIdentity:
-    """Return the identity of the edge for these names, the canonical one first.
+    """Return the identity of the edge for these names, which people call by `common_name`.
 
     `authority` is the stack's own, `own` and `signer` what `settings` bring along. What is issued here lives for
     the first of `hours`, and is renewed in the second before its end. `trusted` are PEMs of further authorities.
     """
     issued = CertificateArgs(
         issuer=authority.issuer,
+        common_name=common_name,
         dns_names=dns_names,
         ip_addresses=ip_addresses,
         validity_hours=hours[0],

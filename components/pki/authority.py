@@ -1,7 +1,8 @@
 """The private certificate authority."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import pulumi
@@ -9,13 +10,23 @@ import pulumi_tls as tls
 
 from components.base.handles import Issuer, Signed
 from components.pki.generation import former_names, member, whole
+from components.pki.moments import hours_before
+from pki import issue
 
 if TYPE_CHECKING:
     from pki.signer import Signer
 
 COMMON_NAME_LENGTH: Final = 64  # RFC 5280 appendix A.1, ub-common-name
-ROOT_VALIDITY_HOURS: Final = 10 * 365 * 24
-"""Ten years: a new root has to reach every client by hand."""
+YEAR_HOURS: Final = 365 * 24
+KEYS: Final[Mapping[str, Callable[[], tls.PrivateKeyArgs]]] = {
+    # The provider's own default, P-224, is unusable in TLS 1.3 and in browsers.
+    "P256": lambda: tls.PrivateKeyArgs(algorithm="ECDSA", ecdsa_curve="P256"),
+    "P384": lambda: tls.PrivateKeyArgs(algorithm="ECDSA", ecdsa_curve="P384"),
+    "RSA-2048": lambda: tls.PrivateKeyArgs(algorithm="RSA", rsa_bits=2048),
+    "RSA-3072": lambda: tls.PrivateKeyArgs(algorithm="RSA", rsa_bits=3072),
+    "Ed25519": lambda: tls.PrivateKeyArgs(algorithm="ED25519"),
+}
+"""Kinds of keys, as settings call them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +37,22 @@ class AuthorityArgs:
     """Subject of the root, by which people recognise it in their trust stores."""
     generation: int = 1
     """Which root of this authority; a further one stands beside it under names of its own."""
+    key: str = "P384"
+    """One of KEYS."""
+    years: int = 10
+    """Its life: a new root has to reach every client by hand."""
+    permitted: issue.Permitted = issue.ANYTHING
+    """What it may sign for."""
+    protected: bool = True
+    """Whether neither key nor certificate can be deleted."""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.common_name) <= COMMON_NAME_LENGTH:
             raise ValueError(f"common_name must have 1 to {COMMON_NAME_LENGTH} characters, not {len(self.common_name)}")
         if self.generation < 1:
             raise ValueError(f"generation must be 1 or more, not {self.generation}")
+        if self.key not in KEYS:
+            raise ValueError(f"key must be one of {', '.join(KEYS)}, not {self.key}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,10 +92,36 @@ class _Issuer:
             ),
             opts=opts,
         )
-        shown = certificate.cert_pem
-        if self._chain_pem:
-            shown = pulumi.Output.concat(certificate.cert_pem, self._chain_pem)
-        return Signed(certificate_pem=shown, expires=certificate.validity_end_time)
+        written = _public(
+            pulumi.Output.all(certificate.cert_pem, self.certificate_pem, self._private_key_pem).apply(_leaf)
+        )
+        return Signed(
+            certificate_pem=pulumi.Output.concat(written.certificate_pem, self._chain_pem),
+            expires=written.expires,
+            # The provider is who finds out when it is due, and by its own end.
+            renew_at=certificate.validity_end_time.apply(partial(hours_before, hours=renewal_hours)),
+        )
+
+
+def _leaf(of: Sequence[str]) -> issue.Written:
+    template, issuer, key = of
+    try:
+        return issue.leaf(template, issuer, key)
+    except issue.IssueError as error:
+        raise pulumi.RunError(f"no certificate can be signed: {error}") from None
+
+
+def _root(of: Sequence[str], permitted: issue.Permitted) -> issue.Written:
+    template, key = of
+    try:
+        return issue.root(template, key, permitted)
+    except issue.IssueError as error:
+        raise pulumi.RunError(f"no root can be made: {error}") from None
+
+
+def _public(written: pulumi.Output[issue.Written]) -> pulumi.Output[issue.Written]:
+    """Return what came out of a key, and is a certificate all the same."""
+    return pulumi.Output.unsecret(written)
 
 
 def brought_issuer(signer: "Signer") -> Issuer:
@@ -90,7 +137,7 @@ def brought_issuer(signer: "Signer") -> Issuer:
 
 
 class Authority(pulumi.ComponentResource):
-    """A P-384 root that signs leaves. Creates: its key and its certificate, both protected.
+    """A root that signs leaves. Creates: its key, and the template of its certificate, both protected.
 
     Neither is ever renewed by itself: every client trusts this very certificate.
     """
@@ -102,11 +149,12 @@ class Authority(pulumi.ComponentResource):
         super().__init__("reflector:authority:Authority", whole(name, args.generation), {}, opts)
         key = tls.PrivateKey(
             member(name, args.generation, "key"),
-            # The provider's own default, P-224, is unusable in TLS 1.3 and in browsers.
-            tls.PrivateKeyArgs(algorithm="ECDSA", ecdsa_curve="P384"),
-            opts=pulumi.ResourceOptions(parent=self, protect=True, aliases=former_names(name, args.generation, "key")),
+            KEYS[args.key](),
+            opts=pulumi.ResourceOptions(
+                parent=self, protect=args.protected, aliases=former_names(name, args.generation, "key")
+            ),
         )
-        certificate = tls.SelfSignedCert(
+        template = tls.SelfSignedCert(
             member(name, args.generation, "certificate"),
             tls.SelfSignedCertArgs(
                 private_key_pem=key.private_key_pem,
@@ -114,17 +162,25 @@ class Authority(pulumi.ComponentResource):
                 # Nothing implies them, and strict verifiers (RFC 5280 §4.2.1.3; Python 3.13) refuse a CA without.
                 allowed_uses=["cert_signing", "crl_signing"],
                 subject=tls.SelfSignedCertSubjectArgs(common_name=args.common_name, organization="Reflector"),
-                validity_period_hours=ROOT_VALIDITY_HOURS,
+                validity_period_hours=args.years * YEAR_HOURS,
                 set_subject_key_id=True,
+                # By this it is told from those of releases that showed the template itself, see issue.root.
+                set_authority_key_id=True,
             ),
             opts=pulumi.ResourceOptions(
-                parent=self, protect=True, aliases=former_names(name, args.generation, "certificate")
+                parent=self,
+                protect=args.protected,
+                aliases=former_names(name, args.generation, "certificate"),
+                ignore_changes=["setAuthorityKeyId"],
             ),
+        )
+        written = _public(
+            pulumi.Output.all(template.cert_pem, key.private_key_pem).apply(partial(_root, permitted=args.permitted))
         )
         self.issuer = _Issuer(
             common_name=args.common_name,
-            certificate_pem=certificate.cert_pem,
-            expires=certificate.validity_end_time,
+            certificate_pem=written.certificate_pem,
+            expires=written.expires,
             _private_key_pem=key.private_key_pem,
         )
-        self.register_outputs({"certificate_pem": certificate.cert_pem, "expires": certificate.validity_end_time})
+        self.register_outputs({"certificate_pem": self.issuer.certificate_pem, "expires": self.issuer.expires})

@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 import pulumi
 import pulumi_tls as tls
 
 from components.base.handles import CertificateHandle, Issuer
-from components.pki.authority import COMMON_NAME_LENGTH
+from components.pki.authority import COMMON_NAME_LENGTH, KEYS
 from components.pki.generation import former_names, member, whole
-from components.pki.moments import earliest, hours_before
+from components.pki.moments import earliest
 
 USES: Final[Mapping[str, Sequence[str]]] = {
     "server": ["server_auth"],
@@ -19,15 +18,6 @@ USES: Final[Mapping[str, Sequence[str]]] = {
     "client": ["client_auth"],
     "peer": ["server_auth", "client_auth"],
 }
-KEYS: Final[Mapping[str, tuple[str, str | int | None]]] = {
-    # The provider's own default, P-224, is unusable in TLS 1.3 and in browsers.
-    "P256": ("ECDSA", "P256"),
-    "P384": ("ECDSA", "P384"),
-    "RSA-2048": ("RSA", 2048),
-    "RSA-3072": ("RSA", 3072),
-    "Ed25519": ("ED25519", None),
-}
-"""Algorithm, and curve or bits, by kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +26,6 @@ class CertificateArgs:
 
     issuer: Issuer
     dns_names: Sequence[str]
-    """The first is the common name too, for people; clients look at the alternative names alone (RFC 9525)."""
     ip_addresses: Sequence[str]
     validity_hours: int
     renewal_hours: int
@@ -51,13 +40,13 @@ class CertificateArgs:
     """Kind of its key: one of `KEYS`."""
     uris: Sequence[str] = ()
     common_name: str = ""
-    """For people; empty: the first DNS name."""
+    """For people: clients look at the alternative names alone (RFC 9525). Empty: the first of these."""
     signed_by: tuple[str, str] = ("", "")
     """Which of `pki.authorities` signs, and which generation of it, as the inventory has them."""
 
     def __post_init__(self) -> None:
-        if not (self.dns_names or self.common_name):
-            raise ValueError("dns_names must hold one name or more")
+        if not (self.dns_names or self.ip_addresses or (self.kind == "client" and self.common_name)):
+            raise ValueError("dns_names and ip_addresses must hold one name or more")
         if self.kind not in USES or self.key not in KEYS:
             raise ValueError(f"no such kind of certificate or key: {self.kind}, {self.key}")
         if not 0 < self.renewal_hours < self.validity_hours:
@@ -78,18 +67,13 @@ class Certificate(pulumi.ComponentResource):
         def options(part: str) -> pulumi.ResourceOptions:
             return pulumi.ResourceOptions(parent=self, aliases=former_names(name, args.generation, part))
 
-        algorithm, size = KEYS[args.key]
         key = tls.PrivateKey(
             member(name, args.generation, "key"),
-            tls.PrivateKeyArgs(
-                algorithm=algorithm,
-                ecdsa_curve=size if isinstance(size, str) else None,
-                rsa_bits=size if isinstance(size, int) else None,
-            ),
+            KEYS[args.key](),
             opts=options("key"),
         )
         # A domain longer than X.509 allows only lives in the alternative names.
-        common_name = (args.common_name or args.dns_names[0])[:COMMON_NAME_LENGTH]
+        common_name = (args.common_name or [*args.dns_names, *args.ip_addresses][0])[:COMMON_NAME_LENGTH]
         request = tls.CertRequest(
             member(name, args.generation, "request"),
             tls.CertRequestArgs(
@@ -106,7 +90,7 @@ class Certificate(pulumi.ComponentResource):
             member(name, args.generation, "certificate"),
             request_pem=request.cert_request_pem,
             # Only an RSA key is encrypted to, in TLS 1.2 without forward secrecy (RFC 5480 §3).
-            uses=["digital_signature", *(["key_encipherment"] if algorithm == "RSA" else []), *USES[args.kind]],
+            uses=["digital_signature", *(["key_encipherment"] if args.key.startswith("RSA") else []), *USES[args.kind]],
             validity_hours=args.validity_hours,
             renewal_hours=args.renewal_hours,
             opts=options("certificate"),
@@ -127,6 +111,6 @@ class Certificate(pulumi.ComponentResource):
             authority=args.signed_by[0],
             generation=args.signed_by[1],
             chain_expires=pulumi.Output.all(signed.expires, args.issuer.expires).apply(earliest),
-            renew_at=signed.expires.apply(partial(hours_before, hours=args.renewal_hours)),
+            renew_at=signed.renew_at,
         )
         self.register_outputs({"certificate_pem": signed.certificate_pem, "expires": signed.expires})

@@ -101,7 +101,7 @@ def near_its_end(state: dict[str, Any]) -> dict[str, Any]:
     moments = {
         leaf["validityStartTime"],
         leaf["validityEndTime"],
-        *(one["renew_at"] for one in listed if "renew_at" in one),
+        *(one[end] for one in listed if "renew_at" in one for end in ("expires", "chain_expires", "renew_at")),
     }
     text = json.dumps(state)
     for moment in moments:

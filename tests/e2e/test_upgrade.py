@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from tests.e2e.stack import Stack
 
@@ -158,6 +161,47 @@ def test_an_upgrade_keeps_the_authority_the_password_the_rows_and_the_objects(de
     } <= protected
     assert traces.are_found_in(deployment)
     assert deployment.planned(refresh=True) == {}
+
+
+def with_the_providers_own_root(state: Mapping[str, Any], shown: str) -> tuple[dict[str, Any], str]:
+    """Return a state, secrets in the open, as releases left it that showed what the provider made; and that root."""
+    resources: list[dict[str, Any]] = state["deployment"]["resources"]
+    key = next(one for one in resources if name_of(one) == "authority-1-key")
+    private: Any = load_pem_private_key(json.loads(key["outputs"]["privateKeyPem"]["plaintext"]).encode(), None)
+    template = next(one for one in resources if name_of(one) == "authority-1-certificate")
+    before = x509.load_pem_x509_certificate(template["outputs"]["certPem"].encode())
+    builder = x509.CertificateBuilder(
+        before.issuer, before.subject, before.public_key(), before.serial_number,
+        before.not_valid_before_utc.replace(tzinfo=None), before.not_valid_after_utc.replace(tzinfo=None),
+    )  # fmt: skip
+    for extension in before.extensions:
+        if not isinstance(extension.value, x509.AuthorityKeyIdentifier):
+            builder = builder.add_extension(extension.value, critical=extension.critical)
+    root = builder.sign(private, SHA384()).public_bytes(Encoding.PEM).decode()
+    for part in ("inputs", "outputs"):
+        template[part].pop("setAuthorityKeyId", None)
+    text = json.dumps(state)
+    for earlier in (template["outputs"]["certPem"], shown):
+        text = text.replace(json.dumps(earlier)[1:-1], json.dumps(root)[1:-1])
+        text = text.replace(json.dumps(json.dumps(earlier)[1:-1])[1:-1], json.dumps(json.dumps(root)[1:-1])[1:-1])
+    changed: dict[str, Any] = json.loads(text)
+    return changed, root
+
+
+def test_a_root_that_was_shown_as_the_provider_made_it_stays_to_the_last_byte(deployment: Stack) -> None:
+    today = deployment.export()
+    shown = deployment.outputs()["ca_certificate"]
+    former, root = with_the_providers_own_root(deployment.export("--show-secrets"), shown)
+    assert root != shown
+    deployment.settled = False
+    deployment.restore(former)
+    planned = deployment.planned()
+    deployment.pulumi("up", "--yes", "--skip-preview", "--target", deployment.urn("authority")).succeeded()
+    told = deployment.outputs()["ca_certificate"]
+    deployment.restore(today)
+    deployment.settled = True
+    assert planned == {}, "nor does anything that hangs on it change"
+    assert told == root
 
 
 def in_clear_text(stack: Stack, tokens: Mapping[str, str]) -> list[str]:

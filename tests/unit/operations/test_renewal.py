@@ -83,7 +83,12 @@ def entry_of(leaf: Leaf, **more: object) -> dict[str, object]:
 
 def in_state(leaf: Leaf) -> list[dict[str, object]]:
     """Return the resources of a stack with that leaf."""
-    return [{"urn": URN, "type": renewal.LEAF_TYPE, "outputs": {"certPem": leaf[0]}}]
+    owner = URN.replace("$tls:index/locallySignedCert:LocallySignedCert", "").rpartition("::")[0] + "::edge-certificate"
+    return [
+        {"urn": owner, "type": "reflector:certificate:Certificate", "outputs": {"certificate_pem": leaf[0]}},
+        # What is in here is shown to nobody.
+        {"urn": URN, "parent": owner, "type": renewal.LEAF_TYPE, "outputs": {"certPem": "a template"}},
+    ]
 
 
 def event(urn: str, operation: str, *, kind: str = "resOutputsEvent", type_: str = "x", **more: object) -> str:

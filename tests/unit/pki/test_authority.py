@@ -4,15 +4,17 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 import pytest
+from cryptography import x509
 
 from components import pki
 from components.base.handles import AuthorityHandle, Issuer
 from components.pki.authority import Authority, AuthorityArgs
+from pki import issue
 from settings.authorities import Authority as Authority_
 from settings.authorities import Generation
 from settings.pki import Pki
-from testing import building
-from testing.engine import is_secret, urn_of
+from testing import building, tls
+from testing.engine import is_secret, urn_of, value_of
 
 BUILT = building.built("Authority")
 
@@ -33,6 +35,41 @@ def test_the_root_may_sign_and_nothing_else() -> None:
     assert certificate.plain("isCaCertificate") is True
     assert certificate.plain("allowedUses") == ["cert_signing", "crl_signing"]
     assert BUILT.named("it-1-key").plain("ecdsaCurve") == "P384", "the provider's default is unusable in TLS 1.3"
+
+
+@pytest.mark.parametrize(
+    ("key", "asked"),
+    [
+        ("P256", {"algorithm": "ECDSA", "ecdsaCurve": "P256"}),
+        ("RSA-3072", {"algorithm": "RSA", "rsaBits": 3072}),
+        ("Ed25519", {"algorithm": "ED25519"}),
+    ],
+)
+def test_the_key_is_of_the_kind_that_is_asked_for(key: str, asked: dict[str, object]) -> None:
+    built = building.build(lambda _: Authority("it", AuthorityArgs(common_name="Root", key=key, years=5)))
+    given = built.named("it-1-key")
+    assert {name: given.plain(name) for name in given.inputs} == asked
+    assert built.named("it-1-certificate").plain("validityPeriodHours") == 5 * 365 * 24
+
+
+def test_a_kind_of_key_nobody_makes_is_refused() -> None:
+    with pytest.raises(ValueError, match="key must be one of P256, P384, RSA-2048, RSA-3072, Ed25519, not P224"):
+        AuthorityArgs(common_name="Root", key="P224")
+
+
+def test_a_root_of_an_earlier_release_is_neither_replaced_nor_shown_as_another() -> None:
+    """Every client has that very certificate; what tells it from others is ignored where there is one."""
+    template = BUILT.named("it-1-certificate")
+    assert template.plain("setAuthorityKeyId") is True
+    assert list(template.request.ignoreChanges) == ["setAuthorityKeyId"]
+
+
+def test_the_root_that_is_shown_may_be_named_constrained_and_is_valid_an_hour_before() -> None:
+    permitted = issue.Permitted(names=["test"])
+    built = building.build(lambda _: Authority("it", AuthorityArgs(common_name="Root", permitted=permitted)))
+    root = x509.load_pem_x509_certificate(value_of(built.component.issuer.certificate_pem).encode())
+    assert root.not_valid_before_utc == tls.STARTS - issue.BACKDATED
+    assert root.extensions.get_extension_for_class(x509.NameConstraints).value == permitted.constraints()
 
 
 def test_the_root_and_its_key_are_protected_and_never_renewed() -> None:

@@ -5,25 +5,34 @@ from typing import Any, Final
 
 import pulumi
 import pytest
+from cryptography import x509
 
 from components import pki
 from components.base.handles import AuthorityHandle, CertificateHandle, Signed
 from components.pki.certificate import Certificate, CertificateArgs
 from components.pki.moments import earliest, hours_before
+from pki import issue
 from settings.authorities import STACK
 from settings.certificate import Private
 from settings.pki import Pki
-from testing import building
-from testing.engine import LEAF, is_secret, urn_of, value_of
+from testing import building, tls
+from testing.certificates import certificate
+from testing.engine import is_secret, urn_of, value_of
 
 SOON: Final = "2026-02-01T00:00:00Z"
 BUILT = building.built("Certificate")
 
 
+def signed(leaf: str = "leaf") -> Signed:
+    """Return what an authority elsewhere makes of anything."""
+    soon = pulumi.Output.from_input(SOON)
+    return Signed(certificate_pem=pulumi.Output.from_input(leaf), expires=soon, renew_at=soon)
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"dns_names": []}, "dns_names must hold one name or more"),
+        ({"dns_names": [], "ip_addresses": []}, "dns_names and ip_addresses must hold one name or more"),
         ({"validity_hours": 24, "renewal_hours": 24}, "renewal_hours must be less than validity_hours, 24"),
         ({"renewal_hours": 0}, "renewal_hours must be less than validity_hours, 2160"),
         ({"generation": 0}, "generation must be 1 or more, not 0"),
@@ -43,9 +52,21 @@ def test_a_leaf_carries_its_names_and_is_renewed_before_its_end() -> None:
 
 def test_a_leaf_is_signed_by_its_issuer_whose_key_stays_secret() -> None:
     leaf = BUILT.named("it-1-certificate")
-    assert leaf.plain("caCertPem").startswith("Root of authority-of-it-1-certificate\n")
+    root = x509.load_pem_x509_certificate(leaf.plain("caCertPem").encode())
+    assert root.subject.rfc4514_string() == "CN=Root of it,O=Reflector"
     assert leaf.is_secret("caPrivateKeyPem")
-    assert leaf.plain("certRequestPem").endswith("it-1-request\n")
+    assert x509.load_pem_x509_csr(leaf.plain("certRequestPem").encode()).subject.rfc4514_string() == "CN=it.test"
+    x509.load_pem_x509_certificate(value_of(BUILT.component.handle.certificate_pem).encode()).verify_directly_issued_by(
+        root
+    )
+
+
+def test_what_is_shown_is_written_anew_after_the_providers_and_is_no_secret() -> None:
+    shown = BUILT.component.handle.certificate_pem
+    assert not is_secret(shown), "a secret in every delivery, and nobody could see in a preview what changes"
+    leaf = x509.load_pem_x509_certificate(value_of(shown).encode())
+    assert leaf.not_valid_before_utc == tls.STARTS - issue.BACKDATED
+    assert BUILT.engine.outputs_of("it")["certificate_pem"] == value_of(shown), "where renewals look it up"
 
 
 def test_a_long_domain_only_lives_in_the_alternative_names() -> None:
@@ -61,7 +82,7 @@ def test_a_certificate_is_handed_over_with_its_names_and_a_secret_key() -> None:
     handle: CertificateHandle = BUILT.component.handle
     assert (handle.name, handle.common_name) == ("it", "it.test")
     assert handle.names == ["DNS:it.test", "IP:127.0.0.1"]
-    assert "Leaf of it-1-certificate" in value_of(handle.certificate_pem)
+    assert "BEGIN CERTIFICATE" in value_of(handle.certificate_pem)
     assert value_of(handle.private_key_pem) == BUILT.engine.secrets["it-1-key.privateKeyPem"]
     assert is_secret(handle.private_key_pem)
 
@@ -105,7 +126,7 @@ def test_any_issuer_will_do() -> None:
             renewal_hours: int, opts: pulumi.ResourceOptions,
         ) -> Signed:  # fmt: skip
             self.asked = (name, list(uses), validity_hours, renewal_hours)
-            return Signed(certificate_pem=pulumi.Output.from_input("leaf"), expires=pulumi.Output.from_input(SOON))
+            return signed()
 
     issuer = Elsewhere()
 
@@ -116,7 +137,8 @@ def test_any_issuer_will_do() -> None:
         return Certificate("it", args).handle
 
     built = building.build(build)
-    assert (value_of(built.component.certificate_pem), value_of(built.component.expires)) == ("leaf", SOON)
+    assert value_of(built.component.certificate_pem) == "leaf"
+    assert value_of(built.component.expires) == SOON
     assert issuer.asked == ("it-1-certificate", ["digital_signature", "server_auth"], 48, 24)
     assert [one for one in built.engine.resources if one.type == "tls:index/locallySignedCert:LocallySignedCert"] == []
 
@@ -138,6 +160,7 @@ def identity(settings: Pki, authority: AuthorityHandle, name: str, *addresses: s
         own=None,
         signer=None,
         hours=(settings.certificate_validity_hours, settings.renewal_hours),
+        common_name=name,
         dns_names=[name],
         ip_addresses=addresses,
         trusted=[],
@@ -163,7 +186,7 @@ def test_the_earliest_end_of_the_chain_is_listed_where_the_authority_ends_first(
         expires = property(lambda _: pulumi.Output.from_input("2026-01-21T00:00:00Z"))
 
         def sign(self, *_: object, **__: object) -> Signed:
-            return Signed(certificate_pem=pulumi.Output.from_input(LEAF), expires=pulumi.Output.from_input(SOON))
+            return signed(certificate("it")[0])
 
     def build(_: object) -> None:
         args = building.certificate_args("it", issuer=EndsFirst())

@@ -5,8 +5,9 @@ from typing import Any, Final
 import pulumi
 import pytest
 
-from components import pki
+from components import pki as room
 from components.pki.registry import Registry
+from pki import facts, pem
 from settings.authorities import Authority
 from settings.certificate import Private, SignedBy
 from settings.pki import Pki
@@ -28,8 +29,8 @@ SETTINGS: Final = Pki(
 
 
 def made(settings: Pki = SETTINGS) -> Registry:
-    authorities = pki.authorities("authority", settings.every_authority, "test")
-    return pki.registry(settings, authorities, NOTHING)
+    authorities = room.authorities("authority", settings.every_authority, "test")
+    return room.registry(settings, authorities, NOTHING)
 
 
 def built(settings: Pki = SETTINGS) -> Any:
@@ -65,8 +66,9 @@ def test_names_of_all_kinds_are_asked_for_and_a_client_needs_none() -> None:
 
 def test_each_is_signed_by_the_authority_it_names() -> None:
     every = built()
-    assert every.named("certificate-api-1-certificate").plain("caCertPem").startswith("Root of authority-1-")
-    assert every.named("certificate-agent-1-certificate").plain("caCertPem").startswith("Root of authority-clients-1-")
+    for name, subject in (("api", "Reflector test root"), ("agent", "Reflector test clients root")):
+        (signer,) = pem.certificates(every.named(f"certificate-{name}-1-certificate").plain("caCertPem").encode())
+        assert facts.common_name(signer) == subject
 
 
 def test_a_greater_number_makes_key_and_certificate_anew_and_takes_the_old_ones_away() -> None:
@@ -105,10 +107,10 @@ def test_a_use_of_nothing_or_by_nobody_is_a_mistake_here(name: str, by: str, sai
 
 def test_the_inventory_tells_all_of_it_and_no_key() -> None:
     def build(_: object) -> None:
-        authorities = pki.authorities("authority", SETTINGS.every_authority, "test")
-        registry = pki.registry(SETTINGS, authorities, NOTHING)
+        authorities = room.authorities("authority", SETTINGS.every_authority, "test")
+        registry = room.registry(SETTINGS, authorities, NOTHING)
         registry.use("api", by="relay agents")
-        pulumi.export("inventory", pki.inventory(authorities, {}, [], registry))
+        pulumi.export("inventory", room.inventory(authorities, {}, [], registry))
 
     engine = building.build(build).engine
     entries = {entry["name"]: entry for entry in engine.exports["inventory"]}
@@ -134,7 +136,7 @@ def test_the_inventory_tells_all_of_it_and_no_key() -> None:
         "users": {"relays": ["agents"]},
     }
     assert details["key"] == "P-256"
-    assert details["not_before"] == "2026-01-01T00:00:00Z"
+    assert details["not_before"] == "2025-12-31T23:00:00Z", "as it is shown, an hour before its template"
     assert len(details["sha256"].split(":")) == 32
     assert entries["certificate-db"] == {
         "name": "certificate-db", "certificate": "db", "kind": "server", "source": "external",
@@ -156,10 +158,10 @@ def test_a_fleet_is_a_part_of_the_registry() -> None:
 @pytest.mark.parametrize("issue", [1, 2])
 def test_the_certificate_of_the_edge_has_a_number_too(issue: int) -> None:
     def build(_: object) -> None:
-        authorities = pki.authorities("authority", Pki().every_authority, "test")
-        pki.edge_identity(
+        authorities = room.authorities("authority", Pki().every_authority, "test")
+        room.edge_identity(
             "it", Private(issue=issue), authorities["stack"], own=None, signer=None, hours=(240, 48),
-            dns_names=["a.test"], ip_addresses=[], trusted=[],
+            dns_names=["a.test"], ip_addresses=[], trusted=[], common_name="a.test",
         )  # fmt: skip
 
     names = [part.name for part in building.build(build).engine.resources]

@@ -150,6 +150,9 @@ class Leaf:
             group |= _WITH[self.name]
         if self.name == "staging":
             tree["edge"] = {"domain": "reflector.example.com"}
+        if self.name == "https_port" and "edge" not in self.spot.path:
+            # A port of its own is what only those have who share an address.
+            tree["edge"] = {"domain": "192.0.2.9"}
         return tree
 
     def __str__(self) -> str:
