@@ -101,7 +101,7 @@ check-shell:
 
 # As in CI, where the test obtains the Caddy it asks and is never skipped.
 check-caddy: setup-dev
-	@CI=1 $(PYTEST) -s tests/unit/rendering/test_caddyfile.py tests/unit/edge -k caddy_itself
+	@CI=1 $(PYTEST) -s tests/unit/rendering/test_caddyfile.py tests/unit/edge tests/unit/relays -k caddy_itself
 
 campaign: ## ill-treat stacks for more than an hour: killed runs, daemons and containers, broken states
 	@$(TOOLCHAIN) setup --dev --stack dev

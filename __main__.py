@@ -4,7 +4,20 @@ import gc
 
 import pulumi
 
-from components import application, data, edge, hosts, images, language_model, pki, sign_in, speech, storage, workflow
+from components import (
+    application,
+    data,
+    edge,
+    hosts,
+    images,
+    language_model,
+    pki,
+    relays,
+    sign_in,
+    speech,
+    storage,
+    workflow,
+)
 from components.base.quiet import drop_debug_messages
 from components.base.secrecy import keep_secret, sealed
 from settings.program import load
@@ -63,9 +76,7 @@ objects = storage.object_store(
     settings.storage,
     host,
     parts,
-    domain=settings.storage_domain,
-    url=settings.storage_url or "",
-    own_port=settings.storage_port,
+    place=settings.storage_place,
     origins=settings.edge.origins,
     certificate=certificate,
 )
@@ -83,9 +94,7 @@ identity = sign_in.identity_provider(
     databases=stores.databases,
     certificate=certificate,
     admin_email=settings.admin_email,
-    domain=settings.sign_in_domain,
-    url=settings.sign_in_url or "",
-    own_port=settings.sign_in_port,
+    place=settings.sign_in_place,
     application_url=settings.url,
 )
 reflector = application.reflector(
@@ -106,16 +115,11 @@ reflector = application.reflector(
 )
 
 # The edge serves what the others hand it.
-caddy = edge.edge(
-    settings.edge,
-    host,
-    parts,
-    sites=[reflector.site, *objects.sites, *identity.sites],
-    roots=roots,
-)
+sites = [reflector.site, *objects.sites, *identity.sites]
+caddy = edge.edge(settings.edge, host, parts, sites=sites, roots=roots)
 
-# The stack's outputs are an interface: names and shapes are only ever added to.
-services = [
+# Relays stand in front of any of these, or of what is elsewhere.
+own = [
     *stores.services,
     *objects.services,
     *speech_services.services,
@@ -125,6 +129,20 @@ services = [
     *reflector.services,
     caddy.service,
 ]
+relayed = relays.relays(
+    settings.relays,
+    host,
+    parts,
+    registry=registry,
+    authorities=authorities,
+    services=own,
+    edge=caddy.service,
+    names=[site.names[0] for site in sites],
+    trust=trust,
+)
+
+# The stack's outputs are an interface: names and shapes are only ever added to.
+services = [*own, *(relay.service for relay in relayed.values())]
 outputs = {
     "url": settings.url,
     "api_url": reflector.api_url,

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from operations.healing import Resource
 from settings import Problem, Settings
+from settings.base import dotted
 from settings.language_model import Ollama
 from settings.walk import active
 
@@ -56,8 +57,8 @@ def _port_problems(settings: Settings, info: Mapping[str, Any]) -> Iterator[Prob
     first_open = 1024
     if settings.host.is_local and _FIRST_OPEN_PORT.exists():
         first_open = int(_FIRST_OPEN_PORT.read_text(encoding="ascii"))
-    for setting, port, protocol in settings.published_ports:
-        if port < first_open and protocol == "tcp":
+    for setting, port in {dotted(one.setting): one.port for one in settings.published}.items():
+        if port < first_open:
             yield Problem(
                 setting=setting,
                 given=f"{port}, while {settings.host.address} is a rootless daemon",
@@ -73,7 +74,7 @@ def _memory_hints(settings: Settings, info: Mapping[str, Any]) -> Iterator[str]:
         for _, model in active(settings)
         if (limit := getattr(model, "memory_mib", None)) is not None
         for service in model.SERVICES
-    }
+    } | {settings.relay_services[name]: relay.memory_mib for name, relay in settings.relays.items()}
     there = int(info.get("MemTotal", 0)) // 1024**2
     together = sum(limits.values())
     if there and together > there:

@@ -22,6 +22,7 @@ from operations.inventory import Certificate, Level
 from operations.served import NotServed, Place, edge_of, of_pem, places_of, served
 from operations.stack import Stack
 from operations.state import StateError
+from pki.moments import rfc3339
 from settings import PROJECT, Settings, SettingsError, masked, parse
 from toolchain import ToolchainError
 
@@ -361,7 +362,7 @@ def _say(stack: Stack, message: str, *, failed: bool = False) -> None:
     if log.exists() and log.stat().st_size > _LOG_BYTES:
         log.replace(log.with_suffix(".log.1"))
     with log.open("a", encoding="utf-8") as file:
-        file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {message}\n")
+        file.write(f"{rfc3339(datetime.now(UTC))} {message}\n")
 
 
 def _record(stack: Stack, attempt: Attempt) -> None:

@@ -14,6 +14,7 @@ from operations.inventory import Certificate, Level
 from operations.renewal import Attempt
 from operations.served import Place, edge_of
 from operations.stack import Stack
+from pki.moments import rfc3339
 from settings import Settings, masked
 
 _SIZES_SECONDS: Final = 300
@@ -176,7 +177,7 @@ def as_json(status: Status) -> str:
     """Return all of it as JSON: times in RFC 3339, sizes in bytes, levels as words."""
     content: dict[str, Any] = {
         "stack": status.stack,
-        "at": _rfc3339(status.at),
+        "at": rfc3339(status.at),
         "level": status.level.name.lower(),
         "certificates": [
             {
@@ -184,10 +185,10 @@ def as_json(status: Status) -> str:
                 "kind": one.kind,
                 "source": one.source,
                 "names": list(one.names),
-                "expires": _rfc3339(one.expires),
-                "chain_expires": _rfc3339(one.chain_expires),
+                "expires": _moment(one.expires),
+                "chain_expires": _moment(one.chain_expires),
                 "ends_with": inventory.ends_first(one, status.certificates) or None,
-                "renew_at": _rfc3339(one.renew_at),
+                "renew_at": _moment(one.renew_at),
                 "days_left": _days(one, status.at),
                 "level": one.level(status.at).name.lower(),
                 **inventory.described(one),
@@ -211,7 +212,7 @@ def as_json(status: Status) -> str:
         "renewal": None
         if status.renewal is None
         else {
-            "at": _rfc3339(status.renewal.at),
+            "at": rfc3339(status.renewal.at),
             "succeeded": status.renewal.succeeded,
             "message": status.renewal.message,
         },
@@ -266,8 +267,8 @@ def _days(certificate: Certificate, now: datetime) -> float | None:
     return None if left is None else round(left, 1)
 
 
-def _rfc3339(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else rfc3339(moment)
 
 
 def _readable(size: float) -> str:

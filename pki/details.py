@@ -5,6 +5,7 @@ from typing import TypedDict
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from pki import facts, pem
+from pki.moments import rfc3339
 
 
 class Details(TypedDict):
@@ -33,7 +34,7 @@ def details(text: str) -> Details:
         key=key_type(one),
         serial=facts.serial(one),
         sha256=facts.fingerprint(one),
-        not_before=facts.rfc3339(one.not_valid_before_utc),
+        not_before=rfc3339(one.not_valid_before_utc),
     )
 
 

@@ -185,11 +185,6 @@ def shown(name: x509.Name) -> str:
     return (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…") or "(without a name)"
 
 
-def rfc3339(moment: Instant) -> str:
-    """Return a moment as the TLS provider writes them, in UTC."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
 def common_name(certificate: Certificate) -> str:
     """Return by which name people find a certificate in their stores: its common name, or all of its subject."""
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)

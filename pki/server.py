@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pki import container, facts, names, pem
 from pki.chain import Chain, chain, constrained, defects, missing
 from pki.client import CERTIFICATE, KEY
+from pki.moments import rfc3339
 
 CHAIN: Final = "chain"
 SOON_DAYS: Final = 30
@@ -42,7 +43,7 @@ class ServerCertificate:
     @property
     def ends(self) -> str:
         """`expiry` as RFC 3339 time."""
-        return facts.rfc3339(self.expiry)
+        return rfc3339(self.expiry)
 
 
 def server_certificate(

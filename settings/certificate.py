@@ -105,25 +105,15 @@ class BroughtCertificate(Model):
             used_as=self.used_as,
         )
 
-    def wrong(self, served: Sequence[str], now: Instant) -> Iterator[Conflict]:
-        """Yield why it cannot be served at `now` for all of `served`."""
-        found = self.read(served, now)
-        yield from wrong(self, found if isinstance(found, list) else (), _OWN[self.used_as])
+    def wrong(self, problems: Sequence[tuple[str, str]]) -> Iterator[Conflict]:
+        """Yield what `read` has found wrong."""
+        yield from wrong(self, problems, _OWN[self.used_as])
 
 
 class Own(BroughtCertificate):
     """A certificate that is there already."""
 
     mode: Literal["own"] = "own"
-
-    def stranger(self, served: Sequence[str], authorities: "Authorities | None", now: Instant) -> str:
-        """Return who signed for it, where neither a public root nor one of `authorities` stands above it."""
-        from pki.trust import unknown_issuer
-
-        found = self.read(served, now)
-        if found is None or isinstance(found, list):
-            return ""
-        return unknown_issuer(found.chain, public_roots().encode(), authorities)
 
 
 class Acme(Model):
@@ -221,10 +211,16 @@ class SignedBy(Model):
             now=now,
         )
 
-    def wrong(self, served: Sequence[str], now: Instant) -> Iterator[Conflict]:
-        """Yield why nothing can be signed for `served` at `now`."""
-        found = self.read(served, now)
-        yield from wrong(self, found if isinstance(found, list) else (), _AUTHORITY)
+    def wrong(self, problems: Sequence[tuple[str, str]]) -> Iterator[Conflict]:
+        """Yield what `read` has found wrong."""
+        yield from wrong(self, problems, _AUTHORITY)
+
+
+def stranger(chain: str, authorities: "Authorities | None") -> str:
+    """Return who signed for a chain (PEM), where neither a public root nor one of `authorities` stands above it."""
+    from pki.trust import unknown_issuer
+
+    return unknown_issuer(chain, public_roots().encode(), authorities)
 
 
 def public_roots() -> str:
@@ -236,9 +232,7 @@ def public_roots() -> str:
 
 def is_public(root: str) -> bool:
     """Return whether a root (PEM) is one of them."""
-    from pki.trust import unknown_issuer
-
-    return not unknown_issuer(root, public_roots().encode(), None)
+    return not stranger(root, None)
 
 
 def not_public(names: Sequence[str]) -> list[str]:

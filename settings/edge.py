@@ -1,6 +1,7 @@
 """The edge: what is reachable from outside, and by which names."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address
 from typing import Annotated, ClassVar
 
@@ -9,6 +10,18 @@ from pydantic import Field
 from rendering.caddyfile import LOOPBACK_PORT, bracketed, is_address
 from settings.base import REMOVE, Conflict, Model
 from settings.values import BrowserPort, EdgeDomain, IpAddress, MemoryMib, ProxyNetwork, SubjectAlternativeName
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the edge serves something besides the application."""
+
+    domain: str
+    """Name or address."""
+    url: str
+    """The same as a URL, without a trailing slash."""
+    own_port: int | None
+    """The HTTPS port that is its own; None where its name tells it apart."""
 
 
 class Edge(Model):

@@ -116,7 +116,8 @@ class Imported(BroughtCertificate):
 
     def conflicts_at(self, now: Instant) -> Iterator[Conflict]:
         """Yield why it does not do at `now`, or its clients' authorities do not."""
-        yield from self.wrong(covered(self.names), now)
+        brought = self.read(covered(self.names), now)
+        yield from self.wrong(brought if isinstance(brought, list) else ())
         found = self.client_authorities(now)
         yield from wrong(self, found if isinstance(found, list) else (), "authorities, in their time, and nothing else")
 

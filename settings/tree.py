@@ -1,7 +1,7 @@
 """All settings of a stack as one typed tree, and the rules between its branches."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -12,16 +12,18 @@ from rendering.caddyfile import LOOPBACK_PORT, bracketed
 from settings import references, registry, sign_in, storage
 from settings.application import WORKER_PROCESS_MIB, Application
 from settings.base import REMOVE, Conflict, Instant, Model, Path, dotted
-from settings.certificate import Acme, Certificate, Own, Private, SignedBy, not_public
+from settings.certificate import Acme, Certificate, Own, Private, SignedBy, not_public, stranger
 from settings.data import Data
-from settings.edge import Edge
+from settings.edge import Edge, Place
 from settings.health import Health
 from settings.hosts import MAIN, Host, Hosts
 from settings.images import Images, ImageSources, Upstream
 from settings.language_model import LanguageModel, Ollama
 from settings.pki import Pki, fitting_hours
 from settings.proxy import Proxy
-from settings.relays import Relays
+from settings.published import Published, meet
+from settings.registry import Issued
+from settings.relays import SERVICE_PREFIX, Relay, Relays
 from settings.sign_in import AUTHENTIK_SERVER_MIB, AUTHENTIK_WORKER_MIB, Authentik, Password, SignIn
 from settings.speech import InProcess, Speech
 from settings.storage import Garage, Storage
@@ -34,6 +36,20 @@ if TYPE_CHECKING:
     from pki.server import ServerCertificate
     from pki.signer import Signer
     from pki.trust import Authorities
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Brought:
+    """What settings bring of certificates, as it is at one moment."""
+
+    now: Instant
+    own: "ServerCertificate | None"
+    signer: "Signer | None"
+    authorities: "Authorities | None"
+    problems: Sequence[tuple[str, str]]
+    """What is wrong with the certificate or the signer, see `Own.read`."""
+    conflicts: Sequence[Conflict]
+    """What is wrong with the authorities."""
 
 
 NAMELESS: Final = "reflector.localhost"
@@ -72,6 +88,7 @@ class Settings(Model):
     _sources: ImageSources = PrivateAttr(ImageSources(images={}, parts={}))
     _encrypted: frozenset[str] = PrivateAttr(frozenset())
     _now: Instant | None = PrivateAttr(None)
+    _read: "_Brought | None" = PrivateAttr(None)
 
     @property
     def stack(self) -> str:
@@ -130,6 +147,12 @@ class Settings(Model):
         return self.edge.url(self.storage_domain, self.storage_port) if self.storage_domain else None
 
     @property
+    def storage_place(self) -> Place | None:
+        """Where the edge serves the object store; None where that is not on this host."""
+        domain, url = self.storage_domain, self.storage_url
+        return Place(domain=domain, url=url, own_port=self.storage_port) if domain and url else None
+
+    @property
     def sign_in_port(self) -> int | None:
         """HTTPS port that is Authentik's own; None where its name tells it apart."""
         if not isinstance(self.sign_in, Authentik) or self.edge.has_name:
@@ -142,14 +165,10 @@ class Settings(Model):
         return self.edge.url(self.sign_in_domain, self.sign_in_port) if self.sign_in_domain else None
 
     @property
-    def published_ports(self) -> tuple[tuple[str, int, str], ...]:
-        """Each port of the Docker host that is published: the setting, the number, and tcp or udp."""
-        own = (("storage.https_port", self.storage_port), ("sign_in.https_port", self.sign_in_port))
-        https = [("edge.https_port", self.edge.https_port), *((name, port) for name, port in own if port is not None)]
-        return (
-            *((name, port, protocol) for name, port in https for protocol in ("tcp", "udp")),
-            ("edge.http_port", self.edge.http_port, "tcp"),
-        )
+    def sign_in_place(self) -> Place | None:
+        """Where the edge serves what people sign in at; None where that is not on this host."""
+        domain, url = self.sign_in_domain, self.sign_in_url
+        return Place(domain=domain, url=url, own_port=self.sign_in_port) if domain and url else None
 
     @property
     def _further_domains(self) -> tuple[str, ...]:
@@ -195,28 +214,42 @@ class Settings(Model):
         """Every name and address the edge is asked by."""
         return (*self.dns_names, *self.addresses)
 
-    @cached_property
+    def _brought(self, now: Instant) -> "_Brought":
+        """Return what certificates these settings bring, as they are at `now`; read once for that moment."""
+        if self._read is None or self._read.now != now:
+            mode = self.certificate
+            own = mode.read(self.served, now) if isinstance(mode, Own) else None
+            signer = mode.read(self.served, now) if isinstance(mode, SignedBy) else None
+            authorities = trusted(self.trusted_authorities, now) if self.trusted_authorities else None
+            self._read = _Brought(
+                now=now,
+                own=None if isinstance(own, list) else own,
+                signer=None if isinstance(signer, list) else signer,
+                authorities=None if isinstance(authorities, list) else authorities,
+                problems=next((one for one in (own, signer) if isinstance(one, list)), []),
+                conflicts=authorities if isinstance(authorities, list) else [],
+            )
+        return self._read
+
+    @property
     def trusted(self) -> "Authorities | None":
         """Whom `trusted_authorities` say to trust now; None where there is nobody, or it is not decrypted yet."""
-        found = trusted(self.trusted_authorities, self.now) if self.trusted_authorities else None
-        return None if isinstance(found, list) else found
+        return self._brought(self.now).authorities if self.trusted_authorities else None
 
     @property
     def trusted_certificates(self) -> tuple[str, ...]:
         """The same, PEM of each."""
         return self.trusted.certificates if self.trusted is not None else ()
 
-    @cached_property
+    @property
     def own(self) -> "ServerCertificate | None":
         """The certificate that is brought along; None where there is none, or it is not decrypted yet."""
-        found = self.certificate.read(self.served, self.now) if isinstance(self.certificate, Own) else None
-        return None if isinstance(found, list) else found
+        return self._brought(self.now).own if isinstance(self.certificate, Own) else None
 
-    @cached_property
+    @property
     def signer(self) -> "Signer | None":
         """The authority that is brought along; None where there is none, or it is not decrypted yet."""
-        found = self.certificate.read(self.served, self.now) if isinstance(self.certificate, SignedBy) else None
-        return None if isinstance(found, list) else found
+        return self._brought(self.now).signer if isinstance(self.certificate, SignedBy) else None
 
     @cached_property
     def registered(self) -> registry.Read:
@@ -234,7 +267,8 @@ class Settings(Model):
     def reached_directly(self) -> tuple[str, ...]:
         """What no proxy stands before: every name that means something inside the stack, and what is excluded.
 
-        Not the edge's further names: nothing inside resolves them to it, and a new one would replace every container.
+        Not the edge's further names, nor relays: nothing inside gets to them, and a new one would replace every
+        container.
         """
         return (*ALL_SERVICES, self.edge.domain, *self._further_domains, *self.proxy.exclude)
 
@@ -268,7 +302,37 @@ class Settings(Model):
     @cached_property
     def services(self) -> frozenset[str]:
         """The services these settings ask for."""
-        return frozenset(service for _, model in active(self) for service in model.SERVICES)
+        own = (service for _, model in active(self) for service in model.SERVICES)
+        return frozenset((*own, *self.relay_services.values()))
+
+    @property
+    def relay_services(self) -> Mapping[str, str]:
+        """The services that are relays, by the names these have in the settings."""
+        return {name: f"{SERVICE_PREFIX}{name}" for name in self.relays}
+
+    @property
+    def published(self) -> tuple[Published, ...]:
+        """Every port the Docker host publishes."""
+        edge, where = self.edge.bind_addresses, ("edge", "bind_addresses")
+        https: tuple[tuple[Path, int | None], ...] = (
+            (("edge", "https_port"), self.edge.https_port),
+            (("storage", "https_port"), self.storage_port),
+            (("sign_in", "https_port"), self.sign_in_port),
+        )
+        return (
+            *(
+                Published(setting, port, protocol, edge, where)
+                for setting, port in https
+                if port is not None
+                for protocol in ("tcp", "udp")
+            ),
+            Published(("edge", "http_port"), self.edge.http_port, "tcp", edge, where),
+            *(
+                Published(("relays", name, "port"), relay.port, "tcp", relay.bind_addresses,
+                          ("relays", name, "bind_addresses"))
+                for name, relay in sorted(self.relays.items())
+            ),
+        )  # fmt: skip
 
     @cached_property
     def networks(self) -> frozenset[str]:
@@ -298,26 +362,27 @@ class Settings(Model):
             yield from self._acme_conflicts(self.certificate)
         yield from self._administrator_conflicts()
         yield from self._calls_to_itself()
+        for name, relay in sorted(self.relays.items()):
+            yield from self._relay_conflicts(name, relay)
+        yield from self._port_conflicts()
         yield from references.conflicts(self, self.pki.every_certificate, self.pki.every_authority)
 
     def conflicts_at(self, now: Instant) -> Iterator[Conflict]:
         """Yield certificates that do not do at `now`."""
-        authorities = trusted(self.trusted_authorities, now) if self.trusted_authorities else None
-        for conflict in authorities if isinstance(authorities, list) else ():
+        brought = self._brought(now)
+        for conflict in brought.conflicts:
             yield replace(conflict, path=("trusted_authorities", *conflict.path))
-        if not isinstance(self.certificate, Own | SignedBy):
-            return
-        problems = list(self.certificate.wrong(self.served, now))
-        for conflict in problems:
-            yield replace(conflict, path=("certificate", *conflict.path))
-        if problems or isinstance(authorities, list) or not isinstance(self.certificate, Own):
+        if isinstance(self.certificate, Own | SignedBy):
+            for conflict in self.certificate.wrong(brought.problems):
+                yield replace(conflict, path=("certificate", *conflict.path))
+        if brought.own is None or brought.conflicts:
             return
         called = tuple(dict.fromkeys(one for one in (self.storage_domain, self.sign_in_domain) if one))
-        if called and (stranger := self.certificate.stranger(self.served, authorities, now)):
+        if called and (unknown := stranger(brought.own.chain, brought.authorities)):
             yield Conflict(
                 path=("trusted_authorities",),
                 others=(("certificate",), ("storage",), ("sign_in",)),
-                given=f"nothing with {stranger}, who signed for what certificate.certificate shows",
+                given=f"nothing with {unknown}, who signed for what certificate.certificate shows",
                 allowed=f"every authority containers meet: they call {' and '.join(called)} as everybody does",
                 remedy="Add it: pulumi config set --path trusted_authorities.own.path <file>",
             )
@@ -509,11 +574,14 @@ class Settings(Model):
 
     def _calls_to_itself(self) -> Iterator[Conflict]:
         """Yield every URL of something elsewhere by whose host name containers get to this stack's own services."""
-        own = {*ALL_SERVICES, *((self.edge.domain,) if self.edge.has_name else ()), *self._further_domains}
+        services = {*ALL_SERVICES, *self.relay_services.values()}
+        own = {*services, *((self.edge.domain,) if self.edge.has_name else ()), *self._further_domains}
         # By an address containers get to the Docker host, where others may listen as well.
-        ports = () if self.edge.has_name else {port for _, port, _ in self.published_ports}
+        ports = () if self.edge.has_name else {one.port for one in self.published}
         address = bracketed(self.edge.domain)
         for place, model in active(self):
+            if isinstance(model, Relay):  # which may stand in front of these
+                continue
             for name in type(model).model_fields:
                 value = getattr(model, name)
                 if not isinstance(value, str) or not value.startswith(("http://", "https://")):
@@ -521,17 +589,89 @@ class Settings(Model):
                 if host_of(value) in own or (host_of(value) == address and port_of(value) in ports):
                     yield Conflict(
                         path=(*place, name),
-                        others=() if host_of(value) in ALL_SERVICES else (("edge", "domain"), ("storage", "domain")),
+                        others=() if host_of(value) in services else (("edge", "domain"), ("storage", "domain")),
                         given=repr(value),
                         allowed="the URL of something elsewhere: inside the stack its host is one of the stack's own "
                         "services; what runs on the Docker host is reached by its address, or by another name of it",
                         remedy="Set it: pulumi config set --path {path} <URL>",
                     )
 
+    def _relay_conflicts(self, name: str, relay: Relay) -> Iterator[Conflict]:
+        """Yield what a relay names and is not there, or is not for that."""
+        place = ("relays", name)
+        fronted = self.services - {*self.relay_services.values()}
+        if relay.upstream_host in {*ALL_SERVICES, *self.relay_services.values()} - fronted:
+            yield Conflict(
+                path=(*place, "upstream"),
+                given=repr(relay.upstream),
+                allowed=f"the URL of something elsewhere, or of a service this stack has: {_listed(fronted)}",
+                remedy="Set it: pulumi config set --path {path} <URL>",
+            )
+        authorities = self.pki.every_authority
+        for index, one in enumerate(relay.allow):
+            entry = self.pki.every_certificate.get(one)
+            if isinstance(entry, Issued) and relay.client_authority not in {None, entry.authority}:
+                yield Conflict(
+                    path=(*place, "allow", index),
+                    others=(("pki", "certificates"), (*place, "client_authority")),
+                    given=f"{one!r}, which {entry.authority} signs",
+                    allowed=f"certificates of {relay.client_authority}: no other gets as far as that",
+                    remedy=REMOVE,
+                )
+        authority = relay.client_authority
+        if authority in authorities and not authorities[authority].trusted:
+            yield Conflict(
+                path=(*place, "client_authority"),
+                others=(("pki", "authorities"),),
+                given=f"{authority!r}, which has no trusted generation",
+                allowed="an authority with one: nobody could be let in",
+                remedy="Set it: pulumi config set --path {path} <name>",
+            )
+
+    def _port_conflicts(self) -> Iterator[Conflict]:
+        """Yield ports of relays that somebody else has, and names that would lead browsers to the wrong one of two.
+
+        A browser asks for a name on a connection it has to another, if the port, the address and the certificate are
+        right for both (RFC 9113 §9.1.1): the relay's requests would go to the edge, and show it no certificate.
+        """
+        known = [one for one in self.published if one.protocol == "tcp"]
+        for index, one in enumerate(known):
+            if one.setting[0] != "relays":
+                continue
+            for other in known[:index]:
+                if one.port == other.port and meet(one.addresses, other.addresses):
+                    yield Conflict(
+                        path=one.setting,
+                        others=(other.setting, one.addresses_setting, other.addresses_setting),
+                        given=f"{one.port}, as {dotted(other.setting)}",
+                        allowed="a port of its own, or addresses of its own",
+                        remedy="Set it: pulumi config set --path {path} <port>",
+                    )
+        for name, relay in sorted(self.relays.items()):
+            entry = self.pki.every_certificate.get(relay.certificate)
+            if relay.port != self.edge.https_port or not isinstance(entry, Issued):
+                continue
+            for shared in sorted({one.partition(":")[2] for one in entry.names} & {*self.served}):
+                yield Conflict(
+                    path=("relays", name, "port"),
+                    others=(("edge", "https_port"), ("edge", "domain"), ("pki", "certificates")),
+                    given=f"{relay.port}, which the edge has, and its certificate shares the name {shared} with the "
+                    "edge's",
+                    allowed="a port of its own, or a certificate without a name of the edge: a browser would send what "
+                    "is meant for one to the other",
+                    remedy="Set it: pulumi config set --path {path} <port>",
+                )
+
     def hints(self) -> Iterator[str]:
         """Yield what is not wrong in these settings, and may not do what is expected of it."""
         if self._now is not None:
             yield from self._certificate_hints()
+        for name, relay in sorted(self.relays.items()):
+            if relay.client_authority is not None:
+                yield (
+                    f"relays.{name}: Safari on iPhone and iPad shows no certificate when it opens a WebSocket, so its "
+                    "pages reach none through this relay; programs and browsers on computers do (docs/relays.md)"
+                )
         if idle := references.unused(self, self.pki.certificates):
             yield (
                 f"pki.certificates: nothing of the stack uses {', '.join(idle)}; what is for others is handed over by "
@@ -564,6 +704,10 @@ ALL_SERVICES: Final[tuple[str, ...]] = tuple(
     dict.fromkeys(service for model in classes(Settings) for service in model.SERVICES)
 )
 """Every service any stack can have."""
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "there is none"
 
 
 def finished(

@@ -29,6 +29,8 @@ POOL_LONGEST_PREFIX: Final = 23
 """Of its sixteenths, each a /27, the largest network of a stack still has 29 addresses for containers."""
 _DEPLOYMENT: Final = re.compile(r"[0-9a-f]{16}")
 _ENTRY_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_HEADER_PREFIX: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,19}(-[A-Za-z0-9]{1,20}){1,4}")
+_HEADERS_IN_USE: Final = ("x-forwarded", "x-real", "sec-", "proxy-", "content-", "accept-", "access-", "if-")
 _GENERATION_STATES: Final = ("trusted", "active", "retired", "distrusted")
 _PURPOSES: Final = ("server", "client", "docker-hosts")
 _CERTIFICATE_KINDS: Final = ("server", "client", "peer")
@@ -244,6 +246,15 @@ def entry_name(text: str) -> str:
     """Return `text` if something can be called so in a mapping with names of the user's own."""
     if not _ENTRY_NAME.fullmatch(text):
         raise ValueError("a name of lower-case letters, digits and hyphens that begins with a letter")
+    return text
+
+
+def header_prefix(text: str) -> str:
+    """Return `text` if names of headers can begin with it: words with hyphens between them."""
+    if not _HEADER_PREFIX.fullmatch(text):
+        raise ValueError("two to five words of letters and digits with hyphens between them, such as X-Client")
+    if text.lower().startswith(_HEADERS_IN_USE):
+        raise ValueError("the beginning of headers that have no other meaning, such as X-Client-Certificate")
     return text
 
 
@@ -700,6 +711,7 @@ PrivatePool = Annotated[str, *_text(private_pool, pattern=r"^[0-9.]+/[0-9]+$")]
 AbsoluteFile = Annotated[str, *_text(absolute_file, pattern=r"^(/|~/).*[^/]$")]
 MemoryLimits = Annotated[str, *_text(one_of(*_MEMORY_LIMITS), enum=list(_MEMORY_LIMITS))]
 EntryName = Annotated[str, *_text(entry_name, pattern=f"^{_ENTRY_NAME.pattern}$")]
+HeaderPrefix = Annotated[str, *_text(header_prefix, pattern=f"^{_HEADER_PREFIX.pattern}$")]
 GenerationState = Annotated[str, *_text(one_of(*_GENERATION_STATES), enum=list(_GENERATION_STATES))]
 Purpose = Annotated[str, *_text(one_of(*_PURPOSES), enum=list(_PURPOSES))]
 RegisteredName = Annotated[
@@ -756,6 +768,7 @@ ValidityHours = Annotated[
     ),
 ]
 Processes = Annotated[int, *_number(between(1, 64, "processes"), minimum=1, maximum=64)]
+WebSocketHours = Annotated[int, *_number(between(1, 168, "hours"), minimum=1, maximum=168)]
 Years = Annotated[int, *_number(between(1, 30, "years"), minimum=1, maximum=30)]
 Days = Annotated[int, *_number(at_least(1, "day"), minimum=1)]
 RenewalHours = Annotated[int, *_number(at_least(1, "hour"), minimum=1)]

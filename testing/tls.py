@@ -94,7 +94,7 @@ def request(inputs: Mapping[str, Any]) -> str:
     ]
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return builder.sign(key, _hash(key)).public_bytes(Encoding.PEM).decode()
+    return _signed(builder, key)
 
 
 def locally_signed(inputs: Mapping[str, Any], ends: datetime = LEAF_ENDS) -> str:
@@ -139,9 +139,8 @@ def _name(subject: Mapping[str, Any]) -> x509.Name:
     return x509.Name([x509.NameAttribute(oid, subject[key]) for key, oid in kinds.items() if subject.get(key)])
 
 
-def _signed(builder: x509.CertificateBuilder, key: Any) -> str:
-    return builder.sign(key, _hash(key)).public_bytes(Encoding.PEM).decode()
-
-
-def _hash(key: Any) -> hashes.SHA256 | None:
-    return None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+def _signed(builder: x509.CertificateBuilder | x509.CertificateSigningRequestBuilder, key: Any) -> str:
+    # One signature for one content: two runs make the same.
+    deterministic = True if isinstance(key, ec.EllipticCurvePrivateKey) else None
+    algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    return builder.sign(key, algorithm, ecdsa_deterministic=deterministic).public_bytes(Encoding.PEM).decode()

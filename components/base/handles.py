@@ -94,6 +94,8 @@ class Service:
     """The command that finds out whether it works."""
     port: int | None
     """What it answers on first of all; None: it only calls others."""
+    networks: Sequence[str] = ()
+    """Roles of the networks it is on."""
 
     def url(self, port: int, scheme: str = "http") -> str:
         """Return the URL it is reached at inside the stack."""

@@ -80,9 +80,14 @@ EXCEPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "components/pki/authority.py": ("pki.issue", "pki.signer"),
     # The authorities are a registry of their own in the settings, which several rooms name theirs from.
     "components/pki/authorities.py": ("settings.authorities",),
+    "components/pki/moments.py": ("pki.moments",),
     # Front doors whose concern touches another one's settings.
     "components/application/__init__.py": ("settings.edge",),
     "components/hosts/__init__.py": ("settings.health", "settings.images", "settings.proxy"),
+    "components/sign_in/__init__.py": ("settings.edge",),
+    "components/storage/__init__.py": ("settings.edge",),
+    # What a client's certificate is compared with is known once it is made.
+    "components/relays/relay.py": ("pki.admission",),
     # What is told of a root is in its certificate, which is known once it is made.
     "components/edge/trust_page.py": ("pki.facts", "pki.pem"),
     # Runs in Reflector's container, with its libraries.
@@ -162,7 +167,7 @@ def test_every_floor_imports_what_is_below_it_and_no_room_another() -> None:
         ("components/storage/garage.py", "from components.edge.caddy import Caddy", "components.edge.caddy"),
         ("components/storage/garage.py", "from components import edge", "components.edge"),
         ("components/storage/garage.py", "from settings.storage import Garage", "settings.storage"),
-        ("components/storage/__init__.py", "from settings import edge", "settings.edge"),
+        ("components/storage/__init__.py", "from settings import speech", "settings.speech"),
         ("components/storage/__init__.py", "from settings import Settings", "settings"),
         ("components/edge/caddy.py", "from ..storage import garage", "..storage"),
         ("components/base/service.py", "from components.storage import garage", "components.storage.garage"),
@@ -228,6 +233,7 @@ MAY_LOOK: Final[Mapping[str, set[str]]] = {
     "settings/base.py": {"datetime"},
     # To reckon with times it is given.
     "components/pki/moments.py": {"datetime"},
+    "pki/moments.py": {"datetime"},
     "rendering/trust_page.py": {"datetime"},
     # No part of the program: it runs as a step of its own.
     "components/storage/garage_setup.py": {"os", "subprocess"},
@@ -517,6 +523,7 @@ OWNERS: Final[Mapping[str, str]] = {
 OTHER_MEANINGS: Final = {
     # Texts that are the name of a service by chance.
     ("__main__.py", "hatchet"): "the name of a database, in which rows are already",
+    ("components/relays/__init__.py", "caddy"): "an image's part",
     ("components/base/handles.py", "server"): "a kind of certificate",
     ("components/pki/__init__.py", "server"): "a kind of certificate",
     ("components/pki/certificate.py", "server"): "a kind of certificate",
@@ -601,6 +608,8 @@ USERS: Final = {
     "components/pki/authority.py", "components/pki/certificate.py",
     # It delivers the leaf's.
     "components/edge/caddy.py",
+    # And they the relay's.
+    "components/relays/relay.py",
     # Of what tokens are signed with.
     "components/sign_in/authentik.py",
     # Of a certificate that only measures time.

@@ -22,6 +22,7 @@ from operations.served import Place
 from operations.stack import Stack
 from pki import facts, pem
 from pki.details import details
+from pki.moments import rfc3339
 from settings import parse
 from testing.certificates import CLIENT, SERVER, Issued, issue
 from testing.commands import calls
@@ -63,7 +64,7 @@ def entry(name: str, of: Issued, **more: Any) -> dict[str, Any]:
         "kind": "server",
         "source": "issued",
         "subject": name,
-        "expires": facts.rfc3339(of.certificate.not_valid_after_utc),
+        "expires": rfc3339(of.certificate.not_valid_after_utc),
         "details": details(of.pem.decode()),
         **more,
     }
@@ -75,7 +76,7 @@ def inventory(**more: Any) -> list[dict[str, Any]]:
         entry("authority-clients", CLIENTS, kind="root", authority="clients", purpose="client"),
         entry(
             "edge-certificate", WEB, source="private", names=["DNS:a.test", "IP:127.0.0.1"], authority="stack",
-            generation="g1", users={"edge": ["a.test"]}, renew_at=facts.rfc3339(NOW + timedelta(days=60)),
+            generation="g1", users={"edge": ["a.test"]}, renew_at=rfc3339(NOW + timedelta(days=60)),
         ),
         entry(
             "certificate-api", API, certificate="api", names=["DNS:api.test"], authority="stack", generation="g1",
@@ -158,7 +159,7 @@ def test_a_table_has_a_line_for_each_with_who_uses_it(run: Run) -> None:
 def test_the_exit_status_is_that_of_the_earliest_end(run: Run) -> None:
     """Case d03: of all above a leaf the first to end counts, and is named."""
     for days, status in ((20, 1), (5, 2), (-1, 2)):
-        ends = facts.rfc3339(NOW + timedelta(days=days))
+        ends = rfc3339(NOW + timedelta(days=days))
         found, text = run("list", chain_expires=ends)
         assert found == status
         assert "ends with an authority above it" in text

@@ -144,7 +144,7 @@ class Leaf:
             group = group[step]
         group.pop(_INSTEAD.get(self.name), None)
         if self.name in _BESIDE:
-            group[_BESIDE[self.name]] = SEALED if self.name == "account_key_id" else "somebody"
+            group[_BESIDE[self.name]] = _BESIDE_VALUES.get(self.name, "somebody")
         if self.spot.group is Issued and self.name in _WITH:
             # The stack's own authority signs for servers, the other one for clients.
             group |= _WITH[self.name]
@@ -170,8 +170,9 @@ _INSTEAD: Final = {
     **{other: name for name, other in _PAIRS.items() if other != "directory"},
 }
 """What goes when a setting comes: of the two there can be one."""
-_BESIDE: Final = {"account_key_id": "account_key", "account_key": "account_key_id"}
+_BESIDE: Final = {"account_key_id": "account_key", "account_key": "account_key_id", "allow": "client_authority"}
 """What comes with a setting: there are both or none."""
+_BESIDE_VALUES: Final = {"account_key_id": SEALED, "allow": "all"}
 _WITH: Final = {"authority": {"kind": "client"}, "kind": {"authority": "all"}}
 """What else of an issued certificate comes with a setting."""
 
@@ -201,7 +202,10 @@ _AROUND: Final[Mapping[str, Any]] = {
     # What settings name has to be there.
     "pki": {
         "authorities": {"all": {"purpose": "client"}},
-        "certificates": {"all": {"mode": "issued", "names": ["DNS:a.test"]}},
+        "certificates": {
+            "all": {"mode": "issued", "names": ["DNS:a.test"]},
+            "admin": {"mode": "issued", "kind": "client", "authority": "all"},
+        },
     },
 }
 

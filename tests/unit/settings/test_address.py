@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import pytest
 
+from settings.base import dotted
 from tests.unit.settings.examples import SEALED, outcome, parsed, refused
 from tests.unit.settings.wrong import AUTHENTIK, GARAGE, OLLAMA, STORE
 
@@ -46,12 +47,12 @@ def test_each_site_has_a_port_and_all_have_the_address() -> None:
     assert found.url == "https://192.0.2.9"
     assert (found.storage_url, found.sign_in_url) == ("https://192.0.2.9:8444", "https://192.0.2.9:8445")
     assert (found.storage_domain, found.sign_in_domain) == (ADDRESS, ADDRESS)
-    assert found.published_ports == (
+    assert [(dotted(one.setting), one.port, one.protocol) for one in found.published] == [
         ("edge.https_port", 443, "tcp"), ("edge.https_port", 443, "udp"),
         ("storage.https_port", 8444, "tcp"), ("storage.https_port", 8444, "udp"),
         ("sign_in.https_port", 8445, "tcp"), ("sign_in.https_port", 8445, "udp"),
         ("edge.http_port", 80, "tcp"),
-    )  # fmt: skip
+    ]  # fmt: skip
     assert (found.dns_names, found.edge.origins) == (("localhost",), ("https://192.0.2.9",))
     assert found.admin_email == "admin@reflector.localhost", "an address is no domain of e-mail"
     assert ADDRESS in found.reached_directly
@@ -72,7 +73,7 @@ def test_by_names_nothing_has_a_port_of_its_own() -> None:
     found = parsed({"storage": GARAGE, "sign_in": AUTHENTIK})
     assert (found.storage_port, found.sign_in_port) == (None, None)
     assert found.storage_url == "https://s3.reflector.localhost"
-    assert [name for name, _, _ in found.published_ports] == ["edge.https_port", "edge.https_port", "edge.http_port"]
+    assert [one.setting[1] for one in found.published] == ["https_port", "https_port", "http_port"]
 
 
 def test_an_ipv6_address_does_where_no_container_has_to_go_there() -> None:
@@ -145,6 +146,28 @@ def test_what_listens_elsewhere_on_the_docker_host_is_reached_there_and_the_stac
     scheme = "http" if port == ":80" else "https"
     (problem,) = refused(model(f"{scheme}://{ADDRESS}{port}/v1"))
     assert problem.setting == "language_model.url"
+
+
+@pytest.mark.parametrize(
+    ("tree", "path"),
+    [
+        ({"edge": {"domain": "a.test/reflector"}}, "edge.domain"),
+        ({"edge": {"domain": f"{ADDRESS}/reflector"}}, "edge.domain"),
+        ({"edge": {"domain": "https://a.test/reflector"}}, "edge.domain"),
+        ({"edge": {"extra_names": ["DNS:a.test/reflector"]}}, "edge.extra_names[0]"),
+        ({"edge": {"public_port": "443/reflector"}}, "edge.public_port"),
+        ({"edge": {"path_prefix": "/reflector"}}, "edge.path_prefix"),
+        ({"storage": {**GARAGE, "domain": "s3.a.test/store"}}, "storage.domain"),
+        ({"storage": {**GARAGE, "domain": "https://s3.a.test/store"}}, "storage.domain"),
+        ({"storage": {**GARAGE, "endpoint": "https://tunnel.test/store"}}, "storage.endpoint"),
+        ({"storage": {**STORE, "endpoint": "https://tunnel.test/store"}}, "storage.endpoint"),
+        ({"sign_in": {**AUTHENTIK, "domain": "auth.a.test/sso"}}, "sign_in.domain"),
+    ],
+)
+def test_no_path_can_be_put_before_what_is_served(tree: dict[str, Any], path: str) -> None:
+    """Case f12: a signed URL fixes its whole path, so one a tunnel adds is what no signature is for."""
+    (problem,) = refused(tree)
+    assert problem.setting == path
 
 
 def test_what_is_not_decrypted_yet_is_no_conflict() -> None:
