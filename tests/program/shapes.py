@@ -194,6 +194,23 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
             "key": Encrypted(AUTHORITY_OF_A_COMPANY.key_pem.decode()),
         },
     },
+    "registry": {
+        "pki": {
+            "authorities": {"clients": {"purpose": "client"}},
+            "certificates": {
+                "api": {"mode": "issued", "names": ["DNS:api.internal", "IP:192.0.2.7"]},
+                "agent": {"mode": "issued", "kind": "client", "authority": "clients"},
+                "corp": {
+                    "mode": "imported",
+                    "certificate": Encrypted((OWN.pem + AUTHORITY_OF_A_COMPANY.pem).decode()),
+                    "key": Encrypted(OWN.key_pem.decode()),
+                    "client_authority": Encrypted(ROOT_OF_A_COMPANY.pem.decode()),
+                },
+                "db": {"mode": "external", "endpoint": "db.internal:5432", "names": ["DNS:db.internal"]},
+            },
+            "fleet": {"client_authority": "clients", "services": {"vault": {"aliases": ["secrets"]}}},
+        },
+    },
     "encrypted": ENCRYPTED,
 }
 _FILES: Final[Mapping[str, str]] = {"dev": "dev", "dev-authentik": "authentik"}

@@ -149,3 +149,23 @@ def test_what_never_calls_the_edge_is_not_told_of_its_authority() -> None:
     for service in ("hatchet", "ollama", "caddy", "postgres", "garage"):
         assert uploads_of(stack, service) == {}
         assert not TRUST_VARIABLES & environment_of(stack, service).keys(), service
+
+
+# --- By name ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_whole_registry_is_in_the_inventory_and_no_key_is() -> None:
+    stack = shape("registry")
+    entries = {entry.get("certificate"): entry for entry in stack.engine.exports["pki_inventory"]}
+    assert entries.keys() == {None, "api", "agent", "corp", "db", "vault-server", "vault-client"}
+    assert entries["corp"]["source"] == "imported"
+    assert entries["corp"]["expires"] == f"{OWN.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
+    assert entries["corp"]["details"]["key"] == "P-256"
+    assert "pki_inventory" not in stack.engine.secret_exports
+    for key in (OWN.key_pem.decode().splitlines()[1], *(line for line in stack.engine.secrets.values())):
+        assert key not in str(entries)
+
+
+def test_what_a_registry_has_changes_nothing_of_the_stack() -> None:
+    more = {name for name in shape("registry").names if name not in shape("selfhosted").names}
+    assert all(name.startswith(("certificate-", "authority-clients")) for name in more), more
