@@ -236,9 +236,10 @@ def test_the_edge_is_handed_a_site_that_refuses_what_runs_code_there(
 
 
 def test_backends_start_once_it_is_proven_and_pages_after_them() -> None:
-    def build(near: building.Neighbours) -> None:
+    def build(near: building.Neighbours) -> IdentityProvider:
         provider = Authentik("it", building.authentik_args(near)).provider
         Reflector("app", building.reflector_args(near, identity=provider))
+        return provider
 
     built = building.build(build)
     step = built.named("it-application")
@@ -246,7 +247,8 @@ def test_backends_start_once_it_is_proven_and_pages_after_them() -> None:
     for backend in backends:
         assert building.depends_on(built.engine, backend, step.name)
         (key,) = (one for one in backend.plain("uploads") if one["file"] == JWT_KEY_FILE)
-        assert key["content"] == "-----BEGIN PUBLIC KEY-----\nPublicKey\n-----END PUBLIC KEY-----\n"
+        assert key["content"] == value_of(built.component.public_key_pem)
+        assert key["content"].startswith("-----BEGIN PUBLIC KEY-----")
     web = built.named("app-web")
     assert building.depends_on(built.engine, web, "app-server")
     assert environment_of(web)["AUTHENTIK_CLIENT_SECRET"] == token_of("it-client-secret-1")
