@@ -610,7 +610,9 @@ class Settings(Model):
         authorities = self.pki.every_authority
         for index, one in enumerate(relay.allow):
             entry = self.pki.every_certificate.get(one)
-            if isinstance(entry, Issued) and relay.client_authority not in {None, entry.authority}:
+            if not isinstance(entry, Issued) or entry.kind == "server":  # which is said already
+                continue
+            if relay.client_authority not in {None, entry.authority}:
                 yield Conflict(
                     path=(*place, "allow", index),
                     others=(("pki", "certificates"), (*place, "client_authority")),

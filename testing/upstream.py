@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from typing import Final
@@ -63,10 +64,12 @@ class Upstream(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def running() -> Iterator[str]:
-    """Run it, and yield its URL."""
+def running(tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Run it, and yield its URL, which is that of plain HTTP also where it speaks TLS."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Upstream) as server:
         server.daemon_threads = True
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()

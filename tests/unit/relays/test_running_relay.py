@@ -32,7 +32,7 @@ from rendering import caddyfile
 from rendering import relay as rendering
 from rendering.archive import archive
 from testing import building, load
-from testing.certificates import Issued, issue
+from testing.certificates import Issued, issue, served
 from testing.upstream import free_ports, running
 from tests.unit.edge.test_running_caddy import Container as Edge
 
@@ -454,6 +454,29 @@ def test_caddy_itself_stays_with_what_it_serves_if_it_cannot_take_what_is_delive
     assert container.ask(agent)[0] == 200
     container.deliver("clients", "g1", upstream=container.upstream)
     assert container.ask(leaf("agent", "g1"))[0] == 200
+
+
+def test_caddy_itself_verifies_an_upstream_by_https_with_whom_it_is_told_to_trust(container: Container) -> None:
+    root, chain, key = served("up.test")
+    file = container.folder / "up.pem"
+    file.write_text(chain + key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    container.start()
+    with running(context) as url:
+        named = {"upstream": f"{url.replace('http:', 'https:')}/x", "elsewhere": True}
+        container.deliver(**named, upstream_name="up.test", trusted=root)
+        assert container.ask()[0] == 200
+        container.deliver(**named, upstream_name="other.test", trusted=root)
+        assert container.ask()[0] == 502, "a certificate of another name"
+        container.deliver(**named, upstream_name="up.test", trusted=authority("foreign").pem.decode())
+        assert container.ask()[0] == 502, "of an authority nobody trusts"
+        container.deliver(**named, upstream_name="up.test")
+        assert container.ask()[0] == 502, "nor do public authorities know it"
+        container.deliver(**named, upstream_name="up.test", trusted=root)
+        container.stop()
+        container.start()
+        assert container.ask()[0] == 200, "also after a restart"
 
 
 def test_caddy_itself_leaves_an_edge_beside_it_to_who_goes_by_address(
