@@ -3,6 +3,7 @@
 import hashlib
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -52,15 +53,21 @@ class Served:
 
 def edge_of(settings: Settings) -> Place:
     """Return where the edge listens as this machine sees it: a published address, else the name people use."""
-    edge, host = settings.edge, settings.host
+    edge = settings.edge
+    address = _published(edge.bind_addresses, settings)
+    return Place(host=address, port=edge.https_port) if address else Place(host=edge.domain, port=edge.url_port)
+
+
+def _published(addresses: Sequence[str], settings: Settings) -> str:
+    """Return the first of `addresses` at which this machine reaches what is published on them; empty if it is none."""
+    host = settings.host
     remote = None if host.is_local else urlsplit(host.address).hostname
-    for address in edge.bind_addresses:
+    for address in addresses:
         if address in {"0.0.0.0", "::"}:
-            own = "127.0.0.1" if address == "0.0.0.0" else "::1"
-            return Place(host=remote or own, port=edge.https_port)
+            return remote or ("127.0.0.1" if address == "0.0.0.0" else "::1")
         if remote is None or address not in {"127.0.0.1", "::1"}:
-            return Place(host=address, port=edge.https_port)
-    return Place(host=edge.domain, port=edge.url_port)
+            return address
+    return ""
 
 
 def places_of(certificate: Certificate, settings: Settings, edge: Place) -> list[Place]:
@@ -72,7 +79,7 @@ def places_of(certificate: Certificate, settings: Settings, edge: Place) -> list
     for name in certificate.users.get("relays", ()):
         relay = settings.relays.get(name)
         if relay is not None and relay.certificate == certificate.registered:
-            found.append(Place(host=edge.host, port=relay.port))
+            found.append(Place(host=_published(relay.bind_addresses, settings) or edge.host, port=relay.port))
     return found
 
 

@@ -18,7 +18,7 @@ from operations import __main__ as commands
 from operations import pki_verify
 from operations.inventory import Certificate
 from operations.pki_rotate import places
-from operations.served import Place
+from operations.served import Place, places_of
 from operations.stack import Stack
 from pki import facts, pem
 from pki.details import details
@@ -438,6 +438,17 @@ def test_what_is_elsewhere_is_asked_for_and_never_trusted(listen: Callable[..., 
     (finding,) = pki_verify._of_an_endpoint(one, NOW)
     assert not finding.fine
     assert "not for db.test" in finding.what
+
+
+def test_a_relay_is_asked_where_it_is_published() -> None:
+    relay = {"upstream": "http://x.test", "port": 9443, "certificate": "api", "bind_addresses": ["192.0.2.9"]}
+    settings = parse({**SETTINGS, "relays": {"agents": relay}}, "test", "reflector")
+    edge = Place(host="127.0.0.1", port=443)
+    users = {"edge": ["a.test"], "relays": ["agents", "gone"]}
+    api = Certificate(name="certificate-api", kind="server", source="issued", registered="api", users=users)
+    assert places_of(api, settings, edge) == [edge, Place(host="192.0.2.9", port=9443)]
+    agent = Certificate(name="certificate-agent", kind="client", source="issued", registered="agent", users=users)
+    assert places_of(agent, settings, edge) == [edge], "whom it lets in is shown to nobody"
 
 
 def test_who_lets_nobody_in_has_answered_nobody() -> None:
