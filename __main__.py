@@ -30,7 +30,7 @@ host = hosts.docker_host(
 parts = images.images("images", settings.sources, host)
 
 # Identity and trust.
-authorities = pki.authorities("authority", settings.pki.every_authority, settings.stack)
+authorities = pki.authorities("authority", settings.pki.every_authority, settings.stack, brought=settings.signers)
 identity_of_edge = pki.edge_identity(
     "edge-certificate",
     settings.certificate,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 from pydantic import Field
 
 from settings.base import REMOVE, Conflict, Instant, Model
-from settings.material import MaterialError, choices, is_sealed, material, password, wrong
+from settings.material import choices, is_sealed, materials, password, wrong
 from settings.values import SHORTEST_VALIDITY_HOURS, AcmeDirectory, Brought, Email, FilePath, Password, Token, Word
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Own(Model):
         """
         from pki.server import server_certificate  # a tenth of a second, for those who bring one
 
-        found, problems = _materials(self, ("certificate", "key", "chain"))
+        found, problems = materials(self, ("certificate", "key", "chain"))
         if problems:
             return problems
         if found["certificate"] is None or is_sealed(self.key, self.chain, self.password):
@@ -170,7 +170,7 @@ class SignedBy(Model):
         """
         from pki.signer import signer  # a tenth of a second, for those who bring one
 
-        found, problems = _materials(self, ("authority", "key"))
+        found, problems = materials(self, ("authority", "key"))
         if problems:
             return problems
         if found["authority"] is None or is_sealed(self.key, self.password):
@@ -188,18 +188,6 @@ class SignedBy(Model):
         """Yield why nothing can be signed for `served` at `now`."""
         found = self.read(served, now)
         yield from wrong(self, found if isinstance(found, list) else (), _AUTHORITY)
-
-
-def _materials(group: Model, names: Sequence[str]) -> tuple[dict[str, bytes | None], list[tuple[str, str]]]:
-    """Return what is brought under each name, and what cannot be read."""
-    found: dict[str, bytes | None] = {}
-    problems: list[tuple[str, str]] = []
-    for name in names:
-        try:
-            found[name] = material(group, name)
-        except MaterialError as error:
-            problems.append((name, str(error)))
-    return found, problems
 
 
 def public_roots() -> str:

@@ -28,6 +28,18 @@ def material(group: Model, name: str) -> bytes | None:
     return encoded(text.value) if text is not None and text.value is not None else None
 
 
+def materials(group: Model, names: Sequence[str]) -> tuple[dict[str, bytes | None], list[tuple[str, str]]]:
+    """Return what is brought under each name, and what cannot be read."""
+    found: dict[str, bytes | None] = {}
+    problems: list[tuple[str, str]] = []
+    for name in names:
+        try:
+            found[name] = material(group, name)
+        except MaterialError as error:
+            problems.append((name, str(error)))
+    return found, problems
+
+
 def setting_of(group: Model, name: str) -> str:
     """Return which of the two settings is meant: the one that is set, or that with a file."""
     return name if _given(group, name) is not None else name + FILE

@@ -43,7 +43,7 @@ _CANDIDATES: Final = (
     "reflector.test", "https://a.test/v1", "https://a.test", "192.0.2.1", "DNS:a.test", "unix:///run/docker.sock",
     "all", "me@a.test", "redis:7.2.1", "10.213.0.0/20", str(ROOT / SCHEMA_FILE), "somebody", 2100, 3, 20,
     ["admin"], ["192.0.2.1"], ["DNS:a.test"], rsa_public_key(), True, False, "memory", "0123456789abcdef",
-    "active", "client", "a-name",
+    "active", "client", "a-name", "P256", "superseded", "0A1B", "2026-11-28", ["192.0.2.0/24"],
 )  # fmt: skip
 
 
@@ -184,13 +184,22 @@ _AROUND: Final[Mapping[str, Any]] = {
     "images": {"mode": "upstream", "references": {"transcription": "speech:1.2.3"}},
     "proxy": {"https": "http://proxy.test:3128"},
 }
+
+
+def _named(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return `tree` with the authority that what is revoked in it is of."""
+    revoked = tree.get("pki", {}).get("revocations", {})
+    authorities = {one["authority"]: {"purpose": "client"} for one in revoked.values()}
+    return {**tree, "pki": {**tree["pki"], "authorities": authorities}} if authorities else tree
+
+
 SPOTS: Final = [
     Spot(
         path=spot.path,
         group=spot.group,
         choice=spot.choice,
         # The images of a spot of theirs stand as they are: one of its modes takes nothing else.
-        tree={**_AROUND, **spot.tree, "proxy": {**_AROUND["proxy"], **spot.tree.get("proxy", {})}},
+        tree=_named({**_AROUND, **spot.tree, "proxy": {**_AROUND["proxy"], **spot.tree.get("proxy", {})}}),
     )
     for spot in _spots(Settings, (), (), {})
 ]
