@@ -121,6 +121,8 @@ services = [
     *reflector.services,
     caddy.service,
 ]
+# A step of a rollover is done once all of these have it.
+pki.deployed(settings.pki.every_authority, settings.signers, [*(service.ready for service in services), caddy.ready])
 outputs = {
     "url": settings.url,
     "api_url": reflector.api_url,
