@@ -4,7 +4,20 @@ import gc
 
 import pulumi
 
-from components import application, data, edge, hosts, images, language_model, pki, sign_in, speech, storage, workflow
+from components import (
+    application,
+    data,
+    edge,
+    hosts,
+    images,
+    language_model,
+    pki,
+    relays,
+    sign_in,
+    speech,
+    storage,
+    workflow,
+)
 from components.base.quiet import drop_debug_messages
 from components.base.secrecy import keep_secret, sealed
 from settings.program import load
@@ -38,6 +51,7 @@ identity_of_edge = pki.edge_identity(
     own=settings.own,
     signer=settings.signer,
     hours=settings.leaf_hours,
+    common_name=settings.edge.domain,
     dns_names=settings.dns_names,
     ip_addresses=settings.addresses,
     trusted=settings.trusted_certificates,
@@ -47,6 +61,7 @@ certificate = identity_of_edge.certificate
 roots = pki.trust(*identity_of_edge.roots)
 trust = pki.trust(*identity_of_edge.issuers, *settings.trusted_certificates)
 outside = pki.trust(*settings.trusted_certificates)
+registry = pki.registry(settings.pki, authorities, settings.registered)
 
 # Data.
 stores = data.data_services(
@@ -61,8 +76,7 @@ objects = storage.object_store(
     settings.storage,
     host,
     parts,
-    domain=settings.storage_domain,
-    url=settings.edge.url(settings.storage_domain or ""),
+    place=settings.storage_place,
     origins=settings.edge.origins,
     certificate=certificate,
 )
@@ -80,8 +94,7 @@ identity = sign_in.identity_provider(
     databases=stores.databases,
     certificate=certificate,
     admin_email=settings.admin_email,
-    domain=settings.sign_in_domain,
-    url=settings.edge.url(settings.sign_in_domain or ""),
+    place=settings.sign_in_place,
     application_url=settings.url,
 )
 reflector = application.reflector(
@@ -90,7 +103,7 @@ reflector = application.reflector(
     host,
     parts,
     trust=trust,
-    names=[*settings.application_names, *settings.addresses],
+    names=settings.application_hosts,
     certificate=certificate,
     database=stores.databases["reflector"],
     cache=stores.cache,
@@ -102,16 +115,11 @@ reflector = application.reflector(
 )
 
 # The edge serves what the others hand it.
-caddy = edge.edge(
-    settings.edge,
-    host,
-    parts,
-    sites=[reflector.site, *objects.sites, *identity.sites],
-    roots=roots,
-)
+sites = [reflector.site, *objects.sites, *identity.sites]
+caddy = edge.edge(settings.edge, host, parts, sites=sites, roots=roots)
 
-# The stack's outputs are an interface: names and shapes are only ever added to.
-services = [
+# Relays stand in front of any of these, or of what is elsewhere.
+own = [
     *stores.services,
     *objects.services,
     *speech_services.services,
@@ -121,6 +129,20 @@ services = [
     *reflector.services,
     caddy.service,
 ]
+relayed = relays.relays(
+    settings.relays,
+    host,
+    parts,
+    registry=registry,
+    authorities=authorities,
+    services=own,
+    edge=caddy.service,
+    names=[site.names[0] for site in sites],
+    trust=trust,
+)
+
+# The stack's outputs are an interface: names and shapes are only ever added to.
+services = [*own, *(relay.service for relay in relayed.values())]
 # A step of a rollover is done once all of these have it.
 pki.deployed(settings.pki.every_authority, settings.signers, [*(service.ready for service in services), caddy.ready])
 outputs = {
@@ -129,7 +151,7 @@ outputs = {
     "ca_certificate": roots.pem,
     "trust_page": caddy.trust_page_url,
     "trust_bundle": trust.pem,
-    "pki_inventory": pki.inventory(authorities, identity_of_edge.authorities, [certificate]),
+    "pki_inventory": pki.inventory(authorities, identity_of_edge.authorities, [certificate], registry),
     "services": {service.name: service.described for service in services},
     "admin_email": identity.admin_email,
     "admin_password": identity.admin_password,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from operations import blueprint, checks, healing, image_lock, metrics, renewal, schedule, status
+from operations import blueprint, checks, healing, image_lock, metrics, pki, renewal, schedule, status
 from operations.checks import Checked
 from operations.convert import convert
 from operations.healing import IMAGE_TYPE, VOLUME_TYPE
@@ -41,6 +41,7 @@ def main() -> int:
         ("renew", "issue and deliver certificates near their end, and touch nothing else"),
         ("schedule", "let this machine do so by itself: a systemd timer, a line of cron, or a workflow on GitHub"),
         ("status", "show certificates with their ends, services, volumes; exit status 0 fine, 1 warning, 2 critical"),
+        ("pki", "certificates by name: list, show, export, verify, rotate, rekey"),
         ("blueprint", "write what an Authentik elsewhere has to be told of Reflector, and say what to do with it"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -55,6 +56,8 @@ def main() -> int:
             )
         if name == "blueprint":
             command.add_argument("--output", type=Path, metavar="FILE", help="where to (default: standard output)")
+        if name == "pki":
+            pki.add_commands(command)
         if name in {"renew", "schedule", "status"}:
             _add_renewal_options(command, name)
     arguments = parser.parse_args()
@@ -108,6 +111,8 @@ def run(stack: Stack, arguments: argparse.Namespace) -> int:
             return image_lock.accept(stack)
         case "convert":
             return convert_all(stack)
+        case "pki":
+            return pki.run(stack, arguments)
         case "blueprint":
             return blueprint.write(stack, arguments.output)
         case "renew":
@@ -264,8 +269,8 @@ def summarize(settings: Settings, forgotten: Sequence[str] = ()) -> None:
             f"\nLog in as {masked(settings.admin_email, settings.encrypted)} with the password of\n"
             f"  . ./env.sh && pulumi stack output admin_password --show-secrets --stack {settings.stack}"
         )
-    if settings.sign_in_domain:
-        sign_in_url = masked(settings.edge.url(settings.sign_in_domain), settings.encrypted)
+    if settings.sign_in_url:
+        sign_in_url = masked(settings.sign_in_url, settings.encrypted)
         print(
             f"\nPeople are looked after at {sign_in_url} by akadmin; all passwords are in\n"
             f"  . ./env.sh && pulumi stack output sign_in --show-secrets --stack {settings.stack}"

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from operations.healing import Resource
 from settings import Problem, Settings
+from settings.base import dotted
 from settings.language_model import Ollama
 from settings.walk import active
 
@@ -56,14 +57,13 @@ def _port_problems(settings: Settings, info: Mapping[str, Any]) -> Iterator[Prob
     first_open = 1024
     if settings.host.is_local and _FIRST_OPEN_PORT.exists():
         first_open = int(_FIRST_OPEN_PORT.read_text(encoding="ascii"))
-    for name in ("https_port", "http_port"):
-        port = getattr(settings.edge, name)
+    for setting, port in {dotted(one.setting): one.port for one in settings.published}.items():
         if port < first_open:
             yield Problem(
-                setting=f"edge.{name}",
+                setting=setting,
                 given=f"{port}, while {settings.host.address} is a rootless daemon",
                 allowed=f"ports from {first_open} on",
-                remedy=f"Set another: pulumi config set --path edge.{name} <port>, or let it publish this one, on the "
+                remedy=f"Set another: pulumi config set --path {setting} <port>, or let it publish this one, on the "
                 f"host: sysctl net.ipv4.ip_unprivileged_port_start={port}",
             )
 
@@ -74,7 +74,7 @@ def _memory_hints(settings: Settings, info: Mapping[str, Any]) -> Iterator[str]:
         for _, model in active(settings)
         if (limit := getattr(model, "memory_mib", None)) is not None
         for service in model.SERVICES
-    }
+    } | {settings.relay_services[name]: relay.memory_mib for name, relay in settings.relays.items()}
     there = int(info.get("MemTotal", 0)) // 1024**2
     together = sum(limits.values())
     if there and together > there:

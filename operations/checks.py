@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from components.base.daemon import Daemon, DaemonError
 from components.base.ownership import Owner
-from operations import authentik, capacity, healing, listing, ownership, postgres
+from operations import authentik, capacity, healing, listing, ownership, postgres, store
 from operations.healing import IMAGE_TYPE, Damage, Resource
 from operations.image_in_use import image_in_use
 from operations.listing import Listing
@@ -38,6 +38,7 @@ from settings import (
     resolved,
     usable_part,
 )
+from settings.base import dotted
 from toolchain import EngineFacts as Facts
 from toolchain import Pins, engine_problems
 
@@ -89,6 +90,11 @@ def check(stack: Stack) -> Checked:
         found.problems.extend(postgres.problems(settings, _daemon(settings), database))
         found.problems.extend(authentik.problems(settings, provider))
         found.hints.extend(authentik.hints(settings, provider))
+    # What is wrong in the settings may be where the store is.
+    if not problems:
+        asked = store.look_at_store(settings)
+        found.problems.extend(asked.problems)
+        found.hints.extend(asked.hints)
     problems += [problem.without(settings.encrypted) for problem in found.problems]
     return Checked(
         settings=None if problems else settings,
@@ -314,29 +320,28 @@ def _engine_problems(
 
 
 def _address_problems(settings: Settings) -> Iterator[Problem]:
-    for index, address in enumerate(settings.edge.bind_addresses):
-        # Port 0 is any free one: nobody holds it, and it takes no privilege.
-        if settings.host.is_local and _refusal(address, 0, "tcp") in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
-            yield Problem(
-                setting=f"edge.bind_addresses[{index}]",
-                given=f"{address} is no address of this machine",
-                allowed="addresses of the Docker host",
-                remedy=f"Set another: pulumi config set --path 'edge.bind_addresses[{index}]' <address>",
-            )
+    for place, addresses in {one.addresses_setting: one.addresses for one in settings.published}.items():
+        for index, address in enumerate(addresses):
+            # Port 0 is any free one: nobody holds it, and it takes no privilege.
+            if settings.host.is_local and _refusal(address, 0, "tcp") in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+                setting = dotted((*place, index))
+                yield Problem(
+                    setting=setting,
+                    given=f"{address} is no address of this machine",
+                    allowed="addresses of the Docker host",
+                    remedy=f"Set another: pulumi config set --path '{setting}' <address>",
+                )
 
 
 def _port_problems(settings: Settings, listings: Iterable[Listing]) -> Iterator[Problem]:
     listings = list(listings)
-    for setting, port, protocol in (
-        ("edge.https_port", settings.edge.https_port, "tcp"),
-        ("edge.https_port", settings.edge.https_port, "udp"),
-        ("edge.http_port", settings.edge.http_port, "tcp"),
-    ):
-        holders = [listing for listing in listings if listing.publishes(port, protocol, settings.edge.bind_addresses)]
+    for path, port, protocol, addresses, _ in settings.published:
+        setting = dotted(path)
+        holders = [listing for listing in listings if listing.publishes(port, protocol, addresses)]
         if any(holder.owner.stack == settings.prefix for holder in holders):
             continue
         holder = f"the container {holders[0].name}" if holders else None
-        if holder is None and settings.host.is_local and is_busy(settings.edge.bind_addresses, port, protocol):
+        if holder is None and settings.host.is_local and is_busy(addresses, port, protocol):
             holder = "another program"
         if holder is not None:
             yield Problem(

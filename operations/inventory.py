@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any, Final
@@ -36,17 +36,46 @@ class Certificate:
 
     name: str
     kind: str
-    """root, intermediate or server; `token` for what is no certificate and ends like one."""
+    """root, intermediate, server, client or peer; `token` for what is no certificate and ends like one."""
     source: str
-    """private, own, acme, signed-by: who issues it."""
+    """private, own, acme, signed-by of what the edge shows, else issued, imported or external: who issues it."""
     names: Sequence[str] = ()
-    """Alternative names, each DNS:<name> or IP:<address>."""
+    """Alternative names, each DNS:<name>, IP:<address> or URI:<uri>."""
     expires: datetime | None = None
     """Its own end; None where only the edge knows it (ACME)."""
     chain_expires: datetime | None = None
     """The earliest end of it and all above it: from then on clients refuse it."""
     renew_at: datetime | None = None
     """From when on a renewal issues a new one; None: none of ours ever does."""
+    registered: str = ""
+    """What it is called in the registry; empty: it is none of that."""
+    subject: str = ""
+    authority: str = ""
+    """Which of pki.authorities signed it, or it is a root of; empty: none of them."""
+    purpose: str = ""
+    """What an authority is for: server, client or docker-hosts; empty: it is none of pki.authorities."""
+    generation: str = ""
+    key: str = ""
+    """Kind of its key, such as P-256."""
+    serial: str = ""
+    """Hexadecimal."""
+    sha256: str = ""
+    """Fingerprint, hexadecimal with colons."""
+    starts: datetime | None = None
+    users: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Who uses it, by kind: edge, relays, services, hosts."""
+    endpoint: str = ""
+    """Where somebody else shows it."""
+
+    @property
+    def is_authority(self) -> bool:
+        """Whether it signs others."""
+        return self.kind in {"root", "intermediate"}
+
+    @property
+    def called(self) -> str:
+        """What people call it."""
+        return self.registered or self.name
 
     @property
     def is_ours(self) -> bool:
@@ -119,6 +148,7 @@ def certificates(entries: Sequence[Mapping[str, Any]], *, renewal_hours: int) ->
     """Return the entries of the output; `renewal_hours` is for those of an earlier release, without a window."""
     found = []
     for entry in entries:
+        details = entry.get("details") or {}
         expires, renew_at = _moment(entry.get("expires")), _moment(entry.get("renew_at"))
         source = str(entry.get("source", "private"))
         if "source" not in entry and entry["kind"] == "server" and expires is not None:
@@ -132,9 +162,28 @@ def certificates(entries: Sequence[Mapping[str, Any]], *, renewal_hours: int) ->
                 expires=expires,
                 chain_expires=_moment(entry.get("chain_expires")) or expires,
                 renew_at=renew_at,
+                registered=str(entry.get("certificate", "")),
+                subject=str(entry.get("subject", "")),
+                authority=str(entry.get("authority", "")),
+                purpose=str(entry.get("purpose", "")),
+                generation=str(entry.get("generation", "")),
+                key=str(details.get("key", "")),
+                serial=str(details.get("serial", "")),
+                sha256=str(details.get("sha256", "")),
+                starts=_moment(details.get("not_before")),
+                users=_users(entry),
+                endpoint=str(entry.get("endpoint", "")),
             )
         )
     return found
+
+
+def _users(entry: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
+    users = entry.get("users")
+    if users is None and entry["kind"] == "server" and "certificate" not in entry:
+        # Earlier releases had certificates of the edge alone.
+        return {"edge": ("edge",)}
+    return {kind: tuple(names) for kind, names in (users or {}).items()}
 
 
 def ends_first(certificate: Certificate, all_of_them: Sequence[Certificate]) -> str:
@@ -144,6 +193,37 @@ def ends_first(certificate: Certificate, all_of_them: Sequence[Certificate]) -> 
         return ""
     above = (one.name for one in all_of_them if one is not certificate and one.expires == end)
     return next(above, "an authority above it")
+
+
+def state(certificate: Certificate, all_of_them: Sequence[Certificate], now: datetime) -> str:
+    """Return how a certificate is, in words: its level, and what it is about to come to."""
+    words = [certificate.level(now).name.lower()]
+    left = certificate.days_left(now)
+    if left is not None and left <= 0:
+        words.append("expired")
+    elif certificate.is_due(now):
+        words.append("due for renewal")
+    above = ends_first(certificate, all_of_them)
+    if above:
+        words.append(f"ends with {above}")
+    return ", ".join(words)
+
+
+def described(certificate: Certificate) -> dict[str, Any]:
+    """Return what identifies a certificate and who uses it, for JSON; None for what nobody knows."""
+    starts = certificate.starts
+    return {
+        "certificate": certificate.registered or None,
+        "subject": certificate.subject or None,
+        "authority": certificate.authority or None,
+        "generation": certificate.generation or None,
+        "key": certificate.key or None,
+        "serial": certificate.serial or None,
+        "sha256": certificate.sha256 or None,
+        "not_before": None if starts is None else starts.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "users": {kind: list(names) for kind, names in certificate.users.items()},
+        "endpoint": certificate.endpoint or None,
+    }
 
 
 def _moment(text: object) -> datetime | None:

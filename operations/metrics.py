@@ -2,10 +2,12 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from operations.inventory import Certificate
 from operations.status import Status
 
 _MODE: Final = 0o644
@@ -33,10 +35,15 @@ def write(path: Path, status: Status) -> None:
         Path(draft).unlink(missing_ok=True)
 
 
-def _lines(status: Status) -> Iterator[str]:
-    stack = {"stack": status.stack}
+def certificates_text(stack: str, at: datetime, certificates: Sequence[Certificate]) -> str:
+    """Return the metrics of certificates alone."""
+    return "".join(f"{line}\n" for line in _certificate_lines(stack, at, certificates))
+
+
+def _certificate_lines(stack_name: str, at: datetime, listed: Sequence[Certificate]) -> Iterator[str]:
+    stack = {"stack": stack_name}
     certificates = [(one, {**stack, "name": one.name, "kind": one.kind, "source": one.source})
-                    for one in status.certificates]  # fmt: skip
+                    for one in listed]  # fmt: skip
     yield from _metric(
         "reflector_certificate_not_after_timestamp_seconds",
         "End of a certificate or of an authority above it, whichever comes first.",
@@ -50,8 +57,33 @@ def _lines(status: Status) -> Iterator[str]:
     yield from _metric(
         "reflector_certificate_level",
         "0 fine, 1 near its end, 2 very near or past it.",
-        [(labels, one.level(status.at)) for one, labels in certificates],
+        [(labels, one.level(at)) for one, labels in certificates],
     )
+    yield from _metric(
+        "reflector_certificate_info",
+        "1 for each certificate, with what identifies it.",
+        [
+            (
+                {
+                    **labels,
+                    "certificate": one.registered,
+                    "authority": one.authority,
+                    "generation": one.generation,
+                    "key": one.key,
+                    "serial": one.serial,
+                    "sha256": one.sha256,
+                },
+                1,
+            )
+            for one, labels in certificates
+            if one.sha256
+        ],
+    )
+
+
+def _lines(status: Status) -> Iterator[str]:
+    stack = {"stack": status.stack}
+    yield from _certificate_lines(status.stack, status.at, status.certificates)
     yield from _metric(
         "reflector_service_up",
         "1 for a container that runs and is not unhealthy, as Docker says.",

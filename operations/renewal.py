@@ -19,9 +19,10 @@ from typing import Any, Final
 from components.base.daemon import DaemonError
 from operations import checks, healing, inventory
 from operations.inventory import Certificate, Level
-from operations.served import NotServed, Place, edge_of, of_pem, served
+from operations.served import NotServed, Place, edge_of, of_pem, places_of, served
 from operations.stack import Stack
 from operations.state import StateError
+from pki.moments import rfc3339
 from settings import PROJECT, Settings, SettingsError, masked, parse
 from toolchain import ToolchainError
 
@@ -34,7 +35,7 @@ _DUE: Final = frozenset({"readyForRenewal"})
 """What of a leaf the provider sees changed once it is inside its window."""
 _DELIVERED: Final = frozenset({"stdin"})
 """What of a step changes with the certificate it delivers."""
-_TIMES: Final = ("expires", "chain_expires", "renew_at")
+_TIMES: Final = ("expires", "chain_expires", "renew_at", "details")
 """What of the inventory changes with a certificate."""
 _SERVED_SECONDS: Final = 20
 """A renewed leaf is shown from the next handshake on; a busy edge is given this long."""
@@ -181,16 +182,17 @@ def _plan(stack: Stack, settings: Settings, place: Place, *, patience_seconds: f
     for one in ours:
         if one in due:
             continue
-        while True:
-            try:
-                shown, unseen = served(place, one.server_name).fingerprint, ""
-            except NotServed as error:
-                shown, unseen = "", str(error)
-            if shown == leaves[one.name][1] or time.monotonic() >= deadline:
-                break
-            time.sleep(0.5)
-        if not unseen and shown != leaves[one.name][1]:
-            undelivered.append(one)
+        for where in places_of(one, settings, place):
+            while True:
+                try:
+                    shown, unseen = served(where, one.server_name).fingerprint, ""
+                except NotServed as error:
+                    shown, unseen = "", str(error)
+                if shown == leaves[one.name][1] or time.monotonic() >= deadline:
+                    break
+                time.sleep(0.5)
+            if not unseen and shown != leaves[one.name][1] and one not in undelivered:
+                undelivered.append(one)
     return _Plan(certificates=certificates, due=due, undelivered=undelivered, leaves=leaves, unseen=unseen)
 
 
@@ -322,7 +324,7 @@ def _see_what_nobody_renews(certificates: Sequence[Certificate], settings: Setti
                 f"{one.name} ends on {end}: renewing it makes the backend's containers anew, so run make up"
                 f" STACK={settings.stack} at a quiet hour"
             )
-        elif one.source == "own":
+        elif one.source in {"own", "imported", "external"}:
             said.append(f"{one.name} is your own and ends on {end}: replace its files or secrets, then make up")
         else:
             said.append(f"{one.name} ({one.kind}) ends on {end}, and no renewal makes a new one: docs/renewal.md")
@@ -360,7 +362,7 @@ def _say(stack: Stack, message: str, *, failed: bool = False) -> None:
     if log.exists() and log.stat().st_size > _LOG_BYTES:
         log.replace(log.with_suffix(".log.1"))
     with log.open("a", encoding="utf-8") as file:
-        file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {message}\n")
+        file.write(f"{rfc3339(datetime.now(UTC))} {message}\n")
 
 
 def _record(stack: Stack, attempt: Attempt) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
+from operations.inventory import Certificate
 from settings import Settings
 
 _TIMEOUT_SECONDS: Final = 10
@@ -60,6 +61,19 @@ def edge_of(settings: Settings) -> Place:
         if remote is None or address not in {"127.0.0.1", "::1"}:
             return Place(host=address, port=edge.https_port)
     return Place(host=edge.domain, port=edge.url_port)
+
+
+def places_of(certificate: Certificate, settings: Settings, edge: Place) -> list[Place]:
+    """Return where a certificate is shown: by the edge, and by relays on ports of their own.
+
+    A relay also uses those of clients it lets in, which it shows to nobody.
+    """
+    found = [edge] if "edge" in certificate.users else []
+    for name in certificate.users.get("relays", ()):
+        relay = settings.relays.get(name)
+        if relay is not None and relay.certificate == certificate.registered:
+            found.append(Place(host=edge.host, port=relay.port))
+    return found
 
 
 def served(place: Place, server_name: str | None) -> Served:

@@ -14,6 +14,7 @@ from operations.inventory import Certificate, Level
 from operations.renewal import Attempt
 from operations.served import Place, edge_of
 from operations.stack import Stack
+from pki.moments import rfc3339
 from settings import Settings, masked
 
 _SIZES_SECONDS: Final = 300
@@ -176,7 +177,7 @@ def as_json(status: Status) -> str:
     """Return all of it as JSON: times in RFC 3339, sizes in bytes, levels as words."""
     content: dict[str, Any] = {
         "stack": status.stack,
-        "at": _rfc3339(status.at),
+        "at": rfc3339(status.at),
         "level": status.level.name.lower(),
         "certificates": [
             {
@@ -184,12 +185,13 @@ def as_json(status: Status) -> str:
                 "kind": one.kind,
                 "source": one.source,
                 "names": list(one.names),
-                "expires": _rfc3339(one.expires),
-                "chain_expires": _rfc3339(one.chain_expires),
+                "expires": _moment(one.expires),
+                "chain_expires": _moment(one.chain_expires),
                 "ends_with": inventory.ends_first(one, status.certificates) or None,
-                "renew_at": _rfc3339(one.renew_at),
+                "renew_at": _moment(one.renew_at),
                 "days_left": _days(one, status.at),
                 "level": one.level(status.at).name.lower(),
+                **inventory.described(one),
             }
             for one in status.certificates
         ],
@@ -210,7 +212,7 @@ def as_json(status: Status) -> str:
         "renewal": None
         if status.renewal is None
         else {
-            "at": _rfc3339(status.renewal.at),
+            "at": rfc3339(status.renewal.at),
             "succeeded": status.renewal.succeeded,
             "message": status.renewal.message,
         },
@@ -229,17 +231,17 @@ def as_text(status: Status) -> str:
             ", ".join(name.partition(":")[2] for name in one.names) or "-",
             "?" if (days := _days(one, status.at)) is None else f"{days:.1f}",
             "-" if one.renew_at is None else f"{one.renew_at:{_DATE}}",
-            _state(one, status),
+            inventory.state(one, status.certificates, status.at),
         )
         for one in status.certificates
     ]
     parts = [
-        _table(("CERTIFICATE", "KIND", "SOURCE", "NAMES", "DAYS LEFT", "RENEW AT (UTC)", "STATE"), certificates),
-        _table(
+        table(("CERTIFICATE", "KIND", "SOURCE", "NAMES", "DAYS LEFT", "RENEW AT (UTC)", "STATE"), certificates),
+        table(
             ("SERVICE", "CONTAINER", "STATE"),
             [(one.name, one.container, ", ".join(filter(None, (one.state, one.health)))) for one in status.services],
         ),
-        _table(
+        table(
             ("VOLUME", "SIZE"),
             [(name, "?" if size is None else _readable(size)) for name, size in status.volumes.items()],
         ),
@@ -260,27 +262,13 @@ def shown(status: Status, settings: Settings, *, json_wanted: bool) -> str:
     return masked(as_json(status) if json_wanted else as_text(status), settings.encrypted)
 
 
-def _state(certificate: Certificate, status: Status) -> str:
-    level = certificate.level(status.at)
-    words = [level.name.lower()]
-    days = _days(certificate, status.at)
-    if days is not None and days <= 0:
-        words.append("expired")
-    elif certificate.is_due(status.at):
-        words.append("due for renewal")
-    above = inventory.ends_first(certificate, status.certificates)
-    if above:
-        words.append(f"ends with {above}")
-    return ", ".join(words)
-
-
 def _days(certificate: Certificate, now: datetime) -> float | None:
     left = certificate.days_left(now)
     return None if left is None else round(left, 1)
 
 
-def _rfc3339(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else rfc3339(moment)
 
 
 def _readable(size: float) -> str:
@@ -291,7 +279,8 @@ def _readable(size: float) -> str:
     return f"{size:.3g} {_UNITS[-1]}B"
 
 
-def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return rows under their heading, each column as wide as it has to be; nothing where there is no row."""
     if not rows:
         return ""
     lines = [heading, *rows]

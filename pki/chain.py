@@ -64,9 +64,16 @@ def missing(last: Certificate, pool: Iterable[Certificate]) -> str:
 
 
 def defects(
-    authority: Certificate, below: int, now: facts.Instant, *, is_root: bool = False, for_browsers: bool = True
+    authority: Certificate,
+    below: int,
+    now: facts.Instant,
+    *,
+    is_root: bool = False,
+    for_browsers: bool = True,
+    used_as: str = facts.SERVER,
 ) -> Iterator[str]:
-    """Yield why an authority on the way, with so many others below it, is refused by clients."""
+    """Yield why an authority on the way to what is used as one of `facts.USES`, with so many others below it, is
+    refused."""
     if problem := facts.unreadable(authority):
         yield problem
         return
@@ -77,7 +84,7 @@ def defects(
         yield problem
     if problem := facts.weak_key(authority, for_browsers=for_browsers, signs=True):
         yield problem
-    if facts.is_authority(authority) and (problem := facts.may_not_sign(authority)):
+    if facts.is_authority(authority) and (problem := facts.may_not_sign(authority, used_as)):
         yield problem
     constraints = facts.extension(authority, x509.BasicConstraints)
     if constraints and constraints.ca and constraints.path_length is not None and constraints.path_length < below:

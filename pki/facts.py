@@ -17,6 +17,13 @@ Instant: TypeAlias = datetime
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
+SERVER: Final = "server"
+CLIENT: Final = "client"
+_SERVER: Final = {SERVER: ExtendedKeyUsageOID.SERVER_AUTH}
+_CLIENT: Final = {CLIENT: ExtendedKeyUsageOID.CLIENT_AUTH}
+USES: Final = {SERVER: _SERVER, CLIENT: _CLIENT, "peer": _SERVER | _CLIENT}
+"""What a certificate may be used as, and what its extended key usage has to have for that."""
+
 RSA_BITS: Final = 2048  # NIST SP 800-131A, and the Baseline Requirements of the CA/Browser Forum
 _SERIAL_BYTES: Final = 20  # RFC 5280, 4.1.2.2
 _SHOWN: Final = 100  # characters of a name in a message
@@ -111,22 +118,31 @@ def is_authority(certificate: Certificate) -> bool:
     return constraints is not None and constraints.ca
 
 
-def may_not_sign(certificate: Certificate) -> str:
-    """Return why an authority's certificate may not sign certificates of servers, or nothing."""
+def may_not_sign(certificate: Certificate, used_as: str = SERVER) -> str:
+    """Return why an authority's certificate may not sign certificates that are used as one of `USES`, or nothing."""
     usage = extension(certificate, x509.KeyUsage)
     if usage is not None and not usage.key_cert_sign:
         return "a CA certificate that may not sign others (its key usage has no keyCertSign)"
-    if not may_serve(certificate):
-        return "a CA certificate that may not sign for servers (its extended key usage has no serverAuth)"
+    for part in _lacking(certificate, used_as):
+        return f"a CA certificate that may not sign for {part}s (its extended key usage has no {part}Auth)"
     return ""
 
 
-def may_serve(certificate: Certificate) -> bool:
-    """Return whether an extended key usage, where there is one, has servers in it."""
+def of_no_use(certificate: Certificate, used_as: str = SERVER) -> str:
+    """Return why a certificate may not be used as one of `USES`, or nothing."""
+    for part in _lacking(certificate, used_as):
+        if part == SERVER:
+            return "a certificate for something else than servers (its extended key usage has no serverAuth)"
+        return "a certificate that has no client authentication use (its extended key usage has no clientAuth)"
+    return ""
+
+
+def _lacking(certificate: Certificate, used_as: str) -> list[str]:
+    """Return what of a use an extended key usage leaves out; without one it is for everything."""
     usage = extension(certificate, x509.ExtendedKeyUsage)
-    return usage is None or bool(
-        {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & {*usage}
-    )
+    if usage is None or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usage:
+        return []
+    return [part for part, oid in USES[used_as].items() if oid not in usage]
 
 
 def names_itself(certificate: Certificate) -> bool:
@@ -167,11 +183,6 @@ def shown(name: x509.Name) -> str:
     """Return a name for a message: one line, whatever is in it."""
     text = _one_line(name.rfc4514_string())
     return (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…") or "(without a name)"
-
-
-def rfc3339(moment: Instant) -> str:
-    """Return a moment as the TLS provider writes them, in UTC."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def common_name(certificate: Certificate) -> str:

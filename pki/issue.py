@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from pki import facts, names, pem
+from pki.moments import rfc3339
 
 BACKDATED: Final = timedelta(hours=1)
 """How far clocks may be behind; Let's Encrypt has the same."""
@@ -135,9 +136,7 @@ def root(template: str, key: str, permitted: Permitted) -> Written:
     if facts.extension(found, x509.AuthorityKeyIdentifier) is None:
         if not permitted.is_anything:
             raise IssueError(f"the root {facts.shown(found.subject)} is there already, and permits anything")
-        return Written(
-            certificate_pem=template, expires=facts.rfc3339(found.not_valid_after_utc), serial=facts.serial(found)
-        )
+        return Written(certificate_pem=template, expires=rfc3339(found.not_valid_after_utc), serial=facts.serial(found))
     identifier = x509.SubjectKeyIdentifier.from_public_key(found.public_key())
     builder = (
         x509.CertificateBuilder()
@@ -160,7 +159,7 @@ def written(certificate: pem.Certificate) -> Written:
     """Return a certificate with what is told of it."""
     return Written(
         certificate_pem=pem.certificates_text([certificate]),
-        expires=facts.rfc3339(certificate.not_valid_after_utc),
+        expires=rfc3339(certificate.not_valid_after_utc),
         serial=facts.serial(certificate),
     )
 

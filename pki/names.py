@@ -46,8 +46,19 @@ def listed(certificate: Certificate) -> tuple[list[str], list[Address]]:
     return names.get_values_for_type(x509.DNSName), addresses
 
 
+def _uris(certificate: Certificate) -> list[str]:
+    names = facts.extension(certificate, x509.SubjectAlternativeName)
+    return names.get_values_for_type(x509.UniformResourceIdentifier) if names is not None else []
+
+
 def uncovered(certificate: Certificate, name: str) -> str:
     """Return why a certificate is not for `name`, or nothing; the common name is never looked at, as by no client."""
+    if "://" in name:
+        uris = _uris(certificate)
+        said = f"not for {name}"
+        return (
+            "" if name in uris else f"{said}, but: {', '.join(map(_shown, uris))}" if uris else f"{said}: no URI in it"
+        )
     dns, addresses = listed(certificate)
     wanted = address(name)
     if wanted in addresses if wanted else any(matches(one, name) for one in dns):

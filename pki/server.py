@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pki import container, facts, names, pem
 from pki.chain import Chain, chain, constrained, defects, missing
 from pki.client import CERTIFICATE, KEY
+from pki.moments import rfc3339
 
 CHAIN: Final = "chain"
 SOON_DAYS: Final = 30
@@ -42,7 +43,7 @@ class ServerCertificate:
     @property
     def ends(self) -> str:
         """`expiry` as RFC 3339 time."""
-        return facts.rfc3339(self.expiry)
+        return rfc3339(self.expiry)
 
 
 def server_certificate(
@@ -54,16 +55,21 @@ def server_certificate(
     served: Sequence[str],
     now: facts.Instant,
     for_browsers: bool = True,
+    used_as: str = facts.SERVER,
+    keyless: bool = False,
 ) -> ServerCertificate | list[Problem]:
     """Return what is served of what people bring, or all that is wrong: CERTIFICATE, KEY or CHAIN, and why.
 
-    `key` may be left out where `certificate` is a PKCS #12 with the key in it. `password` opens whatever has one.
-    `served` are DNS names in ASCII (IDN as A-labels) and IP addresses that have to be covered, at `now`.
+    `key` may be left out where `certificate` is a PKCS #12 with the key in it, or where it is `keyless`, which leaves
+    the key empty. `password` opens whatever has one. `served` are DNS names in ASCII (IDN as A-labels), IP addresses
+    and URIs that have to be covered, at `now`. `used_as` is one of `facts.USES`: what browsers refuse counts for
+    servers alone.
     """
+    for_browsers = for_browsers and used_as == facts.SERVER
     wrong: list[Problem] = []
     own = _contents(CERTIFICATE, certificate, password, wrong)
     more = _contents(CHAIN, chain_file, password, wrong) if chain_file else None
-    private_key = _key(own, certificate, key, password, wrong)
+    private_key = None if keyless else _key(own, certificate, key, password, wrong)
     if own is None:
         return wrong
     leaf = _leaf(own.certificates, private_key, wrong)
@@ -71,21 +77,26 @@ def server_certificate(
     unreadable = [(what, one, why) for what, one, why in _unreadable(own, more)]
     if unreadable:
         return [*wrong, *((what, f"{_called(one, leaf)}{why}") for what, one, why in unreadable)]
-    wrong += [(CERTIFICATE, reason) for reason in _leaf_problems(leaf, served, now, for_browsers=for_browsers)]
+    wrong += [
+        (CERTIFICATE, reason) for reason in leaf_problems(leaf, served, now, for_browsers=for_browsers, used_as=used_as)
+    ]
     if facts.is_authority(leaf):
         # Whatever is over an authority says nothing of a server.
         return wrong
     way = chain(leaf, pool, now)
     warnings = list(_warnings(leaf, way, now))
     wrong += [
-        (CHAIN, reason) for reason in _chain_problems(leaf, way, more, served, now, warnings, for_browsers=for_browsers)
+        (CHAIN, reason)
+        for reason in _chain_problems(
+            leaf, way, more, served, now, warnings, for_browsers=for_browsers, used_as=used_as
+        )
     ]
-    if wrong or private_key is None:
+    if wrong or (private_key is None and not keyless):
         return wrong
     dns, addresses = names.listed(leaf)
     return ServerCertificate(
         chain=pem.certificates_text([leaf, *way.above]),
-        key=pem.private_key_text(private_key),
+        key=pem.private_key_text(private_key) if private_key is not None else "",
         names=(*dns, *map(str, addresses)),
         common_name=facts.common_name(leaf),
         root=pem.certificates_text([way.root]) if way.root is not None else "",
@@ -152,11 +163,12 @@ def _called(one: pem.Certificate, leaf: pem.Certificate) -> str:
     return "" if one == leaf else f"{facts.shown(one.subject)}: "
 
 
-def _leaf_problems(
-    leaf: pem.Certificate, served: Sequence[str], now: facts.Instant, *, for_browsers: bool
+def leaf_problems(
+    leaf: pem.Certificate, served: Sequence[str], now: facts.Instant, *, for_browsers: bool, used_as: str
 ) -> Iterator[str]:
+    """Yield why clients refuse a leaf, whoever signed it; see `server_certificate`."""
     if facts.is_authority(leaf):
-        yield f"a CA certificate ({facts.shown(leaf.subject)}), and a server's is needed"
+        yield f"a CA certificate ({facts.shown(leaf.subject)}), and a {used_as}'s is needed"
         return
     for problem in (
         facts.validity(leaf, now),
@@ -165,8 +177,8 @@ def _leaf_problems(
     ):
         if problem:
             yield problem
-    if not facts.may_serve(leaf):
-        yield "a certificate for something else than servers (its extended key usage has no serverAuth)"
+    if problem := facts.of_no_use(leaf, used_as):
+        yield problem
     usage = facts.extension(leaf, x509.KeyUsage)
     if usage is not None and not usage.digital_signature:
         yield "a certificate that may not sign a handshake (its key usage has no digitalSignature)"
@@ -184,6 +196,7 @@ def _chain_problems(
     warnings: list[str],
     *,
     for_browsers: bool,
+    used_as: str,
 ) -> Iterator[str]:
     for one in dict.fromkeys(more.certificates if more else ()):
         if one != leaf and not facts.is_authority(one) and not _is_old_root(one):
@@ -193,10 +206,11 @@ def _chain_problems(
     if way.root is None and (any(map(facts.is_authority, way.left_over)) or (alone and facts.issuer_url(leaf))):
         whose = "" if last == leaf else f"of {facts.shown(last.subject)}: "
         yield f"{whose}{missing(last, way.left_over)}; add it, also where it is the root"
-    presented = dict.fromkeys([*served, *_presented(leaf)])
+    # Of URIs nothing here judges constraints, see `names.unjudged`.
+    presented = dict.fromkeys([*(name for name in served if "://" not in name), *_presented(leaf)])
     for below, one in enumerate(way.over(leaf)):
         name, is_root = facts.shown(one.subject), one == way.root
-        for problem in defects(one, below, now, is_root=is_root, for_browsers=for_browsers):
+        for problem in defects(one, below, now, is_root=is_root, for_browsers=for_browsers, used_as=used_as):
             if is_root:
                 # What clients have of it may be another certificate than the one brought along.
                 warnings.append(f"the root {name}: {problem}")

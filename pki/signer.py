@@ -8,6 +8,7 @@ from cryptography import x509
 from pki import container, facts, names, pem
 from pki.chain import chain, constrained, defects
 from pki.client import AUTHORITY, KEY
+from pki.moments import rfc3339
 
 Problem = tuple[str, str]
 _HOUR_SECONDS = 3600
@@ -35,7 +36,7 @@ class Signer:
     @property
     def ends(self) -> str:
         """`expiry` as RFC 3339 time."""
-        return facts.rfc3339(self.expiry)
+        return rfc3339(self.expiry)
 
 
 def signer(

@@ -45,8 +45,10 @@ SOCKETS_DIRECTORY: Final = f"{RUN_DIRECTORY}/sockets"
 """A folder for each release that is taken over."""
 SERVING: Final = f"{RUN_DIRECTORY}/serving"
 """The link to one of these, that of the release that is live."""
-SOCKETS: Final = ("https", "http", "internal")
-"""One for what arrives by either protocol, and one for what the edge asks itself: its health, and its certificates."""
+HTTPS_SOCKET: Final = "https"
+SOCKETS: Final = (HTTPS_SOCKET, "http", "internal")
+"""One for what arrives by either protocol, and one for what the edge asks itself: its health, and its certificates.
+Besides, there is one for each port that is a site's own, see `own_socket`."""
 DRAIN_SECONDS: Final = 5
 """How long the servers of the release before take connections after a reload: many times what it takes to turn the link
 and to send the head of a request, even where the machine is busy."""
@@ -63,6 +65,14 @@ _CERTIFICATE_SOURCE: Final = f"""tls {{
 # What clients may claim about themselves. Caddy sets those of them that it knows anew, and passes all others on. What a
 # trusted proxy says of its client has been read before any of this.
 _CLAIMS: Final = ("Forwarded", "X-Forwarded-*", "X-Real-Ip")
+
+
+def own_socket(port: int) -> str:
+    """Return the name of the socket of what arrives by a port that is a site's own.
+
+    By it the router knows the port. What a client says of it, in Host, is anybody's word.
+    """
+    return f"{HTTPS_SOCKET}-{port}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +147,13 @@ class SiteText:
     policy: Policy
     trust_page: bool = False
     """Whether the page about the authority is served at its names, whatever its routes say."""
+    own_port: int | None = None
+    """The HTTPS port it has to itself, where it shares its names; None: it is told apart by its names."""
+
+    @property
+    def socket(self) -> str:
+        """The socket of what arrives for it."""
+        return HTTPS_SOCKET if self.own_port is None else own_socket(self.own_port)
 
 
 def front(
@@ -144,6 +161,7 @@ def front(
     *,
     https_port: int,
     http_port: int,
+    own_ports: Sequence[int] = (),
     trusted_proxies: Sequence[str] = (),
     proxy_protocol: bool = False,
     ordering: Ordering | None = None,
@@ -151,14 +169,13 @@ def front(
     """Return what clients talk to; it only changes with the container.
 
     `default_name` is taken for the name a client means that sends none, as those do that use an address.
+    `own_ports` are HTTPS ports each of which is one site's.
     `trusted_proxies` are addresses and networks whose word for a client's address counts: in X-Forwarded-For, and with
     `proxy_protocol` also in what they send before all else. What is not in `ordering` has its certificate in a file.
     """
     claims = "\n".join(f"\trequest_header -{claim}" for claim in _CLAIMS)
-    served = f"""{claims}
-{_to_router("https")}
-}}
-"""
+    listeners = {https_port: HTTPS_SOCKET, **{port: own_socket(port) for port in own_ports}}
+    served = {port: f"{claims}\n{_to_router(socket)}\n}}\n" for port, socket in listeners.items()}
     automatic, ordered = "auto_https off", ""
     if ordering is not None:
         automatic = f"""auto_https disable_redirects
@@ -171,17 +188,14 @@ def front(
 		}}
 		include tls.obtain tls.renew tls.issuance.acme http.acme_client
 	}}"""
-        addresses = ", ".join(f"https://{_bracketed(name)}:{https_port}" for name in ordering.names)
-        ordered = f"""
-{addresses} {{
-	{_order(ordering)}
-
-{served}"""
+        ordered = "".join(
+            f"\n{_addresses(ordering.names, port)} {{\n\t{_order(ordering)}\n\n{body}" for port, body in served.items()
+        )
+    filed = "".join(f"\nhttps://:{port} {{\n\t{_CERTIFICATE_SOURCE}\n\n{body}" for port, body in served.items())
     return f"""{{
 	admin off
 	persist_config off
 	{automatic}
-	skip_install_trust
 	default_sni {default_name}
 	fallback_sni {default_name}
 	grace_period 30s
@@ -202,11 +216,11 @@ http://:{http_port} {{
 {claims}
 {_to_router("http")}
 }}
-{ordered}
-https://:{https_port} {{
-	{_CERTIFICATE_SOURCE}
+{ordered}{filed}"""
 
-{served}"""
+
+def _addresses(names: Sequence[str], port: int) -> str:
+    return ", ".join(f"https://{bracketed(name)}:{port}" for name in names)
 
 
 def _order(ordering: Ordering) -> str:
@@ -307,10 +321,10 @@ def release(sites: Sequence[SiteText], *, https_port: int) -> Release:
     `https_port` is the one in the URLs people see. A client that names none of the sites
     is shown the certificate of the first.
 
-    Raises: ValueError if a name is in two sites.
+    Raises: ValueError if a name is in two sites that have no port of their own.
     """
-    names = [name for site in sites for name in site.names]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    names = [(site.own_port, name) for site in sites for name in site.names]
+    twice = sorted({name for port, name in names if names.count((port, name)) > 1})
     if twice:
         raise ValueError(f"names of more than one site: {', '.join(twice)}")
     text, certificates = _sites(sites, https_port), _names(sites)
@@ -319,14 +333,15 @@ def release(sites: Sequence[SiteText], *, https_port: int) -> Release:
     )
 
 
-def standby(certificate_file: str | None) -> Release:
-    """Return what is served while there is no release: an answer in words to whatever is asked.
+def standby(certificate_file: str | None, own_ports: Sequence[int] = ()) -> Release:
+    """Return what is served while there is no release: an answer in words to whatever is asked, by `own_ports` too.
 
     `certificate_file` is shown by then, if it has been delivered.
     """
     answer = """header Retry-After 10
 	respond "This site is being set up. Try again in a moment." 503"""
-    sites = "\n".join(f"http:// {{\n\t{_bind(socket)}\n\t{answer}\n}}\n" for socket in ("http", "https"))
+    sockets = ("http", HTTPS_SOCKET, *map(own_socket, own_ports))
+    sites = "\n".join(f"http:// {{\n\t{_bind(socket)}\n\t{answer}\n}}\n" for socket in sockets)
     return Release(identifier="standby", sites=sites, names=_shown(certificate_file))
 
 
@@ -345,6 +360,7 @@ def _names(sites: Sequence[SiteText]) -> str:
         return _shown(None)
     # Names of hosts are the same in either case (RFC 4343), and clients send them as somebody typed them.
     lines = [f"\t~(?i)^{re.escape(name)}$ {site.certificate_file}" for site in filed for name in site.names]
+    lines = list(dict.fromkeys(lines))
     return "\n".join(
         [
             "map {query.server_name} {certificate} {",
@@ -359,7 +375,13 @@ def _names(sites: Sequence[SiteText]) -> str:
 
 def _sites(sites: Sequence[SiteText], https_port: int) -> str:
     public_port = "" if https_port == 443 else f":{https_port}"
-    blocks = "\n".join(_site(number, site, public_port) for number, site in enumerate(sites, start=1))
+    numbered = list(enumerate(sites, start=1))
+    blocks = "\n".join(_site(number, site, public_port) for number, site in numbered if site.own_port is None)
+    own = "".join(
+        f"\n{_listener(site.socket, _site(number, site, f':{site.own_port}'))}"
+        for number, site in numbered
+        if site.own_port is not None
+    )
     trusting = [name for site in sites if site.trust_page for name in site.names]
     plain, protected = "", ""
     if trusting:
@@ -377,10 +399,15 @@ def _sites(sites: Sequence[SiteText], https_port: int) -> str:
 	}}
 }}
 
-http:// {{
-	{_bind("https")}
+{_listener(HTTPS_SOCKET, f"{protected}{blocks}")}{own}"""
 
-{protected}{blocks}
+
+def _listener(socket: str, blocks: str) -> str:
+    """Return the block for what arrives by a socket."""
+    return f"""http:// {{
+	{_bind(socket)}
+
+{blocks}
 	handle {{
 		respond "No such name is served here." 421
 	}}
@@ -443,7 +470,7 @@ def _site(number: int, site: SiteText, public_port: str) -> str:
             # Not for good: a browser that remembered it would go in a circle once another name is the canonical one.
             lines += [
                 f"\t@other{number}_{index} not host {site.names[0]}",
-                f"\tredir @other{number}_{index} https://{_bracketed(site.names[0])}{public_port}{{uri}} 307",
+                f"\tredir @other{number}_{index} https://{bracketed(site.names[0])}{public_port}{{uri}} 307",
             ]
         lines += [
             f"\treverse_proxy {route.upstream} {{",
@@ -466,7 +493,7 @@ def _strict_transport_security(number: int, names: Sequence[str], public_port: s
     is its own: with another one, the name is likely to have neighbours. And never of localhost, which every program of
     that machine goes by; addresses cannot be told (§8.1.1).
     """
-    told = [name for name in names if not _is_address(name) and name.rpartition(".")[2].lower() != "localhost"]
+    told = [name for name in names if not is_address(name) and name.rpartition(".")[2].lower() != "localhost"]
     if public_port or not told:
         return []
     return [
@@ -475,9 +502,11 @@ def _strict_transport_security(number: int, names: Sequence[str], public_port: s
     ]
 
 
-def _is_address(name: str) -> bool:
+def is_address(name: str) -> bool:
+    """Return whether `name`, of a host, is an address; the last label of no other name is a number."""
     return ":" in name or name.replace(".", "").isdigit()
 
 
-def _bracketed(name: str) -> str:
+def bracketed(name: str) -> str:
+    """Return the name or address of a host as it stands in a URL."""
     return f"[{name}]" if ":" in name else name

@@ -33,6 +33,7 @@ STACK: Final = "stack"
 """The authority every stack has: it signs for the edge."""
 FIRST: Final = "g1"
 """The first generation of an authority, which is there where none is named."""
+YEAR_HOURS: Final = 365 * 24
 ACTIVE: Final = "active"
 TRUSTED: Final = "trusted"
 LIVE: Final = frozenset({ACTIVE, TRUSTED})
@@ -146,6 +147,12 @@ class Authority(Model):
     def active(self) -> str:
         """The generation that signs."""
         return next(name for name, one in self.generations.items() if one.state == ACTIVE)
+
+    @property
+    def life_hours(self) -> int | None:
+        """Life of the root that signs; None where it is brought along, or none signs."""
+        signs = next((one for one in self.generations.values() if one.state == ACTIVE), None)
+        return signs.years * YEAR_HOURS if isinstance(signs, Generation) else None
 
     @property
     def trusted(self) -> tuple[str, ...]:

@@ -8,7 +8,17 @@ from pydantic import Field
 
 from settings.base import REMOVE, Conflict, Instant, Model
 from settings.material import choices, is_sealed, materials, password, wrong
-from settings.values import SHORTEST_VALIDITY_HOURS, AcmeDirectory, Brought, Email, FilePath, Password, Token, Word
+from settings.values import (
+    SHORTEST_VALIDITY_HOURS,
+    AcmeDirectory,
+    Brought,
+    Email,
+    FilePath,
+    Issue,
+    Password,
+    Token,
+    Word,
+)
 
 if TYPE_CHECKING:
     from pki.server import ServerCertificate
@@ -23,7 +33,16 @@ _NOT_PUBLIC: Final = frozenset(
      "intranet", "private", "localdomain"}
 )  # fmt: skip
 """Last labels nobody outside can own a name below."""
-_OWN: Final = "a certificate for a server with its key, in its time, for every name that is served"
+ISSUE: Final = (
+    "Number of the key and certificate under this name: a greater one makes both anew, and takes the old ones away "
+    "once everything that uses them has the new ones"
+)
+SERVER: Final = "server"
+_OWN: Final = {
+    SERVER: "a certificate for a server with its key, in its time, for every name that is served",
+    "client": "a certificate for a client with its key, in its time, for every name it is said to have",
+    "peer": "a certificate for servers and clients with its key, in its time, for every name it is said to have",
+}
 _AUTHORITY: Final = "the certificate of an authority that may sign for servers, with its key"
 
 
@@ -31,12 +50,12 @@ class Private(Model):
     """Issued by the stack's own authority."""
 
     mode: Literal["private"] = "private"
+    issue: Issue = Field(default=1, description=ISSUE)
 
 
-class Own(Model):
-    """A certificate that is there already."""
+class BroughtCertificate(Model):
+    """A certificate with its key that is there already, and what may come with it."""
 
-    mode: Literal["own"] = "own"
     certificate_file: FilePath | None = Field(
         default=None,
         description="File with the certificate, and what else of its chain: PEM, DER, PKCS #7, or PKCS #12 with its "
@@ -52,6 +71,11 @@ class Own(Model):
     )
     chain: Brought | None = Field(default=None, description="The same, encrypted in the stack file")
     password: Password | None = Field(default=None, description="Password of the files that have one")
+
+    @property
+    def used_as(self) -> str:
+        """What it has to be for: server, client, or peer, which is both."""
+        return SERVER
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield what is set twice, or not at all."""
@@ -72,22 +96,24 @@ class Own(Model):
         if found["certificate"] is None or is_sealed(self.key, self.chain, self.password):
             return None
         return server_certificate(
-            found["certificate"], found["key"], found["chain"], password=password(self), served=served, now=now
+            found["certificate"],
+            found["key"],
+            found["chain"],
+            password=password(self),
+            served=served,
+            now=now,
+            used_as=self.used_as,
         )
 
-    def stranger(self, served: Sequence[str], authorities: "Authorities | None", now: Instant) -> str:
-        """Return who signed for it, where neither a public root nor one of `authorities` stands above it."""
-        from pki.trust import unknown_issuer
+    def wrong(self, problems: Sequence[tuple[str, str]]) -> Iterator[Conflict]:
+        """Yield what `read` has found wrong."""
+        yield from wrong(self, problems, _OWN[self.used_as])
 
-        found = self.read(served, now)
-        if found is None or isinstance(found, list):
-            return ""
-        return unknown_issuer(found.chain, public_roots().encode(), authorities)
 
-    def wrong(self, served: Sequence[str], now: Instant) -> Iterator[Conflict]:
-        """Yield why it cannot be served at `now` for all of `served`."""
-        found = self.read(served, now)
-        yield from wrong(self, found if isinstance(found, list) else (), _OWN)
+class Own(BroughtCertificate):
+    """A certificate that is there already."""
+
+    mode: Literal["own"] = "own"
 
 
 class Acme(Model):
@@ -157,6 +183,7 @@ class SignedBy(Model):
     key_file: FilePath | None = Field(default=None, description="File with its private key: PEM, DER or PKCS #12")
     key: Brought | None = Field(default=None, description="The same, encrypted in the stack file")
     password: Password | None = Field(default=None, description="Password of the files that have one")
+    issue: Issue = Field(default=1, description=ISSUE)
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield what is set twice, or not at all."""
@@ -184,10 +211,16 @@ class SignedBy(Model):
             now=now,
         )
 
-    def wrong(self, served: Sequence[str], now: Instant) -> Iterator[Conflict]:
-        """Yield why nothing can be signed for `served` at `now`."""
-        found = self.read(served, now)
-        yield from wrong(self, found if isinstance(found, list) else (), _AUTHORITY)
+    def wrong(self, problems: Sequence[tuple[str, str]]) -> Iterator[Conflict]:
+        """Yield what `read` has found wrong."""
+        yield from wrong(self, problems, _AUTHORITY)
+
+
+def stranger(chain: str, authorities: "Authorities | None") -> str:
+    """Return who signed for a chain (PEM), where neither a public root nor one of `authorities` stands above it."""
+    from pki.trust import unknown_issuer
+
+    return unknown_issuer(chain, public_roots().encode(), authorities)
 
 
 def public_roots() -> str:
@@ -199,9 +232,7 @@ def public_roots() -> str:
 
 def is_public(root: str) -> bool:
     """Return whether a root (PEM) is one of them."""
-    from pki.trust import unknown_issuer
-
-    return not unknown_issuer(root, public_roots().encode(), None)
+    return not stranger(root, None)
 
 
 def not_public(names: Sequence[str]) -> list[str]:

@@ -1,14 +1,27 @@
 """The edge: what is reachable from outside, and by which names."""
 
 from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from rendering.caddyfile import LOOPBACK_PORT
+from rendering.caddyfile import LOOPBACK_PORT, bracketed, is_address
 from settings.base import REMOVE, Conflict, Model
-from settings.values import BrowserPort, Domain, IpAddress, MemoryMib, ProxyNetwork, SubjectAlternativeName
+from settings.values import BrowserPort, EdgeDomain, IpAddress, MemoryMib, ProxyNetwork, SubjectAlternativeName
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the edge serves something besides the application."""
+
+    domain: str
+    """Name or address."""
+    url: str
+    """The same as a URL, without a trailing slash."""
+    own_port: int | None
+    """The HTTPS port that is its own; None where its name tells it apart."""
 
 
 class Edge(Model):
@@ -17,8 +30,10 @@ class Edge(Model):
     SERVICES: ClassVar = ("caddy",)
     IMAGES: ClassVar = ("caddy",)
 
-    domain: Domain = Field(
-        default="reflector.localhost", description="Host name people use; must resolve to the Docker host for them"
+    domain: EdgeDomain = Field(
+        default="reflector.localhost",
+        description="Host name people use; must resolve to the Docker host for them. Or, where there is no name, the "
+        "address of the Docker host",
     )
     extra_names: Annotated[tuple[SubjectAlternativeName, ...], Field(strict=False)] = Field(
         default=(),
@@ -57,31 +72,38 @@ class Edge(Model):
         """The port in the URLs people see."""
         return self.https_port if self.public_port is None else self.public_port
 
-    def url(self, host: str) -> str:
-        """Return the URL of `host` as people see it, without a trailing slash."""
-        return f"https://{host}" + ("" if self.url_port == 443 else f":{self.url_port}")
+    @property
+    def has_name(self) -> bool:
+        """Whether people use a name; if not, the domain is an address."""
+        return not is_address(self.domain)
+
+    def url(self, host: str, port: int | None = None) -> str:
+        """Return the URL of `host` as people see it, without a trailing slash; by `port`, if it is none of these."""
+        port = self.url_port if port is None else port
+        return f"https://{bracketed(host)}" + ("" if port == 443 else f":{port}")
 
     @property
     def origins(self) -> tuple[str, ...]:
         """Origins of the pages people open: the domain, also where somebody uses the published port past the router."""
-        published = f"https://{self.domain}" + ("" if self.https_port == 443 else f":{self.https_port}")
-        return tuple(dict.fromkeys((self.url(self.domain), published)))
+        return tuple(dict.fromkeys((self.url(self.domain), self.url(self.domain, self.https_port))))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """DNS names of the application that were set, the domain first."""
+        """DNS names of the application that were set, the domain first where it is one."""
         extra = (name.removeprefix("DNS:") for name in self.extra_names if name.startswith("DNS:"))
-        return tuple(dict.fromkeys((self.domain, *extra)))
+        return tuple(dict.fromkeys((*((self.domain,) if self.has_name else ()), *extra)))
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Addresses of the application that were set."""
+        """Addresses of the application that were set, the domain first where it is one."""
         extra = (name.removeprefix("IP:") for name in self.extra_names if name.startswith("IP:"))
-        return tuple(dict.fromkeys(extra))
+        return tuple(dict.fromkeys((*(() if self.has_name else (self.domain,)), *extra)))
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield ports that meet, addresses that another one covers, and proxies that are nobody or everybody."""
         yield from self._proxy_conflicts()
+        if not self.has_name:
+            yield from self._address_conflicts()
         for name in ("http_port", "https_port" if self.public_port is None else "public_port"):
             if getattr(self, name) == LOOPBACK_PORT:
                 yield Conflict(
@@ -109,6 +131,28 @@ class Edge(Model):
                     allowed="what stands for all addresses of a kind, or single ones",
                     remedy=REMOVE,
                 )
+
+    def _address_conflicts(self) -> Iterator[Conflict]:
+        """Yield what keeps containers from the edge, to whom an address is what it is to everybody."""
+        if self.public_port is not None and self.public_port != self.https_port:
+            yield Conflict(
+                path=("public_port",),
+                others=(("domain",),),
+                given=f"{self.public_port}, while domain is {self.domain!r}",
+                allowed="nothing beside an address: containers get to the edge by it as well, through the port that is "
+                "published on the Docker host",
+                remedy=REMOVE,
+            )
+        bound = [ip_address(one) for one in self.bind_addresses]
+        if not any(one.version == ip_address(self.domain).version and not one.is_loopback for one in bound):
+            kind, example = ("IPv6", "::") if ":" in self.domain else ("IPv4", "0.0.0.0")
+            yield Conflict(
+                path=("bind_addresses",),
+                others=(("domain",),),
+                given=f"{', '.join(self.bind_addresses)}, while domain is {self.domain!r}",
+                allowed=f"an {kind} address others reach the Docker host by, or {example}",
+                remedy=f"Set it: pulumi config set --path '{{path}}[0]' {example}",
+            )
 
     def _proxy_conflicts(self) -> Iterator[Conflict]:
         if self.proxy_protocol and not self.trusted_proxies:

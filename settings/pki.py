@@ -1,16 +1,13 @@
 """The private PKI: who signs, what is issued by name, and for how long."""
 
 from collections.abc import Iterator
-from typing import Final
 
 from pydantic import Field
 
-from settings.authorities import STACK, Authorities, Authority, Generation, Revocations
+from settings.authorities import STACK, YEAR_HOURS, Authorities, Authority, Generation, Revocations
 from settings.base import REMOVE, Conflict, Instant, Model
-from settings.registry import Certificates
+from settings.registry import Certificates, External, Fleet, Imported, Issued, registry_conflicts
 from settings.values import SHORTEST_VALIDITY_HOURS, RenewalHours, ValidityHours
-
-_YEAR_HOURS: Final = 365 * 24
 
 
 class Pki(Model):
@@ -20,10 +17,10 @@ class Pki(Model):
         default={}, description=f"Authorities by name; one called {STACK}, which signs for the edge, is always there"
     )
     certificates: Certificates = Field(default={}, description="Certificates by name, for what uses them by it")
-
     revocations: Revocations = Field(
         default={}, description="Certificates of clients that let nobody in any more, by labels of your own"
     )
+    fleet: Fleet = Field(default=Fleet(), description="Certificates for many services, a line for each")
     certificate_validity_hours: ValidityHours = Field(
         default=90 * 24, description="Life of a certificate the private authority issues, in hours"
     )
@@ -36,9 +33,23 @@ class Pki(Model):
         """All authorities by name, that of the stack first."""
         return {STACK: Authority(), **self.authorities}
 
+    @property
+    def every_certificate(self) -> dict[str, Issued | Imported | External]:
+        """The whole registry by name, that of the fleet with it."""
+        return {**self.certificates, **self.fleet.certificates}
+
+    def hours_of(self, certificate: Issued) -> tuple[int, int]:
+        """Return for how many hours one is issued, and in how many before its end it is renewed."""
+        return (
+            certificate.validity_hours or self.certificate_validity_hours,
+            certificate.renewal_hours or self.renewal_hours,
+        )
+
     def conflicts(self) -> Iterator[Conflict]:
-        """Yield a renewal that would be due at once, at every run, and what authorities are not for."""
+        """Yield a renewal that would be due at once, at every run, and what is wrong with authorities and registry."""
         yield from self._authority_conflicts()
+        hours = (self.certificate_validity_hours, self.renewal_hours)
+        yield from registry_conflicts(self.certificates, self.fleet, self.every_authority, hours)
         if self.renewal_hours >= self.certificate_validity_hours:
             yield Conflict(
                 path=("renewal_hours",),
@@ -59,7 +70,7 @@ class Pki(Model):
             )
         for name, authority in self.every_authority.items():
             for generation, one in authority.generations.items():
-                if isinstance(one, Generation) and one.years * _YEAR_HOURS < self.certificate_validity_hours:
+                if isinstance(one, Generation) and one.years * YEAR_HOURS < self.certificate_validity_hours:
                     yield Conflict(
                         path=("authorities", name, "generations", generation, "years"),
                         others=(("certificate_validity_hours",),),

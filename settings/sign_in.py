@@ -10,6 +10,7 @@ from rendering.authentik import REFLECTOR_ADMINISTRATOR
 from settings.base import REMOVE, Conflict, Model, Unknown
 from settings.values import (
     ApplicationSlug,
+    BrowserPort,
     Days,
     Domain,
     Email,
@@ -28,6 +29,7 @@ from settings.values import (
     Word,
 )
 
+DEFAULT_HTTPS_PORT: Final = 8445
 RETENTION_DAYS: Final = 7
 """PUBLIC_DATA_RETENTION_DAYS by default (reflector/settings.py, v0.45.0)."""
 
@@ -37,7 +39,9 @@ class Password(Model):
 
     mode: Literal["password"] = "password"
     admin_email: Email | None = Field(
-        default=None, description="Login name of the administrator; by default admin@<domain>"
+        default=None,
+        description="Login name of the administrator; by default admin@<domain>, or admin@reflector.localhost where "
+        "that is an address",
     )
 
 
@@ -121,10 +125,16 @@ class Authentik(Model):
 
     mode: Literal["authentik"] = "authentik"
     domain: PublicName | None = Field(default=None, description="Host name people sign in at; by default auth.<domain>")
+    https_port: BrowserPort | None = Field(
+        default=None,
+        description="Published HTTPS port people sign in at, where edge.domain is an address: by default "
+        f"{DEFAULT_HTTPS_PORT}",
+    )
     admin_email: Email | None = Field(
         default=None,
         description=f"E-mail address of Reflector's administrator, called {REFLECTOR_ADMINISTRATOR} in Authentik, who "
-        "is the same person as with a password; by default admin@<domain>",
+        "is the same person as with a password; by default admin@<domain>, or admin@reflector.localhost where that is "
+        "an address",
     )
     title: Title = Field(default="Reflector", description="Title of the sign-in pages, and name of the application")
     application_slug: ApplicationSlug = Field(

@@ -9,6 +9,7 @@ from settings.base import Conflict, Model
 from settings.values import (
     AwsBucket,
     AwsRegion,
+    BrowserPort,
     Bucket,
     Gibibytes,
     MemoryMib,
@@ -22,6 +23,7 @@ from settings.values import (
 )
 
 DEFAULT_BUCKET: Final = "reflector-media"
+DEFAULT_HTTPS_PORT: Final = 8444
 
 
 class _Storage(Model):
@@ -38,6 +40,11 @@ class Garage(_Storage):
     mode: Literal["garage"] = "garage"
     domain: PublicName | None = Field(
         default=None, description="Host name of the store at the edge, used in presigned URLs; by default s3.<domain>"
+    )
+    https_port: BrowserPort | None = Field(
+        default=None,
+        description="Published HTTPS port of the store's own, where edge.domain is an address: by default "
+        f"{DEFAULT_HTTPS_PORT}",
     )
     capacity_gib: Gibibytes = Field(default=100, description="Capacity in GiB Garage announces for this host")
     memory_mib: MemoryMib = Field(default=1024, description="Memory limit of Garage in MiB")

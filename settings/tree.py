@@ -1,31 +1,35 @@
 """All settings of a stack as one typed tree, and the rules between its branches."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import Field, PrivateAttr
 
 from rendering import connections
+from rendering.caddyfile import LOOPBACK_PORT, bracketed
+from settings import references, registry, sign_in, storage
 from settings.application import WORKER_PROCESS_MIB, Application
 from settings.authorities import ACTIVE, STACK, ImportedGeneration
 from settings.base import REMOVE, Conflict, Instant, Model, Path, dotted
-from settings.certificate import Acme, Certificate, Own, Private, SignedBy, not_public
+from settings.certificate import Acme, Certificate, Own, Private, SignedBy, not_public, stranger
 from settings.data import Data
-from settings.edge import Edge
+from settings.edge import Edge, Place
 from settings.health import Health
 from settings.hosts import MAIN, Host, Hosts
 from settings.images import Images, ImageSources, Upstream
 from settings.language_model import LanguageModel, Ollama
 from settings.pki import Pki, fitting_hours
 from settings.proxy import Proxy
-from settings.relays import Relays
+from settings.published import Published, meet
+from settings.registry import Issued
+from settings.relays import SERVICE_PREFIX, Relay, Relays
 from settings.sign_in import AUTHENTIK_SERVER_MIB, AUTHENTIK_WORKER_MIB, Authentik, Password, SignIn
 from settings.speech import InProcess, Speech
 from settings.storage import Garage, Storage
 from settings.trust import TrustedAuthorities, trusted
-from settings.values import HOST_NAME_MAX_LENGTH, host_of
+from settings.values import HOST_NAME_MAX_LENGTH, host_of, port_of
 from settings.walk import active, classes
 from settings.workflow import Workflow
 
@@ -33,6 +37,24 @@ if TYPE_CHECKING:
     from pki.server import ServerCertificate
     from pki.signer import Signer
     from pki.trust import Authorities
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Brought:
+    """What settings bring of certificates, as it is at one moment."""
+
+    now: Instant
+    own: "ServerCertificate | None"
+    signer: "Signer | None"
+    authorities: "Authorities | None"
+    problems: Sequence[tuple[str, str]]
+    """What is wrong with the certificate or the signer, see `Own.read`."""
+    conflicts: Sequence[Conflict]
+    """What is wrong with the authorities."""
+
+
+NAMELESS: Final = "reflector.localhost"
+"""What stands for a domain where the edge has an address alone."""
 
 
 class Settings(Model):
@@ -67,6 +89,7 @@ class Settings(Model):
     _sources: ImageSources = PrivateAttr(ImageSources(images={}, parts={}))
     _encrypted: frozenset[str] = PrivateAttr(frozenset())
     _now: Instant | None = PrivateAttr(None)
+    _read: "_Brought | None" = PrivateAttr(None)
 
     @property
     def stack(self) -> str:
@@ -100,22 +123,62 @@ class Settings(Model):
 
     @property
     def storage_domain(self) -> str | None:
-        """Host name of the object store at the edge; None where it is not on this host."""
+        """Name or address of the object store at the edge; None where it is not on this host."""
         if not isinstance(self.storage, Garage):
             return None
-        return self.storage.domain or f"s3.{self.edge.domain}"
+        return self.storage.domain or (f"s3.{self.edge.domain}" if self.edge.has_name else self.edge.domain)
 
     @property
     def sign_in_domain(self) -> str | None:
-        """Host name people sign in at, at the edge; None where that is not on this host."""
+        """Name or address people sign in at, at the edge; None where that is not on this host."""
         if not isinstance(self.sign_in, Authentik):
             return None
-        return self.sign_in.domain or f"auth.{self.edge.domain}"
+        return self.sign_in.domain or (f"auth.{self.edge.domain}" if self.edge.has_name else self.edge.domain)
+
+    @property
+    def storage_port(self) -> int | None:
+        """HTTPS port that is the object store's own; None where its name tells it apart."""
+        if not isinstance(self.storage, Garage) or self.edge.has_name:
+            return None
+        return self.storage.https_port or storage.DEFAULT_HTTPS_PORT
+
+    @property
+    def storage_url(self) -> str | None:
+        """URL of the object store at the edge, without a trailing slash."""
+        return self.edge.url(self.storage_domain, self.storage_port) if self.storage_domain else None
+
+    @property
+    def storage_place(self) -> Place | None:
+        """Where the edge serves the object store; None where that is not on this host."""
+        domain, url = self.storage_domain, self.storage_url
+        return Place(domain=domain, url=url, own_port=self.storage_port) if domain and url else None
+
+    @property
+    def sign_in_port(self) -> int | None:
+        """HTTPS port that is Authentik's own; None where its name tells it apart."""
+        if not isinstance(self.sign_in, Authentik) or self.edge.has_name:
+            return None
+        return self.sign_in.https_port or sign_in.DEFAULT_HTTPS_PORT
+
+    @property
+    def sign_in_url(self) -> str | None:
+        """URL people sign in at, at the edge, without a trailing slash."""
+        return self.edge.url(self.sign_in_domain, self.sign_in_port) if self.sign_in_domain else None
+
+    @property
+    def sign_in_place(self) -> Place | None:
+        """Where the edge serves what people sign in at; None where that is not on this host."""
+        domain, url = self.sign_in_domain, self.sign_in_url
+        return Place(domain=domain, url=url, own_port=self.sign_in_port) if domain and url else None
 
     @property
     def _further_domains(self) -> tuple[str, ...]:
-        """Host names of what the edge serves besides the application."""
-        return tuple(name for name in (self.storage_domain, self.sign_in_domain) if name)
+        """Host names of what the edge serves besides the application, and not by a port of its own."""
+        return tuple(
+            name
+            for name, port in ((self.storage_domain, self.storage_port), (self.sign_in_domain, self.sign_in_port))
+            if name and port is None
+        )
 
     @property
     def now(self) -> Instant:
@@ -126,9 +189,14 @@ class Settings(Model):
     @property
     def application_names(self) -> tuple[str, ...]:
         """DNS names of the application, the domain first; localhost only where the stack's own authority signs."""
-        first, *others = self.edge.names
+        first = (self.edge.domain,) if self.edge.has_name else ()
         here = ("localhost",) if isinstance(self.certificate, Private) else ()
-        return tuple(dict.fromkeys((first, *here, *others)))
+        return tuple(dict.fromkeys((*first, *here, *self.edge.names)))
+
+    @property
+    def application_hosts(self) -> tuple[str, ...]:
+        """Every name and address of the application, the domain first."""
+        return tuple(dict.fromkeys((self.edge.domain, *self.application_names, *self.addresses)))
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -139,36 +207,55 @@ class Settings(Model):
     @property
     def dns_names(self) -> tuple[str, ...]:
         """Every DNS name the edge serves: the domain first, those of other sites, localhost, and the extra ones."""
-        first, *others = self.application_names
-        return tuple(dict.fromkeys((first, *self._further_domains, *others)))
+        first = (self.edge.domain,) if self.edge.has_name else ()
+        return tuple(dict.fromkeys((*first, *self._further_domains, *self.application_names)))
 
     @property
     def served(self) -> tuple[str, ...]:
         """Every name and address the edge is asked by."""
         return (*self.dns_names, *self.addresses)
 
-    @cached_property
+    def _brought(self, now: Instant) -> "_Brought":
+        """Return what certificates these settings bring, as they are at `now`; read once for that moment."""
+        if self._read is None or self._read.now != now:
+            mode = self.certificate
+            own = mode.read(self.served, now) if isinstance(mode, Own) else None
+            signer = mode.read(self.served, now) if isinstance(mode, SignedBy) else None
+            authorities = trusted(self.trusted_authorities, now) if self.trusted_authorities else None
+            self._read = _Brought(
+                now=now,
+                own=None if isinstance(own, list) else own,
+                signer=None if isinstance(signer, list) else signer,
+                authorities=None if isinstance(authorities, list) else authorities,
+                problems=next((one for one in (own, signer) if isinstance(one, list)), []),
+                conflicts=authorities if isinstance(authorities, list) else [],
+            )
+        return self._read
+
+    @property
     def trusted(self) -> "Authorities | None":
         """Whom `trusted_authorities` say to trust now; None where there is nobody, or it is not decrypted yet."""
-        found = trusted(self.trusted_authorities, self.now) if self.trusted_authorities else None
-        return None if isinstance(found, list) else found
+        return self._brought(self.now).authorities if self.trusted_authorities else None
 
     @property
     def trusted_certificates(self) -> tuple[str, ...]:
         """The same, PEM of each."""
         return self.trusted.certificates if self.trusted is not None else ()
 
-    @cached_property
+    @property
     def own(self) -> "ServerCertificate | None":
         """The certificate that is brought along; None where there is none, or it is not decrypted yet."""
-        found = self.certificate.read(self.served, self.now) if isinstance(self.certificate, Own) else None
-        return None if isinstance(found, list) else found
+        return self._brought(self.now).own if isinstance(self.certificate, Own) else None
 
-    @cached_property
+    @property
     def signer(self) -> "Signer | None":
         """The authority that is brought along; None where there is none, or it is not decrypted yet."""
-        found = self.certificate.read(self.served, self.now) if isinstance(self.certificate, SignedBy) else None
-        return None if isinstance(found, list) else found
+        return self._brought(self.now).signer if isinstance(self.certificate, SignedBy) else None
+
+    @cached_property
+    def registered(self) -> registry.Read:
+        """What the certificates of the registry bring along."""
+        return registry.read(self.pki.certificates, self.now)
 
     @cached_property
     def signers(self) -> "Mapping[str, Mapping[str, Signer]]":
@@ -200,7 +287,8 @@ class Settings(Model):
     def reached_directly(self) -> tuple[str, ...]:
         """What no proxy stands before: every name that means something inside the stack, and what is excluded.
 
-        Not the edge's further names: nothing inside resolves them to it, and a new one would replace every container.
+        Not the edge's further names, nor relays: nothing inside gets to them, and a new one would replace every
+        container.
         """
         return (*ALL_SERVICES, self.edge.domain, *self._further_domains, *self.proxy.exclude)
 
@@ -209,7 +297,8 @@ class Settings(Model):
         """E-mail address of the administrator; None where nobody is one, or somebody else says who."""
         if not isinstance(self.sign_in, Password | Authentik):
             return None
-        return self.sign_in.admin_email or f"admin@{self.edge.domain}"
+        # An address is no domain of e-mail, to browsers and to Authentik.
+        return self.sign_in.admin_email or f"admin@{self.edge.domain if self.edge.has_name else NAMELESS}"
 
     @property
     def optional_databases(self) -> tuple[str, ...]:
@@ -233,7 +322,37 @@ class Settings(Model):
     @cached_property
     def services(self) -> frozenset[str]:
         """The services these settings ask for."""
-        return frozenset(service for _, model in active(self) for service in model.SERVICES)
+        own = (service for _, model in active(self) for service in model.SERVICES)
+        return frozenset((*own, *self.relay_services.values()))
+
+    @property
+    def relay_services(self) -> Mapping[str, str]:
+        """The services that are relays, by the names these have in the settings."""
+        return {name: f"{SERVICE_PREFIX}{name}" for name in self.relays}
+
+    @property
+    def published(self) -> tuple[Published, ...]:
+        """Every port the Docker host publishes."""
+        edge, where = self.edge.bind_addresses, ("edge", "bind_addresses")
+        https: tuple[tuple[Path, int | None], ...] = (
+            (("edge", "https_port"), self.edge.https_port),
+            (("storage", "https_port"), self.storage_port),
+            (("sign_in", "https_port"), self.sign_in_port),
+        )
+        return (
+            *(
+                Published(setting, port, protocol, edge, where)
+                for setting, port in https
+                if port is not None
+                for protocol in ("tcp", "udp")
+            ),
+            Published(("edge", "http_port"), self.edge.http_port, "tcp", edge, where),
+            *(
+                Published(("relays", name, "port"), relay.port, "tcp", relay.bind_addresses,
+                          ("relays", name, "bind_addresses"))
+                for name, relay in sorted(self.relays.items())
+            ),
+        )  # fmt: skip
 
     @cached_property
     def networks(self) -> frozenset[str]:
@@ -258,31 +377,34 @@ class Settings(Model):
             # What is measured of the real software; what plays it in development needs a tenth.
             yield from self._memory_conflicts()
         yield from self._domain_conflicts()
+        yield from self._own_port_conflicts()
         if isinstance(self.certificate, Acme):
             yield from self._acme_conflicts(self.certificate)
         yield from self._administrator_conflicts()
         yield from self._calls_to_itself()
+        for name, relay in sorted(self.relays.items()):
+            yield from self._relay_conflicts(name, relay)
+        yield from self._port_conflicts()
+        yield from references.conflicts(self, self.pki.every_certificate, self.pki.every_authority)
 
     def conflicts_at(self, now: Instant) -> Iterator[Conflict]:
         """Yield certificates that do not do at `now`."""
-        authorities = trusted(self.trusted_authorities, now) if self.trusted_authorities else None
-        for conflict in authorities if isinstance(authorities, list) else ():
+        brought = self._brought(now)
+        for conflict in brought.conflicts:
             yield replace(conflict, path=("trusted_authorities", *conflict.path))
         yield from self._constraint_conflicts(now)
-        if not isinstance(self.certificate, Own | SignedBy):
+        if isinstance(self.certificate, Own | SignedBy):
+            for conflict in self.certificate.wrong(brought.problems):
+                yield replace(conflict, path=("certificate", *conflict.path))
+        if brought.own is None or brought.conflicts:
             return
-        problems = list(self.certificate.wrong(self.served, now))
-        for conflict in problems:
-            yield replace(conflict, path=("certificate", *conflict.path))
-        if problems or isinstance(authorities, list) or not isinstance(self.certificate, Own):
-            return
-        if self._further_domains and (stranger := self.certificate.stranger(self.served, authorities, now)):
+        called = tuple(dict.fromkeys(one for one in (self.storage_domain, self.sign_in_domain) if one))
+        if called and (unknown := stranger(brought.own.chain, brought.authorities)):
             yield Conflict(
                 path=("trusted_authorities",),
                 others=(("certificate",), ("storage",), ("sign_in",)),
-                given=f"nothing with {stranger}, who signed for what certificate.certificate shows",
-                allowed="every authority containers meet: they call "
-                f"{' and '.join(self._further_domains)} as everybody does",
+                given=f"nothing with {unknown}, who signed for what certificate.certificate shows",
+                allowed=f"every authority containers meet: they call {' and '.join(called)} as everybody does",
                 remedy="Add it: pulumi config set --path trusted_authorities.own.path <file>",
             )
 
@@ -326,13 +448,23 @@ class Settings(Model):
                 remedy="Set them: pulumi config set --path {path} <host name>; or choose: pulumi config set --path "
                 "certificate.mode private",
             )
+        of_names = "names: of an address it makes no certificate that lives as long as those of names"
+        if not self.edge.has_name:
+            yield Conflict(
+                path=("edge", "domain"),
+                others=(("certificate",),),
+                given=f"{self.edge.domain!r}, while Let's Encrypt is to sign for it",
+                allowed=of_names,
+                remedy="Set one: pulumi config set --path {path} <host name>; or choose: pulumi config set --path "
+                "certificate.mode private",
+            )
         for index, extra in enumerate(self.edge.extra_names):
             if extra.startswith("IP:"):
                 yield Conflict(
                     path=("edge", "extra_names", index),
                     others=(("certificate",),),
                     given=f"{extra!r}, while Let's Encrypt is to sign for it",
-                    allowed="names: of an address it makes no certificate that lives as long as those of names",
+                    allowed=of_names,
                     remedy=REMOVE,
                 )
         if self.edge.http_port != 80 and self.edge.url_port != 443:
@@ -346,7 +478,7 @@ class Settings(Model):
 
     def _domain_conflicts(self) -> Iterator[Conflict]:
         """Yield sites under one name, and names made of the domain that are longer than any may be."""
-        taken: dict[str, Path] = {self.edge.domain: ("edge", "domain")}
+        taken: dict[str, Path] = {self.edge.domain: ("edge", "domain")} if self.edge.has_name else {}
         for index, extra in enumerate(self.edge.extra_names):
             taken.setdefault(extra.removeprefix("DNS:"), ("edge", "extra_names", index))
         sites: tuple[tuple[Path, str | None, str, str], ...] = (
@@ -354,7 +486,7 @@ class Settings(Model):
             (("sign_in", "domain"), self.sign_in_domain, "auth", "Authentik has all paths to itself"),
         )
         for place, name, prefix, why in sites:
-            if name is None:
+            if name is None or not self.edge.has_name:
                 continue
             if name in taken:
                 yield Conflict(
@@ -373,6 +505,55 @@ class Settings(Model):
                     allowed=f"a host name of its own, of {HOST_NAME_MAX_LENGTH} characters or fewer",
                     remedy="Set it: pulumi config set --path {path} <host name>",
                 )
+
+    def _own_port_conflicts(self) -> Iterator[Conflict]:
+        """Yield names and ports of what the edge serves besides the application that do not go with its domain."""
+        taken = {"edge.https_port": self.edge.https_port, "edge.http_port": self.edge.http_port}
+        for place, model, port, default in (
+            ("storage", self.storage, self.storage_port, storage.DEFAULT_HTTPS_PORT),
+            ("sign_in", self.sign_in, self.sign_in_port, sign_in.DEFAULT_HTTPS_PORT),
+        ):
+            if not isinstance(model, Garage | Authentik):
+                continue
+            if self.edge.has_name:
+                if model.https_port is not None:
+                    yield Conflict(
+                        path=(place, "https_port"),
+                        others=(("edge", "domain"),),
+                        given=f"{model.https_port}, while edge.domain is {self.edge.domain!r}",
+                        allowed="nothing beside a name: by names it is told apart on edge.https_port",
+                        remedy=REMOVE,
+                    )
+                continue
+            assert port is not None
+            if model.domain is not None:
+                yield Conflict(
+                    path=(place, "domain"),
+                    others=(("edge", "domain"),),
+                    given=f"{model.domain!r}, while edge.domain is {self.edge.domain!r}",
+                    allowed=f"nothing beside an address: it is served there, by {place}.https_port",
+                    remedy=REMOVE,
+                )
+            if ":" in self.edge.domain:
+                yield Conflict(
+                    path=("edge", "domain"),
+                    others=((place,),),
+                    given=f"{self.edge.domain!r}, while {place}.mode is {model.mode!r}",
+                    allowed="an IPv4 address, or a name: containers have IPv4 alone, and get there as everybody does; "
+                    "the IPv6 address may be one of edge.extra_names",
+                    remedy="Set one: pulumi config set --path {path} <address>",
+                )
+            others = [name for name, other in taken.items() if other == port]
+            if others or port == LOOPBACK_PORT:
+                whose = f"which {others[0]} is too" if others else "on which Caddy listens for itself"
+                yield Conflict(
+                    path=(place, "https_port"),
+                    others=(*((tuple(others[0].split(".")),) if others else ()), ("edge", "domain")),
+                    given=f"{port}, {whose}" if model.https_port else f"nothing, and {default} is meant, {whose}",
+                    allowed="a port of its own, while edge.domain is an address",
+                    remedy="Set it: pulumi config set --path {path} <port>",
+                )
+            taken.setdefault(f"{place}.https_port", port)
 
     def _administrator_conflicts(self) -> Iterator[Conflict]:
         """Yield what would give the administrator's address to somebody else, or keep the administrator out."""
@@ -440,24 +621,109 @@ class Settings(Model):
 
     def _calls_to_itself(self) -> Iterator[Conflict]:
         """Yield every URL of something elsewhere by whose host name containers get to this stack's own services."""
-        own = {*ALL_SERVICES, self.edge.domain, *self._further_domains}
+        services = {*ALL_SERVICES, *self.relay_services.values()}
+        own = {*services, *((self.edge.domain,) if self.edge.has_name else ()), *self._further_domains}
+        # By an address containers get to the Docker host, where others may listen as well.
+        ports = () if self.edge.has_name else {one.port for one in self.published}
+        address = bracketed(self.edge.domain)
         for place, model in active(self):
+            if isinstance(model, Relay):  # which may stand in front of these
+                continue
             for name in type(model).model_fields:
                 value = getattr(model, name)
-                if isinstance(value, str) and value.startswith(("http://", "https://")) and host_of(value) in own:
+                if not isinstance(value, str) or not value.startswith(("http://", "https://")):
+                    continue
+                if host_of(value) in own or (host_of(value) == address and port_of(value) in ports):
                     yield Conflict(
                         path=(*place, name),
-                        others=() if host_of(value) in ALL_SERVICES else (("edge", "domain"), ("storage", "domain")),
+                        others=() if host_of(value) in services else (("edge", "domain"), ("storage", "domain")),
                         given=repr(value),
                         allowed="the URL of something elsewhere: inside the stack its host is one of the stack's own "
                         "services; what runs on the Docker host is reached by its address, or by another name of it",
                         remedy="Set it: pulumi config set --path {path} <URL>",
                     )
 
+    def _relay_conflicts(self, name: str, relay: Relay) -> Iterator[Conflict]:
+        """Yield what a relay names and is not there, or is not for that."""
+        place = ("relays", name)
+        fronted = self.services - {*self.relay_services.values()}
+        if relay.upstream_host in {*ALL_SERVICES, *self.relay_services.values()} - fronted:
+            yield Conflict(
+                path=(*place, "upstream"),
+                given=repr(relay.upstream),
+                allowed=f"the URL of something elsewhere, or of a service this stack has: {_listed(fronted)}",
+                remedy="Set it: pulumi config set --path {path} <URL>",
+            )
+        authorities = self.pki.every_authority
+        for index, one in enumerate(relay.allow):
+            entry = self.pki.every_certificate.get(one)
+            if isinstance(entry, Issued) and relay.client_authority not in {None, entry.authority}:
+                yield Conflict(
+                    path=(*place, "allow", index),
+                    others=(("pki", "certificates"), (*place, "client_authority")),
+                    given=f"{one!r}, which {entry.authority} signs",
+                    allowed=f"certificates of {relay.client_authority}: no other gets as far as that",
+                    remedy=REMOVE,
+                )
+        authority = relay.client_authority
+        if authority in authorities and not authorities[authority].trusted:
+            yield Conflict(
+                path=(*place, "client_authority"),
+                others=(("pki", "authorities"),),
+                given=f"{authority!r}, which has no trusted generation",
+                allowed="an authority with one: nobody could be let in",
+                remedy="Set it: pulumi config set --path {path} <name>",
+            )
+
+    def _port_conflicts(self) -> Iterator[Conflict]:
+        """Yield ports of relays that somebody else has, and names that would lead browsers to the wrong one of two.
+
+        A browser asks for a name on a connection it has to another, if the port, the address and the certificate are
+        right for both (RFC 9113 §9.1.1): the relay's requests would go to the edge, and show it no certificate.
+        """
+        known = [one for one in self.published if one.protocol == "tcp"]
+        for index, one in enumerate(known):
+            if one.setting[0] != "relays":
+                continue
+            for other in known[:index]:
+                if one.port == other.port and meet(one.addresses, other.addresses):
+                    yield Conflict(
+                        path=one.setting,
+                        others=(other.setting, one.addresses_setting, other.addresses_setting),
+                        given=f"{one.port}, as {dotted(other.setting)}",
+                        allowed="a port of its own, or addresses of its own",
+                        remedy="Set it: pulumi config set --path {path} <port>",
+                    )
+        for name, relay in sorted(self.relays.items()):
+            entry = self.pki.every_certificate.get(relay.certificate)
+            if relay.port != self.edge.https_port or not isinstance(entry, Issued):
+                continue
+            for shared in sorted({one.partition(":")[2] for one in entry.names} & {*self.served}):
+                yield Conflict(
+                    path=("relays", name, "port"),
+                    others=(("edge", "https_port"), ("edge", "domain"), ("pki", "certificates")),
+                    given=f"{relay.port}, which the edge has, and its certificate shares the name {shared} with the "
+                    "edge's",
+                    allowed="a port of its own, or a certificate without a name of the edge: a browser would send what "
+                    "is meant for one to the other",
+                    remedy="Set it: pulumi config set --path {path} <port>",
+                )
+
     def hints(self) -> Iterator[str]:
         """Yield what is not wrong in these settings, and may not do what is expected of it."""
         if self._now is not None:
             yield from self._certificate_hints()
+        for name, relay in sorted(self.relays.items()):
+            if relay.client_authority is not None:
+                yield (
+                    f"relays.{name}: Safari on iPhone and iPad shows no certificate when it opens a WebSocket, so its "
+                    "pages reach none through this relay; programs and browsers on computers do (docs/relays.md)"
+                )
+        if idle := references.unused(self, self.pki.certificates):
+            yield (
+                f"pki.certificates: nothing of the stack uses {', '.join(idle)}; what is for others is handed over by "
+                "make pki ARGS='export <name> --pem <file>'"
+            )
         for name in self.dns_names:
             if name.endswith(".local") and name.count(".") > 1:
                 yield (
@@ -471,6 +737,8 @@ class Settings(Model):
         for brought in (self.own, self.signer):
             if brought is not None:
                 yield from (f"certificate: {warning}" for warning in brought.warnings)
+        for name, one in {**self.registered.imported, **self.registered.external}.items():
+            yield from (f"pki.certificates.{name}: {warning}" for warning in one.warnings)
         hours, wanted = self.leaf_hours[0], self.pki.certificate_validity_hours
         if self.signer is not None and hours < wanted:
             yield (
@@ -483,6 +751,10 @@ ALL_SERVICES: Final[tuple[str, ...]] = tuple(
     dict.fromkeys(service for model in classes(Settings) for service in model.SERVICES)
 )
 """Every service any stack can have."""
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "there is none"
 
 
 def finished(

@@ -30,6 +30,8 @@ POOL_LONGEST_PREFIX: Final = 23
 """Of its sixteenths, each a /27, the largest network of a stack still has 29 addresses for containers."""
 _DEPLOYMENT: Final = re.compile(r"[0-9a-f]{16}")
 _ENTRY_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_HEADER_PREFIX: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,19}(-[A-Za-z0-9]{1,20}){1,4}")
+_HEADERS_IN_USE: Final = ("x-forwarded", "x-real", "sec-", "proxy-", "content-", "accept-", "access-", "if-")
 _GENERATION_STATES: Final = ("trusted", "active", "retired", "distrusted")
 _PURPOSES: Final = ("server", "client", "docker-hosts")
 _CERTIFICATE_KINDS: Final = ("server", "client", "peer")
@@ -40,6 +42,9 @@ _REVOCATION_REASONS: Final = (
     "privilege-withdrawn",
 )  # fmt: skip
 _SERIAL: Final = re.compile(r"(?=.*[1-9A-Fa-f])[0-9A-Fa-f]{1,40}")
+_KEY_KINDS: Final = ("P256", "P384", "RSA-2048", "RSA-3072", "Ed25519")
+_IDENTITY: Final = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?")
+"""An absolute URI in ASCII, as identities of workloads are (RFC 3986; SPIFFE)."""
 _MEMORY_LIMITS: Final = ("memory-and-swap", "memory", "none")
 # Who ends in such a label is an IPv4 address to browsers (WHATWG URL, "ends in a number").
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -148,6 +153,27 @@ def ip_address(text: str) -> str:
     return str(address)
 
 
+def edge_domain(text: str) -> str:
+    """Return `text` in normal form if people can open it: a domain, or an address of a machine other than theirs."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        try:
+            return domain(text)
+        except ValueError as error:
+            raise ValueError(f"{error}, or an IPv4 or IPv6 address of the Docker host, without brackets") from None
+    # Browsers have no way to say by which interface (RFC 4007 §11).
+    if "%" in text or (address.version == 6 and address.is_link_local):
+        raise ValueError("an address that means the same everywhere, not one of a single link (fe80::)")
+    address = getattr(address, "ipv4_mapped", None) or address
+    if address.is_loopback or address.is_unspecified:
+        raise ValueError(
+            "an address other machines reach the Docker host by; for this machine alone a name: localhost, or "
+            "reflector.localhost"
+        )
+    return ip_address(str(address))
+
+
 _IPV4_IN_IPV6: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
@@ -184,6 +210,33 @@ def subject_alternative_name(text: str) -> str:
     except ValueError as error:
         raise ValueError(f"{kind}:<value> with {error}") from None
     raise ValueError("DNS:<host name> or IP:<address>")
+
+
+def registered_name(text: str) -> str:
+    """Return `text` in normal form if it is `DNS:<name>`, `IP:<address>` or `URI:<uri>`, as clients compare them."""
+    kind, _, value = text.partition(":")
+    if kind == "URI":
+        if not _IDENTITY.fullmatch(value):
+            raise ValueError("URI:<scheme>://<authority>/<path>, such as URI:spiffe://stack.internal/agent-7")
+        return text
+    if kind == "DNS" and "_" in value:
+        # RFC 9525 §6.3 leaves only letters, digits and hyphens; browsers and Go refuse the rest.
+        raise ValueError("DNS:<host name> with - where it has _, which clients refuse in a certificate")
+    try:
+        return subject_alternative_name(text)
+    except ValueError as error:
+        raise ValueError(str(error) if kind in ("DNS", "IP") else f"{error}, or URI:<uri>") from None
+
+
+def endpoint(text: str) -> str:
+    """Return `text` in normal form if it is `<host>:<port>`, an IPv6 address in brackets."""
+    parts = _AUTHORITY.fullmatch(text)
+    try:
+        if parts is None or not parts["port"] or not _is_port(parts["port"]) or not _is_host(parts["host"]):
+            raise ValueError
+    except ValueError:
+        raise ValueError("<host>:<port>, such as db.internal:5432 or [2001:db8::7]:443") from None
+    return text.lower()
 
 
 def one_of(*words: str) -> Callable[[str], str]:
@@ -228,6 +281,15 @@ def day(text: str) -> str:
         return date.fromisoformat(text).isoformat()
     except ValueError:
         raise ValueError("a day such as 2026-11-28") from None
+
+
+def header_prefix(text: str) -> str:
+    """Return `text` if names of headers can begin with it: words with hyphens between them."""
+    if not _HEADER_PREFIX.fullmatch(text):
+        raise ValueError("two to five words of letters and digits with hyphens between them, such as X-Client")
+    if text.lower().startswith(_HEADERS_IN_USE):
+        raise ValueError("the beginning of headers that have no other meaning, such as X-Client-Certificate")
+    return text
 
 
 def deployment_id(text: str) -> str:
@@ -346,6 +408,13 @@ def http_url(text: str) -> str:
 def host_of(url: str) -> str:
     """Return the host of a URL in normal form, an IPv6 address in brackets."""
     return re.sub(r":[0-9]+$", "", url.partition("://")[2].partition("/")[0])
+
+
+def port_of(url: str) -> int:
+    """Return the port of a URL in normal form."""
+    scheme, _, rest = url.partition("://")
+    found = re.search(r":([0-9]+)$", rest.partition("/")[0])
+    return int(found[1]) if found else {"http": 80, "https": 443}[scheme]
 
 
 def _is_this_machine(host: str) -> bool:
@@ -659,6 +728,9 @@ def _checked(check: Callable[[Any], object]) -> WrapValidator:
 _NAME: Final = r"^([A-Za-z0-9.-]|[^\x00-\x7F])+$"
 HostName = Annotated[str, *_text(host_name, maxLength=HOST_NAME_MAX_LENGTH, pattern=_NAME)]
 Domain = Annotated[str, *_text(domain, maxLength=HOST_NAME_MAX_LENGTH, pattern=_NAME)]
+EdgeDomain = Annotated[
+    str, *_text(edge_domain, maxLength=HOST_NAME_MAX_LENGTH, pattern=r"^([A-Za-z0-9.:-]|[^\x00-\x7F])+$")
+]
 PublicName = Annotated[str, *_text(public_name, maxLength=HOST_NAME_MAX_LENGTH, pattern=_NAME)]
 IpAddress = Annotated[str, *_text(ip_address, pattern=r"^[0-9A-Fa-f.:]+$")]
 ProxyNetwork = Annotated[str, *_text(proxy_network, pattern=r"^[0-9A-Fa-f.:]+(/[0-9.]+)?$")]
@@ -673,8 +745,18 @@ PrivatePool = Annotated[str, *_text(private_pool, pattern=r"^[0-9.]+/[0-9]+$")]
 AbsoluteFile = Annotated[str, *_text(absolute_file, pattern=r"^(/|~/).*[^/]$")]
 MemoryLimits = Annotated[str, *_text(one_of(*_MEMORY_LIMITS), enum=list(_MEMORY_LIMITS))]
 EntryName = Annotated[str, *_text(entry_name, pattern=f"^{_ENTRY_NAME.pattern}$")]
+HeaderPrefix = Annotated[str, *_text(header_prefix, pattern=f"^{_HEADER_PREFIX.pattern}$")]
 GenerationState = Annotated[str, *_text(one_of(*_GENERATION_STATES), enum=list(_GENERATION_STATES))]
 Purpose = Annotated[str, *_text(one_of(*_PURPOSES), enum=list(_PURPOSES))]
+RegisteredName = Annotated[
+    str,
+    *_text(
+        registered_name,
+        pattern=r"^(DNS:([A-Za-z0-9.-]|[^\x00-\x7F])+|IP:[0-9A-Fa-f.:]+|URI:[a-z][a-z0-9+.-]*://[!-~]+)$",
+    ),
+]
+Endpoint = Annotated[str, *_text(endpoint, pattern=r"^([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$")]
+KeyKind = Annotated[str, *_text(one_of(*_KEY_KINDS), enum=list(_KEY_KINDS))]
 CertificateKind = Annotated[str, *_text(one_of(*_CERTIFICATE_KINDS), enum=list(_CERTIFICATE_KINDS))]
 KeyType = Annotated[str, *_text(one_of(*_KEY_TYPES), enum=list(_KEY_TYPES))]
 RevocationReason = Annotated[str, *_text(one_of(*_REVOCATION_REASONS), enum=list(_REVOCATION_REASONS))]
@@ -725,10 +807,12 @@ ValidityHours = Annotated[
     ),
 ]
 Processes = Annotated[int, *_number(between(1, 64, "processes"), minimum=1, maximum=64)]
+WebSocketHours = Annotated[int, *_number(between(1, 168, "hours"), minimum=1, maximum=168)]
 Years = Annotated[int, *_number(between(1, 30, "years"), minimum=1, maximum=30)]
 Days = Annotated[int, *_number(at_least(1, "day"), minimum=1)]
 RenewalHours = Annotated[int, *_number(at_least(1, "hour"), minimum=1)]
 TokenMinutes = Annotated[
     int, *_number(between(SHORTEST_TOKEN_MINUTES, 24 * 60, "minutes"), minimum=SHORTEST_TOKEN_MINUTES, maximum=24 * 60)
 ]
+Issue = Annotated[int, *_number(between(1, 100_000, "as a number"), minimum=1, maximum=100_000)]
 Generation = Annotated[int, *_number(between(1, 1000, "of them"), minimum=1, maximum=1000)]

@@ -38,6 +38,7 @@ from components.images.image import ImageArgs, Images, ImagesArgs
 from components.language_model.ollama import Ollama, OllamaArgs
 from components.pki.authority import Authority, AuthorityArgs
 from components.pki.certificate import Certificate, CertificateArgs
+from components.relays.relay import Relay, RelayArgs
 from components.sign_in.authentik import Authentik, AuthentikArgs
 from components.sign_in.password import PasswordSignIn, PasswordSignInArgs
 from components.speech.transcription import Transcription, TranscriptionArgs
@@ -280,6 +281,22 @@ def caddy_args(near: Neighbours, **given: Any) -> CaddyArgs:
     return CaddyArgs(**{**usual, **given})
 
 
+def relay_args(near: Neighbours, **given: Any) -> RelayArgs:
+    """Return the arguments of a relay in front of the application, for whom anybody is a client."""
+    usual: dict[str, Any] = {
+        "host": near.host,
+        "image": IMAGE_ID,
+        "memory_mib": 128,
+        "service": f"{near.prefix}relay-it",
+        "upstream": f"http://{near.prefix}api:11250",
+        "port": 8444,
+        "bind_addresses": ["127.0.0.1"],
+        "certificate": near.certificate("relay-certificate"),
+        "depends_on": [near.ready],
+    }
+    return RelayArgs(**{**usual, **given})
+
+
 def garage_args(near: Neighbours, **given: Any) -> GarageArgs:
     """Return the arguments of a Garage."""
     usual: dict[str, Any] = {
@@ -427,6 +444,7 @@ COMPONENTS: Final[Mapping[str, Build]] = {
     "PasswordSignIn": lambda name, near: PasswordSignIn(name, PasswordSignInArgs(admin_email=f"admin@{near.domain()}")),
     "Reflector": lambda name, near: Reflector(name, reflector_args(near)),
     "Caddy": lambda name, near: Caddy(name, caddy_args(near)),
+    "Relay": lambda name, near: Relay(name, relay_args(near)),
 }
 """Every component, each with usual arguments."""
 

@@ -74,8 +74,11 @@ def _public(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey) -> str:
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
 
 
-def served(*names: str) -> tuple[str, str, str]:
-    """Return an authority, a certificate it has signed for a server of these names, and the server's key, all PEM."""
+def served(*names: str, addresses: Sequence[str] = ()) -> tuple[str, str, str]:
+    """Return an authority, a certificate it has signed for a server, and the server's key, all PEM.
+
+    The server has these names and `addresses`.
+    """
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority of a test")])
     now = datetime.now(UTC)
@@ -94,9 +97,11 @@ def served(*names: str) -> tuple[str, str, str]:
         return made.sign(authority_key, hashes.SHA256()).public_bytes(Encoding.PEM).decode("ascii")
 
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    alternatives: list[x509.GeneralName] = [*map(x509.DNSName, names)]
+    alternatives += [x509.IPAddress(ip_address(one)) for one in addresses]
     return (
         signed(authority, authority_key, x509.BasicConstraints(ca=True, path_length=None)),
-        signed(subject, key, x509.SubjectAlternativeName([x509.DNSName(name) for name in names])),
+        signed(subject, key, x509.SubjectAlternativeName(alternatives)),
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii"),
     )
 

@@ -16,7 +16,7 @@ import pulumi
 from pulumi.runtime import mocks, rpc, settings
 from pulumi.runtime.stack import Stack
 
-from pki.facts import rfc3339
+from pki.moments import rfc3339
 from testing import tls
 
 T = TypeVar("T")

@@ -1,4 +1,7 @@
-"""Clients that ask an edge in every way a request can reach it, and count what they lose."""
+"""Clients that ask an edge or a relay in every way a request can reach it, and count what they lose.
+
+`client` is the path of a file with the certificate and the key a client shows; None: it shows none.
+"""
 
 import hashlib
 import os
@@ -7,6 +10,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import cycle
 from typing import Final
 
 NAME: Final = "a.test"
@@ -52,19 +56,21 @@ class Client(threading.Thread):
 
 
 @cache
-def _context(protocol: str) -> ssl.SSLContext:
+def _context(protocol: str, client: str | None) -> ssl.SSLContext:
     # Nothing is verified, and no store of roots is read for it.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols([protocol])
+    if client is not None:
+        context.load_cert_chain(client)
     return context
 
 
-def _tls(port: int, protocol: str = "http/1.1") -> ssl.SSLSocket:
+def _tls(port: int, client: str | None, protocol: str = "http/1.1") -> ssl.SSLSocket:
     raw = _tcp(port)
     try:
-        return _context(protocol).wrap_socket(raw, server_hostname=NAME)
+        return _context(protocol, client).wrap_socket(raw, server_hostname=NAME)
     except BaseException:
         raw.close()
         raise
@@ -85,7 +91,8 @@ def _exactly(connection: socket.socket, count: int) -> bytes:
     return data
 
 
-def _request(connection: socket.socket, body: bytes | None, status: int, expected: bytes) -> None:
+def _request(connection: socket.socket, body: bytes | None, status: int, expected: bytes) -> bool:
+    """Ask, and return whether the connection may be kept."""
     method, length = ("GET", "") if body is None else ("POST", f"Content-Length: {len(body)}\r\n")
     connection.sendall(f"{method} {TARGET} HTTP/1.1\r\nHost: {NAME}\r\n{length}\r\n".encode() + (body or b""))
     answer = b""
@@ -98,18 +105,19 @@ def _request(connection: socket.socket, body: bytes | None, status: int, expecte
     fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
     got += _exactly(connection, int(fields.get(b"content-length", b"0")) - len(got))
     assert got == expected, f"answer of {len(got)} bytes"
+    return fields.get(b"connection") != b"close"
 
 
-def pages(port: int) -> Iterator[None]:
+def pages(port: int, client: str | None = None) -> Iterator[None]:
     """GET on a new connection."""
-    with _tls(port) as connection:
+    with _tls(port, client) as connection:
         _request(connection, None, 200, PAGE)
     yield
 
 
-def bodies(port: int) -> Iterator[None]:
+def bodies(port: int, client: str | None = None) -> Iterator[None]:
     """POST on a new connection."""
-    with _tls(port) as connection:
+    with _tls(port, client) as connection:
         _request(connection, BODY, 200, DIGEST)
     yield
 
@@ -121,19 +129,22 @@ def plain(port: int) -> Iterator[None]:
     yield
 
 
-def kept(port: int) -> Iterator[None]:
-    """GET and POST in turn on a connection that is kept."""
-    with _tls(port) as connection:
-        while True:
-            _request(connection, None, 200, PAGE)
+def kept(port: int, client: str | None = None) -> Iterator[None]:
+    """GET and POST in turn on a connection that is kept until an answer says it will be closed."""
+    with _tls(port, client) as connection:
+        for body, answer in cycle(((None, PAGE), (BODY, DIGEST))):
+            is_kept = _request(connection, body, 200, answer)
             yield
-            _request(connection, BODY, 200, DIGEST)
-            yield
+            if not is_kept:
+                return
 
 
-def streams(port: int) -> Iterator[None]:
-    """GET by HTTP/2 (RFC 9113): one stream after another of a connection that is kept."""
-    with _tls(port, "h2") as connection:
+def streams(port: int, client: str | None = None, *, comes_back: bool = False) -> Iterator[None]:
+    """GET by HTTP/2 (RFC 9113): one stream after another of a connection that is kept.
+
+    With `comes_back`, a connection may be ended as §6.8 has it: what was asked is answered, and nothing more is asked.
+    """
+    with _tls(port, client, "h2") as connection:
         connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0))
         # As large as may be, so that it is given once: no answer here comes near it.
         connection.sendall(_frame(8, 0, 0, (2**31 - 1 - 65_535).to_bytes(4)))
@@ -142,13 +153,14 @@ def streams(port: int) -> Iterator[None]:
         for stream in range(1, 2**31, 2):
             # End of headers and of the stream.
             connection.sendall(_frame(1, 5, stream, head))
-            body, ended = b"", False
+            body, ended, leaving = b"", False, False
             while not ended:
                 length = int.from_bytes(_exactly(connection, 3))
                 kind, flags = _exactly(connection, 2)
                 of = int.from_bytes(_exactly(connection, 4))
                 payload = _exactly(connection, length)
-                assert kind not in {3, 7}, f"stream or connection ended by the edge: {payload!r}"
+                leaving |= comes_back and kind == 7 and int.from_bytes(payload[:4]) >= stream
+                assert kind not in {3, 7} or leaving, f"stream or connection ended by the edge: {payload!r}"
                 if kind == 4 and not flags & 1:
                     connection.sendall(_frame(4, 1, 0))
                 elif of == stream and kind == 1:
@@ -158,6 +170,8 @@ def streams(port: int) -> Iterator[None]:
                 ended = of == stream and bool(flags & 1)
             assert body == PAGE
             yield
+            if leaving:
+                return
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:

@@ -40,11 +40,11 @@ _USAGES: Final = (
 def private_key(name: str, inputs: Mapping[str, Any]) -> str:
     """Return the key of a resource of this name (PEM, in the form the provider has it)."""
     algorithm = str(inputs["algorithm"])
-    return _private_key(name, algorithm, str(inputs.get("ecdsaCurve", "P224")))
+    return _private_key(name, algorithm, str(inputs.get("ecdsaCurve", "P224")), int(inputs.get("rsaBits") or 2048))
 
 
 @cache
-def _private_key(name: str, algorithm: str, curve: str) -> str:
+def _private_key(name: str, algorithm: str, curve: str, bits: int) -> str:
     digest = hashlib.sha512(name.encode()).digest()
     match algorithm:
         case "ECDSA":
@@ -54,7 +54,7 @@ def _private_key(name: str, algorithm: str, curve: str) -> str:
             key = ed25519.Ed25519PrivateKey.from_private_bytes(digest[:32])
             return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
         case "RSA":
-            rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
+            rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
             return rsa_key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
         case _:
             raise AssertionError(f"the provider has no keys of the kind {algorithm}")
@@ -94,7 +94,7 @@ def request(inputs: Mapping[str, Any]) -> str:
     ]
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return builder.sign(key, _hash(key)).public_bytes(Encoding.PEM).decode()
+    return _signed(builder, key)
 
 
 def locally_signed(inputs: Mapping[str, Any], ends: datetime = LEAF_ENDS) -> str:
@@ -139,9 +139,8 @@ def _name(subject: Mapping[str, Any]) -> x509.Name:
     return x509.Name([x509.NameAttribute(oid, subject[key]) for key, oid in kinds.items() if subject.get(key)])
 
 
-def _signed(builder: x509.CertificateBuilder, key: Any) -> str:
-    return builder.sign(key, _hash(key)).public_bytes(Encoding.PEM).decode()
-
-
-def _hash(key: Any) -> hashes.SHA256 | None:
-    return None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+def _signed(builder: x509.CertificateBuilder | x509.CertificateSigningRequestBuilder, key: Any) -> str:
+    # One signature for one content: two runs make the same.
+    deterministic = True if isinstance(key, ec.EllipticCurvePrivateKey) else None
+    algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    return builder.sign(key, algorithm, ecdsa_deterministic=deterministic).public_bytes(Encoding.PEM).decode()

@@ -94,6 +94,8 @@ class Service:
     """The command that finds out whether it works."""
     port: int | None
     """What it answers on first of all; None: it only calls others."""
+    networks: Sequence[str] = ()
+    """Roles of the networks it is on."""
 
     def url(self, port: int, scheme: str = "http") -> str:
         """Return the URL it is reached at inside the stack."""
@@ -137,6 +139,14 @@ class CertificateHandle:
     """RFC 3339 time of the earliest end of all a client goes through, the root included; None: `expires`."""
     renew_at: pulumi.Input[str] | None = None
     """RFC 3339 time from which a run issues a new one; None: no run of this program ever does."""
+    kind: str = "server"
+    """What it is for: server, client, or peer, which is both."""
+    authority: str = ""
+    """Which of `pki.authorities` signed it; empty: none of them."""
+    generation: str = ""
+    """Which generation of it, such as g1."""
+    client_authorities: Sequence[str] = ()
+    """PEM of each authority that came along with it to judge those it is shown to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -321,6 +331,8 @@ class Site:
     """What the edge adds to answers."""
     network: str = "application"
     """Role of the network its upstreams are on."""
+    own_port: int | None = None
+    """The HTTPS port it has to itself, where it shares its names; None: the edge's, where its names tell it apart."""
     ready: Sequence[pulumi.Resource] = ()
     """What has to work before it is served."""
 

@@ -261,6 +261,7 @@ def service(name: str, args: ServiceArgs, parent: pulumi.Resource) -> Service:
         container=container,
         health_test=" ".join(args.health.test[1:]),
         port=args.port,
+        networks=tuple(sorted(args.networks)),
     )
 
 

@@ -19,6 +19,7 @@ from rendering.trust_page import Place
 _TRUSTED: Final = "TRUSTED_AUTHORITY_"
 """What the variables begin with that hold whom the edge trusts where it orders: one could not hold many."""
 _TRUSTED_DIRECTORY: Final = f"{caddyfile.RUN_DIRECTORY}/authorities"
+_FORMER_AUTHORITY: Final = '"${XDG_DATA_HOME:-/data}/caddy/pki"'
 
 # The root file system is read-only, so what the container brings along comes as variables. exec: signals reach the
 # front, which ends when its requests have; the router lasts as long as the container, and is started again should it
@@ -26,7 +27,8 @@ _TRUSTED_DIRECTORY: Final = f"{caddyfile.RUN_DIRECTORY}/authorities"
 #
 # What is live was written for the Caddy of then. Another one may not know a word of it, and a power cut may have left
 # half of it: it is set aside, and a router that answers 503 is healthy all the same, since what would mend it is
-# delivered into the running container. `Caddyfile` is what an earlier release of this program kept there.
+# delivered into the running container. `Caddyfile` is what an earlier release of this program kept there, and the
+# authority one that Caddy made for itself under such a release: nobody trusts it.
 _RUN: Final = f"""\
 set -eu
 number=0
@@ -37,7 +39,7 @@ while eval 'pem=${{{_TRUSTED}'"$number"':-}}' && [ -n "$pem" ]; do
 done
 mkdir -p {caddyfile.CONFIG_DIRECTORY}
 cd {caddyfile.CONFIG_DIRECTORY}
-rm -rf standby Caddyfile && mkdir standby
+rm -rf standby Caddyfile {_FORMER_AUTHORITY} && mkdir standby
 printf '%s' "$FRONT_CADDYFILE" > {caddyfile.FRONT_FILE}
 printf '%s' "$ROUTER_CADDYFILE" > {caddyfile.ROUTER_FILE}
 printf '%s' "$STANDBY_SITES" > standby/{caddyfile.SITES_FILE}
@@ -69,13 +71,17 @@ done &
 exec caddy run --config {caddyfile.FRONT_FILE} --adapter caddyfile
 """
 
+
 # Each certificate is replaced in one move and read at the next handshake, each file of the page about trust likewise. A
 # release that is not the one that is live, to the letter, is taken over by a reload, and made live only then: whatever
 # happens, a restart finds a configuration that works. Requests are led to the sockets of the new release as soon as
 # they are there, while the reload still keeps those of the old one open; by a process of its own, which goes on where
 # the delivery is cut off. What nobody needs any more goes last, with the one file in which an earlier release kept its
 # certificate.
-_DELIVER: Final = f"""\
+def _deliver(own_ports: Sequence[int]) -> str:
+    """Return the script that delivers; there is a socket for each of `own_ports` as well."""
+    sockets = " ".join((*caddyfile.SOCKETS, *map(caddyfile.own_socket, own_ports)))
+    return f"""\
 set -eu
 umask 077
 cd {caddyfile.CONFIG_DIRECTORY}
@@ -103,7 +109,7 @@ lead_to() {{
     ln -sfn "$1" {caddyfile.SERVING}.new && mv -T {caddyfile.SERVING}.new {caddyfile.SERVING}
 }}
 is_served() {{
-    for socket in {" ".join(caddyfile.SOCKETS)}; do
+    for socket in {sockets}; do
         [ -S "$sockets/$socket" ] || return 1
     done
 }}
@@ -136,6 +142,7 @@ for old in incoming edge.pem releases/* {caddyfile.CERTIFICATES_DIRECTORY}/*; do
     esac
 done
 """
+
 
 _ORDER_SECONDS: Final = 180
 """Twice what Let's Encrypt takes on a slow day; what it refuses is known after seconds."""
@@ -172,7 +179,8 @@ class CaddyArgs:
     image: pulumi.Input[str]
     memory_mib: int
     sites: Sequence[Site]
-    """What it serves; a client that names nothing is shown the first one's certificate."""
+    """What it serves; a client that names nothing is shown the first one's certificate. A port that is a site's own is
+    published as it is."""
     bind_addresses: Sequence[str]
     public_port: int
     """The port in the URLs people see; it listens there, so that one URL is right inside the stack and outside."""
@@ -191,6 +199,9 @@ class CaddyArgs:
     def __post_init__(self) -> None:
         if not self.sites:
             raise ValueError("sites must hold one site or more")
+        ports = [self.public_port, self.http_port, *(one.own_port for one in self.sites if one.own_port is not None)]
+        if len(set(ports)) < len(ports):
+            raise ValueError(f"two things listen on one of the ports {', '.join(map(str, ports))}")
         handles = [site.certificate for site in self.sites if isinstance(site.certificate, CertificateHandle)]
         if len({id(one) for one in _orders(self.sites)}) > 1:
             raise ValueError("sites have certificates of two orders, and the edge makes one")
@@ -219,19 +230,22 @@ class Caddy(pulumi.ComponentResource):
         super().__init__("reflector:caddy:Caddy", name, {}, opts)
         place = _place(args)
         self.trust_page_url = place.page if place else None
-        # The public names resolve to the edge inside too, so one URL is right on both sides.
+        # The public names resolve to the edge inside too, so one URL is right on both sides. An address leads to the
+        # Docker host, and by the published port back to the edge.
         networks: dict[str, list[str]] = {"application": []}
         for site in args.sites:
             networks.setdefault(site.network, [])
-            networks["application"].append(site.names[0])
+            if not caddyfile.is_address(site.names[0]):
+                networks["application"].append(site.names[0])
+        own_ports = [site.own_port for site in args.sites if site.own_port is not None]
         certificates = {
             _file(site.certificate): site.certificate
             for site in args.sites
             if isinstance(site.certificate, CertificateHandle)
         }
         order = next(iter(_orders(args.sites)), None)
-        ordered = [name for site in args.sites if site.certificate is order for name in site.names]
-        standby = caddyfile.standby(next(iter(certificates), None))
+        ordered = list(dict.fromkeys(name for site in args.sites if site.certificate is order for name in site.names))
+        standby = caddyfile.standby(next(iter(certificates), None), own_ports)
         self.service = service(
             f"{name}-container",
             ServiceArgs(
@@ -246,6 +260,7 @@ class Caddy(pulumi.ComponentResource):
                         args.sites[0].names[0],
                         https_port=args.public_port,
                         http_port=args.http_port,
+                        own_ports=own_ports,
                         trusted_proxies=args.trusted_proxies,
                         proxy_protocol=args.proxy_protocol,
                         ordering=_ordering(order, ordered) if order is not None else None,
@@ -271,6 +286,7 @@ class Caddy(pulumi.ComponentResource):
                         (args.public_port, args.https_port, Protocol.TCP),
                         (args.public_port, args.https_port, Protocol.UDP),
                         (args.http_port, args.http_port, Protocol.TCP),
+                        *((port, port, protocol) for port in own_ports for protocol in Protocol),
                     )
                 ],
                 # As in the official image: root owns the volumes there, and keeps no capability but this one.
@@ -314,6 +330,7 @@ class Caddy(pulumi.ComponentResource):
                     closed=site.closed,
                     policy=site.policy,
                     trust_page=args.private_roots_pem is not None and site is args.sites[0],
+                    own_port=site.own_port,
                 )
                 for site in args.sites
             ],
@@ -328,7 +345,7 @@ class Caddy(pulumi.ComponentResource):
             f"{name}-release",
             StepArgs(
                 service=self.service,
-                script=_DELIVER,
+                script=_deliver(own_ports),
                 stdin=pulumi.Output.secret(delivery),
                 # Not read by the script. What is delivered is secret, and unknown while a certificate is replaced; this
                 # tells a renewal whether anything else in it would change (operations/renewal.py).
@@ -390,7 +407,10 @@ def _place(args: CaddyArgs) -> Place | None:
         first.names[0],
         https_port=args.public_port,
         http_port=args.http_port,
-        other_names=[site.names[0] for site in others],
+        other_names=[
+            site.names[0] if site.own_port is None else f"{caddyfile.bracketed(site.names[0])}:{site.own_port}"
+            for site in others
+        ],
     )
 
 

@@ -3,19 +3,21 @@
 from collections.abc import Mapping
 
 from rendering import trust_page
+from rendering.caddyfile import bracketed
 
 
 def place(domain: str, *, https_port: int, http_port: int, other_names: list[str]) -> trust_page.Place:
-    """Return where the page is: at `domain`, by the ports people see."""
+    """Return where the page is: at `domain`, a name or an address, by the ports people see."""
     # A tenth of a second, for stacks that have such a page. Here and not where it is used: by the time the roots are
     # known the program is through, and the engine finds no more modules of the checkout.
     import pki.facts
     import pki.pem  # noqa: F401  # loaded for `files`, see above
 
+    host = bracketed(domain)
     return trust_page.Place(
         domain=domain,
-        url=f"https://{domain}" + ("" if https_port == 443 else f":{https_port}"),
-        plain_url=f"http://{domain}" + ("" if http_port == 80 else f":{http_port}"),
+        url=f"https://{host}" + ("" if https_port == 443 else f":{https_port}"),
+        plain_url=f"http://{host}" + ("" if http_port == 80 else f":{http_port}"),
         other_names=other_names,
     )
 

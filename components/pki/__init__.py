@@ -18,9 +18,12 @@ from components.base.secrecy import revealed
 from components.pki.authorities import STACK, authorities, deployed
 from components.pki.authority import brought_issuer
 from components.pki.certificate import Certificate, CertificateArgs
+from components.pki.registry import EMPTY, Registry, registry
 from settings import certificate as modes
+from settings.registry import External, resource_name
 
 if TYPE_CHECKING:
+    from pki.details import Details
     from pki.server import ServerCertificate
     from pki.signer import Signer
 
@@ -46,22 +49,27 @@ def edge_identity(
     own: "ServerCertificate | None",
     signer: "Signer | None",
     hours: tuple[int, int],
+    common_name: str,
     dns_names: Sequence[str],
     ip_addresses: Sequence[str],
     trusted: Sequence[str],
 ) -> EdgeIdentity:
-    """Return the identity of the edge for these names, the canonical one first.
+    """Return the identity of the edge for these names, which people call by `common_name`.
 
     `authority` is the stack's own, `own` and `signer` what `settings` bring along. What is issued here lives for
     the first of `hours`, and is renewed in the second before its end. `trusted` are PEMs of further authorities.
     """
     issued = CertificateArgs(
         issuer=authority.issuer,
+        common_name=common_name,
         dns_names=dns_names,
         ip_addresses=ip_addresses,
         validity_hours=hours[0],
         renewal_hours=hours[1],
+        signed_by=(authority.name, authority.generation),
     )
+    if isinstance(settings, modes.Private | modes.SignedBy):
+        issued = replace(issued, generation=settings.issue)
     names = (*(f"DNS:{dns_name}" for dns_name in dns_names), *(f"IP:{address}" for address in ip_addresses))
     match settings:
         case modes.Private():
@@ -72,7 +80,7 @@ def edge_identity(
         case modes.SignedBy():
             assert signer is not None, "what is wrong with it has ended the run before"
             brought = brought_issuer(signer)
-            issued = replace(issued, issuer=brought, source="signed-by")
+            issued = replace(issued, issuer=brought, source="signed-by", signed_by=("", ""))
             # Where the root was not brought along, the one who signs is all there is to be trusted.
             anchor = signer.root or signer.certificate
             return EdgeIdentity(
@@ -118,30 +126,82 @@ def trust(*certificates: pulumi.Input[str]) -> TrustBundle:
 
 
 def inventory(
-    authorities: Mapping[str, AuthorityHandle], brought: Mapping[str, Issuer], certificates: Sequence[EdgeCertificate]
+    authorities: Mapping[str, AuthorityHandle],
+    brought: Mapping[str, Issuer],
+    certificates: Sequence[EdgeCertificate],
+    named: Registry = EMPTY,
 ) -> list[Mapping[str, pulumi.Input[object]]]:
     """Return what there is of certificates and when each ends, without any key.
 
     Of a certificate `expires` is its own end and `chain_expires` the earliest of it and all above it: from then on
     clients refuse it. `renew_at` is there where this program issues a new one.
     What is ordered by the edge has no end here: the last one only the edge knows. `brought` are authorities that sign
-    besides the stack's own, by their names here.
+    besides the stack's own, by their names here. `certificates` are those of the edge; those of the registry that is
+    `named` have `certificate`, which is what they are called there, and all have their `users` by kind.
     """
-    issuers = {name: issuer for authority in authorities.values() for name, issuer in authority.issuers.items()}
     roots: list[Mapping[str, pulumi.Input[object]]] = [
-        {"name": name, "kind": issuer.kind, "subject": issuer.common_name, "expires": issuer.expires}
-        for name, issuer in (issuers | dict(brought)).items()
+        {**_root_entry(name, issuer), "authority": authority.name, "purpose": authority.purpose}
+        for authority in authorities.values()
+        for name, issuer in authority.issuers.items()
     ]
-    return roots + [
-        {
-            "name": certificate.name,
-            "kind": "server",
-            "source": certificate.source,
-            "names": list(certificate.names),
-            **_end(certificate),
-        }
-        for certificate in certificates
+    return [
+        *roots,
+        *(_root_entry(name, issuer) for name, issuer in brought.items()),
+        *({**_leaf_entry(one), "users": {"edge": [one.names[0].removeprefix("DNS:")]}} for one in certificates),
+        *(
+            {**_leaf_entry(handle), "certificate": name, "users": dict(named.users.get(name, {}))}
+            for name, handle in named.handles.items()
+        ),
+        *(_seen_entry(name, settings, found) for name, (settings, found) in named.seen.items()),
     ]
+
+
+def _root_entry(name: str, issuer: Issuer) -> Mapping[str, pulumi.Input[object]]:
+    return {
+        "name": name,
+        "kind": issuer.kind,
+        "subject": issuer.common_name,
+        "expires": issuer.expires,
+        "details": issuer.certificate_pem.apply(_details),
+    }
+
+
+def _leaf_entry(certificate: EdgeCertificate) -> Mapping[str, pulumi.Input[object]]:
+    entry: dict[str, pulumi.Input[object]] = {
+        "name": certificate.name,
+        "kind": "server",
+        "source": certificate.source,
+        "names": list(certificate.names),
+        **_end(certificate),
+    }
+    if isinstance(certificate, CertificateHandle):
+        entry |= {"kind": certificate.kind, "details": certificate.certificate_pem.apply(_details)}
+        if certificate.authority:
+            entry |= {"authority": certificate.authority, "generation": certificate.generation}
+    return entry
+
+
+def _seen_entry(name: str, settings: External, found: "ServerCertificate | None") -> Mapping[str, pulumi.Input[object]]:
+    """Return the entry of what is elsewhere: of an endpoint only where it is, as nobody has asked there."""
+    entry: dict[str, pulumi.Input[object]] = {
+        "name": resource_name(name),
+        "certificate": name,
+        "kind": settings.kind,
+        "source": "external",
+        "names": list(settings.names),
+        "users": {},
+    }
+    if settings.endpoint is not None:
+        entry["endpoint"] = settings.endpoint
+    if found is not None:
+        entry |= {"subject": found.common_name, "expires": found.ends, "details": {**_details(found.chain)}}
+    return entry
+
+
+def _details(text: str) -> "Details":
+    from pki.details import details  # a tenth of a second, once it is known what there is to tell
+
+    return details(text)
 
 
 def _end(certificate: EdgeCertificate) -> Mapping[str, pulumi.Input[object]]:
@@ -155,4 +215,4 @@ def _end(certificate: EdgeCertificate) -> Mapping[str, pulumi.Input[object]]:
     return {"directory": certificate.directory}
 
 
-__all__ = ["STACK", "EdgeIdentity", "authorities", "deployed", "edge_identity", "inventory", "trust"]
+__all__ = ["STACK", "EdgeIdentity", "authorities", "deployed", "edge_identity", "inventory", "registry", "trust"]

@@ -25,13 +25,14 @@ def authorities(
     settings: Mapping[str, registered.Authority],
     stack: str,
     *,
-    brought: Mapping[str, Mapping[str, "Signer"]],
+    brought: Mapping[str, Mapping[str, "Signer"]] | None = None,
 ) -> Mapping[str, AuthorityHandle]:
     """Return the authorities of `stack` by their names; their roots are made once and never replaced.
 
     `name` is that of the one every stack has; the others are called after it and after themselves. `brought` are the
     generations that are not made here, by authority and number.
     """
+    brought = brought or {}
     guard = Rollover(_DECLARED, RolloverArgs(generations=_record(settings, brought)), guarded(_DECLARED))
     return {own: _authority(name, own, one, stack, brought.get(own, {}), guard) for own, one in settings.items()}
 

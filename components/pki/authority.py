@@ -22,6 +22,7 @@ KEYS: Final[Mapping[str, Callable[[], tls.PrivateKeyArgs]]] = {
     # The provider's own default, P-224, is unusable in TLS 1.3 and in browsers.
     "P256": lambda: tls.PrivateKeyArgs(algorithm="ECDSA", ecdsa_curve="P256"),
     "P384": lambda: tls.PrivateKeyArgs(algorithm="ECDSA", ecdsa_curve="P384"),
+    "RSA-2048": lambda: tls.PrivateKeyArgs(algorithm="RSA", rsa_bits=2048),
     "RSA-3072": lambda: tls.PrivateKeyArgs(algorithm="RSA", rsa_bits=3072),
     "Ed25519": lambda: tls.PrivateKeyArgs(algorithm="ED25519"),
 }

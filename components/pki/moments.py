@@ -1,7 +1,9 @@
 """Times of certificates as the TLS provider writes them: RFC 3339, to the nanosecond."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+
+from pki.moments import rfc3339
 
 
 def earliest(moments: Sequence[str]) -> str:
@@ -11,5 +13,4 @@ def earliest(moments: Sequence[str]) -> str:
 
 def hours_before(moment: str, hours: int) -> str:
     """Return the time `hours` before `moment`, in UTC and to the second."""
-    earlier = datetime.fromisoformat(moment).astimezone(UTC) - timedelta(hours=hours)
-    return earlier.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return rfc3339(datetime.fromisoformat(moment) - timedelta(hours=hours))

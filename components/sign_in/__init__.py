@@ -12,6 +12,7 @@ from components.sign_in.password import PasswordSignIn, PasswordSignInArgs
 from rendering import authentik as rendering
 from rendering import environment
 from settings import sign_in
+from settings.edge import Place
 
 # Where the administrator's password was made before sign-in had a room of its own.
 _FORMER_OWNER: Final = ("reflector", "reflector:reflector:Reflector")
@@ -25,14 +26,13 @@ def identity_provider(
     databases: Mapping[str, Database],
     certificate: EdgeCertificate,
     admin_email: str | None,
-    domain: str | None,
-    url: str,
+    place: Place | None,
     application_url: str,
 ) -> IdentityProvider:
     """Return the identity provider of `settings`.
 
-    `admin_email` is the administrator's address, where there is one. One on this host is served at `domain`, which is
-    `url` as a URL; people open Reflector at `application_url`.
+    `admin_email` is the administrator's address, where there is one. One on this host is served at `place`; people open
+    Reflector at `application_url`.
     """
     match settings:
         case sign_in.Password():
@@ -42,7 +42,7 @@ def identity_provider(
                 PasswordSignInArgs(admin_email=admin_email, former_owner=pulumi.create_urn(*_FORMER_OWNER)),
             ).provider
         case sign_in.Authentik():
-            assert admin_email and domain
+            assert admin_email and place
             return Authentik(
                 "authentik",
                 AuthentikArgs(
@@ -51,8 +51,9 @@ def identity_provider(
                     server_memory_mib=settings.server.memory_mib,
                     worker_memory_mib=settings.worker.memory_mib,
                     database=databases["authentik"],
-                    domain=domain,
-                    url=url,
+                    domain=place.domain,
+                    url=place.url,
+                    own_port=place.own_port,
                     certificate=certificate,
                     application=_application(settings, application_url, admin_email),
                     closed_paths=CLOSED_PATHS if settings.closed_api else (),

@@ -58,13 +58,15 @@ class AuthentikArgs:
     worker_memory_mib: int
     database: Database
     domain: str
-    """Host name the edge serves it under."""
+    """Name or address the edge serves it under."""
     url: str
     """The same as a URL, without a trailing slash."""
     certificate: EdgeCertificate
     """Shown there."""
     application: rendering.Application
     """Reflector, and who there is."""
+    own_port: int | None = None
+    """See `Site`."""
     closed_paths: tuple[str, ...] = CLOSED_PATHS
     """What the edge refuses of it."""
     signing_key_generation: int = 1
@@ -193,6 +195,7 @@ class Authentik(pulumi.ComponentResource):
                     routes=[Route(upstream=server.url(rendering.PORT))],
                     closed=args.closed_paths,
                     network=args.network,
+                    own_port=args.own_port,
                     ready=[ready],
                 )
             ],

@@ -9,6 +9,7 @@ from components.base.handles import DockerHost, EdgeCertificate, Image, ObjectSt
 from components.base.secrecy import revealed
 from components.storage.garage import Garage, GarageArgs
 from settings import storage
+from settings.edge import Place
 
 
 def object_store(
@@ -16,19 +17,18 @@ def object_store(
     host: DockerHost,
     images: Mapping[str, Image],
     *,
-    domain: str | None,
-    url: str,
+    place: Place | None,
     origins: Sequence[str],
     certificate: EdgeCertificate,
 ) -> ObjectStore:
     """Return the object store of `settings`.
 
-    `domain` and `url` are where the edge serves one that runs here, with `certificate`; `origins` are the pages that
-    may use it from a browser.
+    `place` is where the edge serves one that runs here, with `certificate`; `origins` are the pages that may use it
+    from a browser.
     """
     match settings:
         case storage.Garage():
-            assert domain
+            assert place
             return Garage(
                 "garage",
                 GarageArgs(
@@ -37,8 +37,9 @@ def object_store(
                     bucket=settings.bucket,
                     capacity_gib=settings.capacity_gib,
                     memory_mib=settings.memory_mib,
-                    domain=domain,
-                    url=url,
+                    domain=place.domain,
+                    url=place.url,
+                    own_port=place.own_port,
                     origins=origins,
                     certificate=certificate,
                 ),

@@ -29,13 +29,15 @@ class GarageArgs:
     bucket: str
     capacity_gib: int
     domain: str
-    """Host name the edge serves it under."""
+    """Name or address the edge serves it under."""
     url: str
     """The same as a URL."""
     certificate: EdgeCertificate
     """Shown there."""
     origins: Sequence[str]
     """Web origins whose pages may use presigned URLs."""
+    own_port: int | None = None
+    """See `Site`."""
     service: str = "garage"
     """Its name in the stack, and what its volumes' begin with."""
     network: str = "storage"
@@ -122,6 +124,7 @@ class Garage(pulumi.ComponentResource):
                     certificate=args.certificate,
                     routes=[Route(upstream=server.url(rendering.S3_PORT))],
                     network=args.network,
+                    own_port=args.own_port,
                 )
             ],
             services=[server],

@@ -96,6 +96,8 @@ class Edge:
     public_port: int
     """The one in URLs, from which a router would lead to `https_port`."""
     ca_pem: str = field(repr=False)
+    own_ports: tuple[int, ...] = ()
+    """Those of sites that have one to themselves."""
 
     def trust(self) -> ssl.SSLContext:
         """Return a context that trusts our authority and nothing else, as strictly as RFC 5280 wants it."""
@@ -103,11 +105,12 @@ class Edge:
         context.verify_flags |= ssl.VERIFY_X509_STRICT
         return context
 
-    def connect(self, name: str = "", context: ssl.SSLContext | None = None) -> Connection:
-        """Return a connection, open, to the domain or to another name of the edge."""
+    def connect(self, name: str = "", context: ssl.SSLContext | None = None, port: int | None = None) -> Connection:
+        """Return a connection, open, to the domain or another name of the edge; by `port`, if that is a site's own."""
         connection = Connection(
-            address=self.address, name=name or self.domain, port=self.https_port, context=context or self.trust()
-        )
+            address=self.address, name=name or self.domain, port=port or self.https_port,
+            context=context or self.trust(),
+        )  # fmt: skip
         connection.connect()
         return connection
 
@@ -118,21 +121,26 @@ class Edge:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         name: str = "",
+        port: int | None = None,
     ) -> Response:
-        """Send one request on a connection of its own."""
-        connection = self.connect(name)
+        """Send one request on a connection of its own; see `connect`."""
+        connection = self.connect(name, port=port)
         try:
             return connection.ask(method, target, body, headers)
         finally:
             connection.close()
 
-    def fetch(self, url: str) -> Response:
-        """GET an https URL whose name may be any of the edge's, and whose port is the public one."""
+    def fetch(self, url: str, method: str = "GET", body: bytes | None = None) -> Response:
+        """Ask for an https URL whose name may be any of the edge's, and its port the public one or a site's own."""
         parts = urlsplit(url)
-        assert (parts.scheme, parts.port or 443) == ("https", self.public_port), f"{url} does not lead to the edge"
+        port = parts.port or 443
+        assert parts.scheme == "https" and port in (self.public_port, *self.own_ports), f"{url} is not of the edge"
         assert parts.hostname
         # As a browser names it: the signature is over the public port, whatever the port it is reached through here.
-        return self.ask("GET", f"{parts.path}?{parts.query}", headers={"Host": parts.netloc}, name=parts.hostname)
+        return self.ask(
+            method, f"{parts.path}?{parts.query}", body, {"Host": parts.netloc}, name=parts.hostname,
+            port=port if port in self.own_ports else None,
+        )  # fmt: skip
 
     def ask_plainly(self, target: str) -> Response:
         """GET over plain HTTP."""

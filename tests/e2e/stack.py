@@ -188,7 +188,7 @@ class Stack:
     def start(self, command: str, *flags: str) -> Run:
         """Start one of the commands behind `make`, such as up, preview, down or status."""
         python = str(self.checkout.layout.venv / "bin" / "python")
-        if command not in {"preview", "status"}:
+        if command not in {"preview", "status", "pki"}:
             self.settled = False
         return self.checkout.start(
             python, "-m", "operations", command, "--stack", self.name, *flags, environment=self.environment
@@ -382,7 +382,9 @@ class Stack:
     @cached_property
     def edge(self) -> Edge:
         """A client of its edge that trusts what the outputs say must be trusted."""
-        edge = self.settings()["edge"]
+        settings = self.settings()
+        edge = settings["edge"]
+        own = (settings.get(group, {}).get("https_port") for group in ("storage", "sign_in"))
         return Edge(
             address=self.address,
             domain=edge["domain"],
@@ -390,6 +392,7 @@ class Stack:
             http_port=edge["http_port"],
             public_port=edge.get("public_port", edge["https_port"]),
             ca_pem=self.outputs()["ca_certificate"],
+            own_ports=tuple(port for port in own if port is not None),
         )
 
     def log_in(self) -> dict[str, str]:

@@ -178,6 +178,7 @@ def what_the_edge_orders(stack: Stack, company: Company) -> None:
     assert company.orders() == len(NAMES)
     assert stack.broken_wires() == {}
     assert stack.planned(refresh=True) == {}
+    assert stack.inside("caddy", "sh", "-c", "ls /data/caddy").split().count("pki") == 0, "an authority of Caddy's own"
     # In a volume of its own: a container that is replaced orders nothing.
     stack.configure({"edge.memory_mib": 520})
     stack.up()

@@ -73,6 +73,31 @@ def test_what_is_left_of_an_upload_has_an_end_and_what_is_whole_has_none(deploym
     assert told["count"] >= 1
 
 
+def test_the_region_another_stacks_store_expects_is_told_by_the_store_itself(deployment: Stack) -> None:
+    """Case f16: by the running Garage, before anything is changed; the file alone is another one for a moment."""
+    networks = deployment.containers()["garage"]["NetworkSettings"]["Networks"]
+    endpoint = f"http://{networks[f'{deployment.prefix}-storage']['IPAddress']}:3900"
+    key, bucket = key_in_use(deployment), deployment.outputs()["storage"]["bucket"]
+    file = deployment.checkout.stack_file(deployment.name)
+    content = file.read_text(encoding="utf-8")
+    elsewhere = {"mode": "external", "endpoint": endpoint, "bucket": bucket, "access_key_id": key["id"]}
+    try:
+        deployment.pulumi("config", "set", "--secret", "--path", "storage.secret_access_key", key["secret"]).succeeded()
+        secret = deployment.setting("storage.secret_access_key")
+        said = {}
+        for region in ("us-east-1", "garage"):
+            deployment.configure({"storage": {**elsewhere, "region": region, "secret_access_key": secret}})
+            said[region] = deployment.run("check")
+    finally:
+        file.write_text(content, encoding="utf-8")
+    line = f"storage.region: 'us-east-1', while the store at {endpoint} expects region 'garage'"
+    assert said["us-east-1"].status == 1
+    assert line in said["us-east-1"].output
+    assert (said["garage"].status, "expects region" in said["garage"].output) == (0, False)
+    assert "could not be asked" not in said["garage"].output
+    deployment.settled = True
+
+
 def test_a_state_that_lost_the_key_makes_another_and_the_old_one_is_refused(deployment: Stack) -> None:
     traces = deployment.leave_traces()
     former = key_in_use(deployment)

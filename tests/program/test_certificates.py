@@ -76,6 +76,7 @@ def test_an_authority_that_was_brought_signs_and_the_stacks_own_stays() -> None:
 def test_an_authority_that_was_brought_is_in_the_inventory_with_its_end() -> None:
     entries = {entry["name"]: entry for entry in shape("signed-by").engine.exports["pki_inventory"]}
     assert list(entries) == ["authority", "edge-certificate-authority", "edge-certificate"]
+    assert entries["edge-certificate-authority"].pop("details")["key"] == "P-256"
     assert entries["edge-certificate-authority"] == {
         "name": "edge-certificate-authority",
         "kind": "intermediate",

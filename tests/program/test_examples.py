@@ -57,6 +57,24 @@ def test_an_example_makes_a_stack(example: Path) -> None:
     assert len(settings.trusted_certificates) == len({MATERIAL_OF[one["path"]] for one in named.values()})
 
 
+def test_without_a_name_all_is_at_the_address_and_each_site_has_a_port() -> None:
+    engine, _ = run(tree_of(ROOT / "examples" / "address.yaml"))
+    exports, address = engine.exports, "192.0.2.10"
+    assert (exports["url"], exports["storage"]["endpoint"]) == (f"https://{address}", f"https://{address}:8444")
+    assert exports["sign_in"]["url"] == f"https://{address}:8445"
+    (entry,) = (one for one in exports["pki_inventory"] if one["name"] == "edge-certificate")
+    assert entry["subject"] == address
+    assert f"IP:{address}" in entry["names"]
+    caddy = engine.named("caddy-container")
+    ports = sorted((one["internal"], one["external"], one["protocol"]) for one in caddy.plain("ports"))
+    assert ports == [
+        (80, 80, "tcp"), *((port, port, protocol) for port in (443, 8444, 8445) for protocol in ("tcp", "udp"))
+    ]  # fmt: skip
+    # An address is no name that Docker could resolve.
+    aliases = [alias for one in caddy.plain("networksAdvanced") for alias in one.get("aliases", ())]
+    assert not [alias for alias in aliases if address in alias]
+
+
 MATERIAL_OF: Final = {
     "certs/corporate-ca.crt": "company", "certs/gpu-ca.crt": "other", "certs/llm": "other",
 }  # fmt: skip

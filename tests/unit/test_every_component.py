@@ -20,7 +20,8 @@ from testing.sources import ROOT, sources
 
 ALL: Final = sorted(COMPONENTS)
 WITH_CONTAINERS: Final = [
-    "Authentik", "Caddy", "Garage", "Hatchet", "Ollama", "Postgres", "Redis", "Reflector", "Transcription",
+    "Authentik", "Caddy", "Garage", "Hatchet", "Ollama", "Postgres", "Redis", "Reflector", "Relay",
+    "Transcription",
 ]  # fmt: skip
 
 PRECIOUS_TYPES: Final = {building.VOLUME, building.PASSWORD, "aws:s3/bucket:Bucket"}
@@ -39,6 +40,7 @@ OPTIONAL: Final = {
     "Garage": {"it-key-id", "it-key-secret", "it-rpc-secret", "it-admin-token", "it-meta", "it-data"},
     "Ollama": {"it-models"},
     "PasswordSignIn": {"it-admin", "it-admin-salt"},
+    "Relay": {"it-config"},
     "S3": {"it-bucket"},
     "Transcription": {"it-models"},
 }
@@ -60,6 +62,7 @@ PRECIOUS: Final = {
     "Postgres": {"it-superuser", "it-data", "it-reflector", "it-hatchet"},
     "Redis": {"it-data"},
     "Reflector": {"it-secret-key", "it-data", "it-nextauth-secret"},
+    "Relay": set[str](),
     "S3": set[str](),
     "Transcription": set[str](),
 }
@@ -174,9 +177,9 @@ def test_every_component_with_a_container_is_among_those_that_keep_the_rules() -
 
 
 @pytest.mark.parametrize("component", ALL)
-def test_only_the_edge_publishes_ports(component: str) -> None:
+def test_only_the_edge_and_relays_publish_ports(component: str) -> None:
     containers = building.built(component).engine.of_type(building.CONTAINER)
-    assert any("ports" in container.inputs for container in containers) is (component == "Caddy")
+    assert any("ports" in container.inputs for container in containers) is (component in {"Caddy", "Relay"})
 
 
 @pytest.mark.parametrize("component", ALL)

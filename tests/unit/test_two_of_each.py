@@ -4,41 +4,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import pulumi
 import pytest
 
-from components.base.service import HealthCheck, Port, ServiceArgs, service
-from components.base.volume import volume
 from components.edge.caddy import Caddy
 from components.hosts.host import Host
+from components.relays.relay import Relay
 from testing import building
 from testing.building import COMPONENTS, Anchor, Neighbours
 from testing.engine import Engine, Registered
 
 ONE, TWO = "alpha", "omega"
 PORTS = {ONE: (443, 80), TWO: (8443, 8080)}
-
-
-class Relay(pulumi.ComponentResource):
-    """What is yet to come: a service with ports, addresses and data of its own, beside the edge."""
-
-    def __init__(self, name: str, near: Neighbours, port: int) -> None:
-        super().__init__("test:relay:Relay", name)
-        self.service = service(
-            f"{name}-container",
-            ServiceArgs(
-                host=near.host,
-                service=f"{near.prefix}relay",
-                image=building.IMAGE_ID,
-                memory_mib=64,
-                health=HealthCheck(test=("CMD", "true")),
-                networks={"application": (near.domain("relay"),)},
-                volumes={"/data": volume(f"{name}-data", near.host, f"{near.prefix}relay", self)},
-                ports=[Port(inside=3478, outside=port, address="0.0.0.0")],
-                depends_on=[near.ready],
-            ),
-            self,
-        )
 
 
 MAKE: dict[str, Callable[[str, Neighbours], object]] = {
@@ -48,7 +24,9 @@ MAKE: dict[str, Callable[[str, Neighbours], object]] = {
         name,
         building.caddy_args(near, public_port=PORTS[name][0], https_port=PORTS[name][0], http_port=PORTS[name][1]),
     ),
-    "Relay": lambda name, near: Relay(name, near, PORTS[name][0]),
+    "Relay": lambda name, near: Relay(
+        name, building.relay_args(near, service=f"{near.prefix}relay-{name}", port=PORTS[name][0])
+    ),
 }
 
 
@@ -138,13 +116,18 @@ def test_two_of_the_same_names_are_found(component: str, found: set[str]) -> Non
     assert found <= collided
 
 
+def relay(name: str, near: Neighbours, port: int) -> Relay:
+    """Return a relay."""
+    return Relay(name, building.relay_args(near, service=f"{near.prefix}relay-{name}", port=port))
+
+
 def test_ports_taken_twice_are_found() -> None:
-    engine = two(lambda name, near: Relay(name, near, 3478))
-    assert list(collisions(engine.resources)) == ["port: 0.0.0.0:3478/tcp"]
+    engine = two(lambda name, near: relay(name, near, 3478))
+    assert list(collisions(engine.resources)) == ["port: 127.0.0.1:3478/tcp"]
 
 
 def test_one_that_uses_what_is_the_others_is_found() -> None:
     engine = two(
-        lambda name, near: Relay(name, Neighbours(host=near.host, ready=Anchor(f"{ONE}-{name}"), prefix=f"{ONE}-"), 1)
+        lambda name, near: relay(name, Neighbours(host=near.host, ready=Anchor(f"{ONE}-{name}"), prefix=f"{ONE}-"), 1)
     )
-    assert set(references(engine, TWO, ONE)) == {f"{TWO}-container", f"{TWO}-data"}
+    assert set(references(engine, TWO, ONE)) == {f"{TWO}-container", f"{TWO}-config", f"{TWO}-release"}

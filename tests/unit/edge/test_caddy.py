@@ -35,6 +35,20 @@ def test_two_certificates_of_one_name_are_refused() -> None:
         building.build(build)
 
 
+@pytest.mark.parametrize("ports", [(8443,), (8080,), (8444, 8444)])
+def test_two_listeners_on_one_port_are_refused(ports: tuple[int, ...]) -> None:
+    def build(near: Neighbours) -> None:
+        shown = near.certificate("it")
+        sites = [
+            Site(names=["192.0.2.9"], certificate=shown, routes=[Route(upstream="http://a:1")], own_port=port)
+            for port in (None, *ports)
+        ]
+        building.caddy_args(near, sites=sites, public_port=8443, http_port=8080)
+
+    with pytest.raises(ValueError, match="two things listen on one of the ports"):
+        building.build(build)
+
+
 def test_the_edge_publishes_https_twice_and_http_once_on_each_address() -> None:
     ports = {(p["ip"], p["external"], p["protocol"]) for p in BUILT.named("it-container").plain("ports")}
     assert ports == {

@@ -1,7 +1,6 @@
 """What the edge's container runs, run here: its start script, its deliveries, and the real Caddy between them."""
 
 import base64
-import contextlib
 import hashlib
 import http.client
 import http.server
@@ -13,7 +12,6 @@ import socket
 import ssl
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -25,84 +23,24 @@ import pytest
 
 from components.edge import caddy as component
 from rendering import caddyfile
-from rendering.caddyfile import PAGES, RouteText, SiteText
+from rendering.caddyfile import NOTHING, PAGES, RouteText, SiteText
 from settings.values import host_name
 from testing import building, load
 from testing.certificates import certificate, served
+from testing.upstream import Upstream, free_ports, running
 
 BUILT: Final = building.built("Caddy")
 RUN: Final[str] = BUILT.named("it-container").plain("command")[2]
 DELIVER: Final[str] = building.script_of(BUILT.named("it-release"))
 FILE: Final = "edge.pem"
 TIMEOUT_SECONDS: Final = 30
-COUNTING: Final = threading.Lock()
-
-
-class Upstream(http.server.BaseHTTPRequestHandler):
-    """Says what reached it; becomes an echo if asked to switch protocols."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    bodies = 0
-    """How many have arrived, since the tests began."""
-
-    def do_PUT(self) -> None:
-        """Answer with the number of bytes that came."""
-        left = int(self.headers["Content-Length"])
-        while left and (piece := self.rfile.read1(min(left, 65536))):
-            left -= len(piece)
-        body = str(int(self.headers["Content-Length"]) - left).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Access-Control-Allow-Origin", self.headers.get("Origin", "none"))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_GET(self) -> None:
-        """Answer."""
-        if self.headers.get("Upgrade"):
-            self.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-            self.wfile.flush()
-            with contextlib.suppress(OSError):
-                while piece := self.connection.recv(1024):
-                    self.connection.sendall(piece)
-            self.close_connection = True
-            return
-        self._answer(load.PAGE if self.path == load.TARGET else json.dumps(dict(self.headers)).encode())
-
-    def do_POST(self) -> None:
-        """Answer a body, once it is whole, with its digest."""
-        with COUNTING:
-            Upstream.bodies += 1
-        self._answer(hashlib.sha256(self.rfile.read(int(self.headers["Content-Length"]))).hexdigest().encode())
-
-    def _answer(self, body: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""
 
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[str]:
     """The URL of something behind the edge."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Upstream) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports nobody uses."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+    with running() as url:
+        yield url
 
 
 class Container:
@@ -112,6 +50,7 @@ class Container:
         self.folder = folder
         self.upstream = upstream
         self.config = folder / "config"
+        self.data = folder / "data"
         self.https_port, self.http_port, self.loopback = free_ports(3)
         (folder / "bin").mkdir()
         (folder / "run").mkdir()
@@ -119,6 +58,7 @@ class Container:
         self.process: subprocess.Popen[bytes] | None = None
         self.log = folder / "log"
         self.names = ["a.test", "b.test", "localhost"]
+        self.own_ports: list[int] = []
         self.front = caddyfile.front("a.test", https_port=self.https_port, http_port=self.http_port)
         self.certificate = certificate("shown")
 
@@ -135,10 +75,11 @@ class Container:
     @property
     def environment(self) -> dict[str, str]:
         """The variables of the container."""
-        standby = caddyfile.standby(FILE)
+        standby = caddyfile.standby(FILE, self.own_ports)
         return {
             "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(self.folder),
+            "XDG_DATA_HOME": str(self.data),
             "FRONT_CADDYFILE": self.here(self.front),
             "ROUTER_CADDYFILE": self.here(caddyfile.router()),
             "STANDBY_SITES": standby.sites,
@@ -155,7 +96,9 @@ class Container:
                         RouteText(upstream=self.upstream, canonical=True)],
                 policy=PAGES,
                 trust_page=trust_page,
-            )
+            ),
+            *(SiteText(names=self.names[:1], certificate_file=FILE, routes=[RouteText(upstream=self.upstream)],
+                       policy=NOTHING, own_port=port) for port in self.own_ports),
         ]  # fmt: skip
         made = caddyfile.release(sites, https_port=self.https_port)
         return caddyfile.Release(identifier=made.identifier, sites=self.here(made.sites), names=made.names)
@@ -205,7 +148,7 @@ class Container:
     ) -> subprocess.Popen[str]:
         """Start what the step does."""
         process = subprocess.Popen(
-            ["sh", "-c", self.here(DELIVER)],
+            ["sh", "-c", self.here(component._deliver(self.own_ports) if self.own_ports else DELIVER)],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=self.environment, text=True,
         )  # fmt: skip
         assert process.stdin is not None
@@ -722,6 +665,60 @@ def test_caddy_itself_serves_addresses_asked_without_a_name(container: Container
     plain.request("GET", "/x", headers={"Host": f"[2001:db8::7]:{container.http_port}"})
     assert plain.getresponse().getheader("Location") == f"https://[2001:db8::7]:{container.https_port}/x"
     plain.close()
+
+
+@pytest.mark.parametrize("address", ["192.0.2.9", "2001:db8::7"])
+def test_caddy_itself_tells_sites_at_one_address_apart_by_the_port_that_was_used(
+    container: Container, address: str
+) -> None:
+    """Whatever a client says of the port; and no name is sent in TLS, so that the default one has to do."""
+    container.names = [address, "127.0.0.1"]
+    container.own_ports = free_ports(2)
+    container.front = caddyfile.front(
+        address, https_port=container.https_port, http_port=container.http_port, own_ports=container.own_ports
+    )
+    root, *pair = served("it", addresses=[address])
+    container.certificate = (pair[0], pair[1])
+    container.start()
+    context = ssl.create_default_context(cadata=root)
+
+    def asked(port: int, host: str, said: int) -> tuple[int, bool]:
+        """Return the status, and whether the answer has what pages of the application carry."""
+        connection = http.client.HTTPSConnection(address, port, timeout=TIMEOUT_SECONDS, context=context)
+        raw = socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS)
+        connection.sock = context.wrap_socket(raw, server_hostname=address)
+        connection.request("GET", "/", headers={"Host": f"[{host}]:{said}" if ":" in host else f"{host}:{said}"})
+        answer = connection.getresponse()
+        connection.close()
+        assert "Strict-Transport-Security" not in answer.headers
+        return answer.status, "X-Frame-Options" in answer.headers
+
+    ports = (container.https_port, *container.own_ports)
+    container.deliver(container.release())
+    for port in ports:
+        for said in ports:
+            assert asked(port, address, said) == (200, port == container.https_port)
+            assert asked(port, "192.0.2.77", said)[0] == 421
+    # The other names of the application lead to it, and are none of the others'.
+    assert [asked(port, "127.0.0.1", port)[0] for port in ports] == [307, 421, 421]
+
+
+@pytest.mark.parametrize("orders", [False, True], ids=["of files", "by ACME"])
+def test_caddy_itself_has_no_authority_of_its_own(container: Container, orders: bool) -> None:
+    if orders:
+        container.front = caddyfile.front(
+            "a.test",
+            https_port=container.https_port,
+            http_port=container.http_port,
+            ordering=caddyfile.Ordering(names=["a.test", "127.0.0.1"], directory="https://127.0.0.1:9/directory"),
+        )
+    former = container.data / "caddy" / "pki" / "authorities" / "local" / "root.key"
+    former.parent.mkdir(parents=True)
+    former.write_text("of a release before")
+    container.start()
+    container.deliver(container.release())
+    assert container.ask_plainly()[0] == 308
+    assert not (container.data / "caddy" / "pki").exists()
 
 
 def test_caddy_itself_leaves_what_is_said_of_origins_to_the_server_at_every_name(container: Container) -> None:

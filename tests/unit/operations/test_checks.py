@@ -139,6 +139,18 @@ def test_a_busy_udp_port_is_found_too(docker: Docker, free_ports: tuple[int, int
     assert problem.given.startswith(f"{port}/udp is in use by another program"), "HTTP/3 would fail to start"
 
 
+def test_a_busy_port_of_the_stores_own_is_found_too(docker: Docker, free_ports: tuple[int, int]) -> None:
+    docker()
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        edge = {"domain": "192.0.2.9", "bind_addresses": ["0.0.0.0"]}
+        (problem,) = found_on_host(settings_of(*free_ports, edge, storage={"mode": "garage", "https_port": port}))
+    assert problem.setting == "storage.https_port"
+    assert problem.given.startswith(f"{port}/tcp is in use by another program")
+
+
 @pytest.mark.parametrize("refusal", [errno.EACCES, errno.EINVAL])
 def test_a_port_this_user_may_not_try_is_not_in_use(
     docker: Docker, monkeypatch: pytest.MonkeyPatch, refusal: int

@@ -53,7 +53,7 @@ def test_the_key_is_of_the_kind_that_is_asked_for(key: str, asked: dict[str, obj
 
 
 def test_a_kind_of_key_nobody_makes_is_refused() -> None:
-    with pytest.raises(ValueError, match="key must be one of P256, P384, RSA-3072, Ed25519, not P224"):
+    with pytest.raises(ValueError, match="key must be one of P256, P384, RSA-2048, RSA-3072, Ed25519, not P224"):
         AuthorityArgs(common_name="Root", key="P224")
 
 
@@ -114,7 +114,7 @@ def test_a_second_generation_stands_beside_the_first() -> None:
 
 def handles(stack: str, settings: Pki) -> Mapping[str, AuthorityHandle]:
     made: Mapping[str, AuthorityHandle] = building.build(
-        lambda _: pki.authorities("authority", settings.every_authority, stack, brought={})
+        lambda _: pki.authorities("authority", settings.every_authority, stack)
     ).component
     return made
 

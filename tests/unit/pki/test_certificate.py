@@ -16,22 +16,23 @@ from settings.authorities import STACK
 from settings.certificate import Private
 from settings.pki import Pki
 from testing import building, tls
+from testing.certificates import certificate
 from testing.engine import is_secret, urn_of, value_of
 
 SOON: Final = "2026-02-01T00:00:00Z"
 BUILT = building.built("Certificate")
 
 
-def signed() -> Signed:
+def signed(leaf: str = "leaf") -> Signed:
     """Return what an authority elsewhere makes of anything."""
     soon = pulumi.Output.from_input(SOON)
-    return Signed(certificate_pem=pulumi.Output.from_input("leaf"), expires=soon, renew_at=soon)
+    return Signed(certificate_pem=pulumi.Output.from_input(leaf), expires=soon, renew_at=soon)
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"dns_names": []}, "dns_names must hold one name or more"),
+        ({"dns_names": [], "ip_addresses": []}, "dns_names and ip_addresses must hold one name or more"),
         ({"validity_hours": 24, "renewal_hours": 24}, "renewal_hours must be less than validity_hours, 24"),
         ({"renewal_hours": 0}, "renewal_hours must be less than validity_hours, 2160"),
         ({"generation": 0}, "generation must be 1 or more, not 0"),
@@ -136,7 +137,8 @@ def test_any_issuer_will_do() -> None:
         return Certificate("it", args).handle
 
     built = building.build(build)
-    assert (value_of(built.component.certificate_pem), value_of(built.component.expires)) == ("leaf", SOON)
+    assert value_of(built.component.certificate_pem) == "leaf"
+    assert value_of(built.component.expires) == SOON
     assert issuer.asked == ("it-1-certificate", ["digital_signature", "server_auth"], 48, 24)
     assert [one for one in built.engine.resources if one.type == "tls:index/locallySignedCert:LocallySignedCert"] == []
 
@@ -146,7 +148,7 @@ def test_any_issuer_will_do() -> None:
 
 def own_authority(settings: Pki = Pki()) -> AuthorityHandle:  # noqa: B008 -- frozen
     """Return the authority every stack has."""
-    return pki.authorities("authority", settings.every_authority, "test", brought={})[STACK]
+    return pki.authorities("authority", settings.every_authority, "test")[STACK]
 
 
 def identity(settings: Pki, authority: AuthorityHandle, name: str, *addresses: str) -> pki.EdgeIdentity:
@@ -158,6 +160,7 @@ def identity(settings: Pki, authority: AuthorityHandle, name: str, *addresses: s
         own=None,
         signer=None,
         hours=(settings.certificate_validity_hours, settings.renewal_hours),
+        common_name=name,
         dns_names=[name],
         ip_addresses=addresses,
         trusted=[],
@@ -183,7 +186,7 @@ def test_the_earliest_end_of_the_chain_is_listed_where_the_authority_ends_first(
         expires = property(lambda _: pulumi.Output.from_input("2026-01-21T00:00:00Z"))
 
         def sign(self, *_: object, **__: object) -> Signed:
-            return signed()
+            return signed(certificate("it")[0])
 
     def build(_: object) -> None:
         args = building.certificate_args("it", issuer=EndsFirst())
@@ -209,8 +212,17 @@ def test_the_inventory_lists_roots_and_leaves_as_they_name_themselves_and_no_key
         pulumi.export("inventory", pki.inventory({STACK: authority}, {}, [leaf]))
 
     built = building.build(build)
-    assert built.engine.exports["inventory"] == [
-        {"name": "authority", "kind": "root", "subject": "Reflector test root", "expires": "2036-01-01T00:00:00Z"},
+    entries = built.engine.exports["inventory"]
+    assert all(entry.pop("details")["sha256"] for entry in entries)
+    assert entries == [
+        {
+            "name": "authority",
+            "kind": "root",
+            "subject": "Reflector test root",
+            "expires": "2036-01-01T00:00:00Z",
+            "authority": "stack",
+            "purpose": "server",
+        },
         {
             "name": "it",
             "kind": "server",
@@ -220,6 +232,9 @@ def test_the_inventory_lists_roots_and_leaves_as_they_name_themselves_and_no_key
             "expires": "2026-04-01T00:00:00Z",
             "chain_expires": "2026-04-01T00:00:00Z",
             "renew_at": "2026-03-02T00:00:00Z",
+            "authority": "stack",
+            "generation": "g1",
+            "users": {"edge": ["a.test"]},
         },
     ]
     assert built.engine.secret_exports == frozenset()

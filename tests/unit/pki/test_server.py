@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -87,7 +88,7 @@ def read(
     chain_file: bytes | None = None,
     password: str | None = None,
     names: Sequence[str] = (NAME,),
-    **more: bool,
+    **more: Any,
 ) -> ServerCertificate | list[tuple[str, str]]:
     return server_certificate(certificate, key, chain_file, password=password, served=names, now=NOW, **more)
 

@@ -101,7 +101,8 @@ def test_health_and_certificates_are_on_loopback_alone() -> None:
 def test_caddy_makes_no_certificate_of_its_own() -> None:
     for text in (FRONT, ROUTER):
         assert "\tauto_https off\n" in text
-    assert "\tskip_install_trust\n" in FRONT
+    # The option makes Caddy set up an authority of its own, to say of it that nobody is to trust it.
+    assert "skip_install_trust" not in FRONT + ROUTER
 
 
 def test_who_is_in_front_is_said_to_every_listener_and_nobody_is_by_default() -> None:
@@ -621,3 +622,42 @@ def test_caddy_itself_shows_a_new_certificate_as_soon_as_its_file_is_replaced(ru
         assert running.shown("a.test") == "the one of a", "the others are not touched"
     finally:
         file.write_text(before)
+
+
+# --- Sites with a port of their own -----------------------------------------------------------------------------------
+
+ADDRESS: Final = "192.0.2.9"
+
+
+def test_a_port_of_a_sites_own_has_a_listener_and_a_socket_to_itself() -> None:
+    front = caddyfile.front(ADDRESS, https_port=443, http_port=80, own_ports=[8444])
+    block = front[front.index("\nhttps://:8444 {") :]
+    assert "reverse_proxy unix//run/caddy/serving/https-8444 {" in block
+    assert block.count("\trequest_header -X-Forwarded-*\n") == 1
+    assert "get_certificate http http://127.0.0.1:2080/certificate" in block
+    standby = caddyfile.standby("a.pem", [8444])
+    assert standby.sites.count("bind unix/{$CADDY_SOCKETS}/https-8444\n") == 1
+
+
+def test_a_site_with_a_port_of_its_own_is_served_by_that_alone() -> None:
+    made = release(site(ADDRESS), site(ADDRESS, own_port=8444, routes=[RouteText(upstream="http://store:3")]))
+    shared, _, own = made.sites.partition("bind unix/{$CADDY_SOCKETS}/https-8444\n")
+    assert "http://store:3" in own
+    assert "http://store:3" not in shared
+    assert "http://pages:2" not in own
+    assert own.rstrip().endswith('respond "No such name is served here." 421\n\t}\n}')
+    assert made.names.count(re.escape(ADDRESS)) == 1
+
+
+def test_without_a_port_of_its_own_a_name_is_one_sites() -> None:
+    for ports in ((None, None), (8444, 8444)):
+        with pytest.raises(ValueError, match=r"more than one site: 192\.0\.2\.9"):
+            release(*(site(ADDRESS, own_port=port) for port in ports))
+
+
+def test_what_is_ordered_is_shown_at_each_port() -> None:
+    ordering = caddyfile.Ordering(names=[ADDRESS, "2001:db8::7"], directory="https://acme.test/directory")
+    front = caddyfile.front(ADDRESS, https_port=443, http_port=80, own_ports=[8444], ordering=ordering)
+    for port in (443, 8444):
+        block = front[front.index(f"\nhttps://{ADDRESS}:{port}, https://[2001:db8::7]:{port} {{") :]
+        assert block[: block.index("\n}\n")].count("dir https://acme.test/directory") == 1

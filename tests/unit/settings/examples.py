@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 import settings
 from settings import PROJECT, EngineConfig, Problem, Secret, Settings, SettingsError
 from settings.base import Model, Path, Sealed, dotted
+from settings.registry import Issued
 from settings.schema import SCHEMA_FILE
 from settings.walk import is_mapping, kind_of, members, mode_of
 from testing.certificates import rsa_public_key
@@ -44,6 +45,7 @@ _CANDIDATES: Final = (
     "all", "me@a.test", "redis:7.2.1", "10.213.0.0/20", str(ROOT / SCHEMA_FILE), "somebody", 2100, 3, 20,
     ["admin"], ["192.0.2.1"], ["DNS:a.test"], rsa_public_key(), True, False, "memory", "0123456789abcdef",
     "active", "client", "a-name", "P256", "superseded", "0A1B", "2026-11-28", ["192.0.2.0/24"],
+    "P384", "a.test:443",
 )  # fmt: skip
 
 
@@ -76,6 +78,8 @@ def minimal(group: type[Model]) -> dict[str, Any]:
         content["directory"] = "https://a.test"
     if "proxy_protocol" in group.model_fields:  # is about proxies that have to be there
         content["trusted_proxies"] = ["192.0.2.1"]
+    if group is Issued:  # a server nobody could ask for
+        content["names"] = ["DNS:a.test"]
     if "access" in group.model_fields:  # is about a group and an address that have to be there
         content |= {"groups": {"reflector.test": {"members": ["admin"]}}, "admin_email": "me@reflector.test"}
     for name in ("certificate_file", "authority_file", "path"):  # one of two has to be there
@@ -141,9 +145,15 @@ class Leaf:
             group = group[step]
         group.pop(_INSTEAD.get(self.name), None)
         if self.name in _BESIDE:
-            group[_BESIDE[self.name]] = SEALED if self.name == "account_key_id" else "somebody"
+            group[_BESIDE[self.name]] = _BESIDE_VALUES.get(self.name, "somebody")
+        if self.spot.group is Issued and self.name in _WITH:
+            # The stack's own authority signs for servers, the other one for clients.
+            group |= _WITH[self.name]
         if self.name == "staging":
             tree["edge"] = {"domain": "reflector.example.com"}
+        if self.name == "https_port" and "edge" not in self.spot.path:
+            # A port of its own is what only those have who share an address.
+            tree["edge"] = {"domain": "192.0.2.9"}
         return tree
 
     def __str__(self) -> str:
@@ -155,10 +165,17 @@ _PAIRS: Final = {
     "path": "certificates",
     "staging": "directory",
 }
-_INSTEAD: Final = {**_PAIRS, **{other: name for name, other in _PAIRS.items() if other != "directory"}}
+_INSTEAD: Final = {
+    **_PAIRS,
+    "endpoint": "certificate_file",
+    **{other: name for name, other in _PAIRS.items() if other != "directory"},
+}
 """What goes when a setting comes: of the two there can be one."""
-_BESIDE: Final = {"account_key_id": "account_key", "account_key": "account_key_id"}
+_BESIDE: Final = {"account_key_id": "account_key", "account_key": "account_key_id", "allow": "client_authority"}
 """What comes with a setting: there are both or none."""
+_BESIDE_VALUES: Final = {"account_key_id": SEALED, "allow": "all"}
+_WITH: Final = {"authority": {"kind": "client"}, "kind": {"authority": "all"}}
+"""What else of an issued certificate comes with a setting."""
 
 
 def _spots(group: type[Model], path: Path, choice: tuple[type[Model], ...], tree: dict[str, Any]) -> Iterator[Spot]:
@@ -183,14 +200,24 @@ def _name(field: FieldInfo) -> str:
 _AROUND: Final[Mapping[str, Any]] = {
     "images": {"mode": "upstream", "references": {"transcription": "speech:1.2.3"}},
     "proxy": {"https": "http://proxy.test:3128"},
+    # What settings name has to be there.
+    "pki": {
+        "authorities": {"all": {"purpose": "client"}},
+        "certificates": {
+            "all": {"mode": "issued", "names": ["DNS:a.test"]},
+            "admin": {"mode": "issued", "kind": "client", "authority": "all"},
+        },
+    },
 }
 
 
-def _named(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return `tree` with the authority that what is revoked in it is of."""
-    revoked = tree.get("pki", {}).get("revocations", {})
-    authorities = {one["authority"]: {"purpose": "client"} for one in revoked.values()}
-    return {**tree, "pki": {**tree["pki"], "authorities": authorities}} if authorities else tree
+def _with(around: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `tree` with what has to stand around it."""
+    whole = {**around, **tree, "proxy": {**around["proxy"], **tree.get("proxy", {})}}
+    pki = {**around["pki"], **tree.get("pki", {})}
+    for table in around["pki"]:
+        pki[table] = {**around["pki"][table], **tree.get("pki", {}).get(table, {})}
+    return {**whole, "pki": pki}
 
 
 SPOTS: Final = [
@@ -199,7 +226,7 @@ SPOTS: Final = [
         group=spot.group,
         choice=spot.choice,
         # The images of a spot of theirs stand as they are: one of its modes takes nothing else.
-        tree=_named({**_AROUND, **spot.tree, "proxy": {**_AROUND["proxy"], **spot.tree.get("proxy", {})}}),
+        tree=_with(_AROUND, spot.tree),
     )
     for spot in _spots(Settings, (), (), {})
 ]

@@ -1,6 +1,7 @@
 """What is brought to the edge and to be trusted: files and encrypted texts, each mistake in one line."""
 
 import base64
+import importlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -193,6 +194,35 @@ def test_containers_have_to_trust_who_signed_for_what_they_call(file: Write) -> 
         "mode": "external", "region": "r", "access_key_id": "k", "secret_access_key": Sealed("w"), "bucket": "media",
     }  # fmt: skip
     assert parsed(tree).own is not None
+
+
+@pytest.mark.parametrize("kind", ["own", "signed-by"])
+def test_what_is_brought_is_read_once_in_a_run_and_anew_at_another_moment(
+    file: Write, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    read: list[str] = []
+    for path, name in (("pki.server", "server_certificate"), ("pki.signer", "signer"), ("pki.trust", "authorities")):
+        function = getattr(importlib.import_module(path), name)
+
+        def counted(*given: Any, _name: str = name, _function: Callable[..., Any] = function, **more: Any) -> Any:
+            read.append(_name)
+            return _function(*given, **more)
+
+        monkeypatch.setattr(f"{path}.{name}", counted)
+    tree = {**own(file), **(signed_by(file) if kind == "signed-by" else {})}
+    once = ["authorities", "server_certificate" if kind == "own" else "signer"]
+    found = parsed(tree)
+    # As the program asks for it, after all checks.
+    assert (found.own is None, found.signer is None) == (kind != "own", kind == "own")
+    assert found.trusted is not None
+    list(found.hints())
+    assert sorted(read) == once
+    later = NOW + timedelta(days=4000)
+    assert {one.path[0] for one in found.conflicts_at(later)} == {"trusted_authorities", "certificate"}
+    assert sorted(read) == sorted(once * 2), "what is right today may have ended by then"
+    # Other settings are others' business, whatever was in those files before.
+    assert parsed(tree).trusted is not None
+    assert sorted(read) == sorted(once * 3)
 
 
 # --- An authority that is brought along -------------------------------------------------------------------------------

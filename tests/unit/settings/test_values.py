@@ -32,7 +32,7 @@ from tests.unit.settings.wrong import (
     BUCKET,
     CONTAINER,
     DOCKER_HOST,
-    DOMAIN,
+    EDGE_DOMAIN,
     EMAIL,
     GARAGE,
     GPUS,
@@ -88,9 +88,9 @@ BAD: Final[list[Row]] = [
         for text in ("postgres", "postgres:latest", "postgres:17", "postgres:alpine", "UPPER/a:1.2", "a@sha256:1")
     ),
     *(
-        ({"edge": {"domain": text}}, "edge.domain", repr(text), DOMAIN)
+        ({"edge": {"domain": text}}, "edge.domain", repr(text), EDGE_DOMAIN)
         for text in (
-            "", "bad_name.example", "-x.example", "a..b", "10.0.0.1", "x" * 64, "a." * 130 + "b", "*.a.b", "ſ3.test",
+            "", "bad_name.example", "-x.example", "a..b", "10.0.0.300", "x" * 64, "a." * 130 + "b", "*.a.b", "ſ3.test",
         )
     ),
     ({"storage": {**GARAGE, "domain": "bad_name"}}, "storage.domain", "'bad_name'", HOST_NAME),

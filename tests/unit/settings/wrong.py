@@ -12,6 +12,8 @@ Row = tuple[dict[str, Any], str, str, str]
 
 HOST_NAME: Final = "a host name of letters, digits and hyphens, such as reflector.example.com"
 DOMAIN: Final = f"{HOST_NAME}, or localhost"
+OR_ADDRESS: Final = "or localhost, or an IPv4 or IPv6 address of the Docker host, without brackets"
+EDGE_DOMAIN: Final = f"{HOST_NAME}, {OR_ADDRESS}"
 DOTTED: Final = "a host name with a dot in it, such as reflector.example.com"
 DOCKER_HOST: Final = "unix:///<path>, ssh://<user>@<host>[:<port>] or tcp://<host>:<port>"
 BRACKETS: Final = "an IPv6 address in brackets, such as tcp://[2001:db8::1]:2376"
@@ -133,14 +135,14 @@ def _names() -> Iterator[Row]:
         "1.2.3.0x4", "1.2.3.4.5", "0x7f000001", "a.0x", "a.123", "x" * 62 + ".ä" * 64, "bad_ä.test", "a.ſ",
         "xn--zzzzzz.test", "a.test,b.test", "<domain>", "reflector.example.com\u200b",
     ):  # fmt: skip
-        yield {"edge": {"domain": text}}, "edge.domain", repr(text), DOMAIN
+        yield {"edge": {"domain": text}}, "edge.domain", repr(text), EDGE_DOMAIN
         yield {"storage": {**GARAGE, "domain": text}}, "storage.domain", repr(text), HOST_NAME
         yield (
             {"edge": {"extra_names": [f"DNS:{text}"]}}, "edge.extra_names[0]", repr(f"DNS:{text}"),
             f"DNS:<value> with {HOST_NAME}",
         )  # fmt: skip
     for text in ("reflector", "intranet", "münchen", "Server", *ALL_SERVICES):
-        yield {"edge": {"domain": text}}, "edge.domain", repr(text), f"{DOTTED}, or localhost"
+        yield {"edge": {"domain": text}}, "edge.domain", repr(text), f"{DOTTED}, {OR_ADDRESS}"
     for text in ("s3", "localhost", "LocalHost", *ALL_SERVICES):
         yield {"storage": {**GARAGE, "domain": text}}, "storage.domain", repr(text), DOTTED
     longest = ".".join(["x" * 62] * 4)

@@ -7,6 +7,7 @@ import pytest
 from components import sign_in
 from settings import Secret
 from settings import sign_in as settings
+from settings.edge import Place
 from testing import building
 from testing.building import Built, Neighbours
 from testing.certificates import rsa_public_key
@@ -23,8 +24,7 @@ def provider_of(given: Any, admin_email: str | None = None) -> Built:
             databases={"authentik": near.database("authentik")},
             certificate=near.certificate(),
             admin_email=admin_email,
-            domain=near.domain("auth"),
-            url=f"https://{near.domain('auth')}",
+            place=Place(domain=near.domain("auth"), url=f"https://{near.domain('auth')}", own_port=None),
             application_url=f"https://{near.domain()}",
         )
 

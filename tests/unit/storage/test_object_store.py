@@ -10,6 +10,7 @@ from components import storage
 from components.base.handles import ObjectStore
 from settings import Secret
 from settings import storage as settings
+from settings.edge import Place
 from testing import building
 from testing.building import Built, Neighbours
 from testing.engine import is_secret, value_of
@@ -21,8 +22,7 @@ def made(chosen: Any, domain: str | None = None) -> Built:
             chosen,
             near.host,
             {"garage": near.image()},
-            domain=domain,
-            url=f"https://{domain}",
+            place=Place(domain=domain, url=f"https://{domain}", own_port=None) if domain else None,
             origins=["https://reflector.test"],
             certificate=near.certificate(),
         )

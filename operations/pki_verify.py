@@ -1,0 +1,275 @@
+"""All certificates held against what clients do: chain, names, dates, uses; and where they are shown, by a request.
+
+With TLS 1.3 a handshake succeeds on the client's side whatever the server thinks of its certificate: only an answer
+to a request shows that it was let in, so nothing here counts as fine without one.
+"""
+
+import argparse
+import contextlib
+import os
+import socket
+import ssl
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from operations import inventory, pki_material
+from operations.healing import Resource
+from operations.inventory import Certificate, Level
+from operations.served import Place, of_der, of_pem, places_of
+from operations.stack import Stack
+from settings import Settings, masked
+from settings.registry import Issued, covered, resource_name
+
+if TYPE_CHECKING:
+    from pki.server import ServerCertificate
+
+_TIMEOUT_SECONDS: Final = 10
+_ANSWER: Final = b"HTTP/"
+_START: Final = 64  # bytes, in which that is
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What was found of a certificate."""
+
+    name: str
+    what: str
+    fine: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What came of a request."""
+
+    refused: str
+    """Why there was no answer; empty if there was one."""
+    der: bytes
+    """The leaf that was shown; empty where it never came to that."""
+    spoke: bool = True
+    """Whether there was anybody who speaks TLS."""
+
+
+def verify(stack: Stack, settings: Settings, arguments: argparse.Namespace) -> int:
+    """Print what was found, and return the exit status: 0 fine, 2 something is not.
+
+    Raises: NoStatus, StateError, CalledProcessError.
+    """
+    resources = inventory.resources_of(stack)
+    found = pki_material.certificates(stack, settings, arguments.at)
+    edge = pki_material.place_of(settings, arguments.at)
+    findings = list(_findings(stack, settings, found, resources, edge))
+    for one in findings:
+        print(masked(f"{'ok  ' if one.fine else 'FAIL'}  {one.name}: {one.what}", settings.encrypted))
+    bad = sum(not one.fine for one in findings)
+    print(f"{stack.name}: {len(findings) - bad} fine, {bad} not")
+    return Level.CRITICAL if bad else Level.OK
+
+
+def _findings(
+    stack: Stack,
+    settings: Settings,
+    found: Sequence[Certificate],
+    resources: Sequence[Resource],
+    edge: Place,
+) -> Iterator[Finding]:
+    now = datetime.now(UTC)
+    anchors = _anchors(settings, found, resources)
+    for one in found:
+        if one.is_authority:
+            yield from _of_an_authority(one, resources, now)
+            continue
+        chain = _chain(one, settings, resources)
+        if one.endpoint:
+            yield from _of_an_endpoint(one, now)
+        elif chain is not None:
+            above = pki_material.roots(found, resources, one.authority) if one.authority else ""
+            problems = list(_problems(one, chain, above, now))
+            yield from (Finding(name=one.called, what=problem, fine=False) for problem in problems)
+            if not problems:
+                yield Finding(name=one.called, what="chain, names, dates and use", fine=True)
+        for place in places_of(one, settings, edge):
+            yield from _shown(stack, settings, one, chain, place, anchors, is_edge=place == edge)
+
+
+def _chain(one: Certificate, settings: Settings, resources: Sequence[Resource]) -> str | None:
+    read: ServerCertificate | None = None
+    if one.source == "own":
+        read = settings.own
+    elif one.registered:
+        read = settings.registered.imported.get(one.registered) or settings.registered.external.get(one.registered)
+    return read.chain if read is not None else pki_material.chain_of(one, resources)
+
+
+def _of_an_authority(one: Certificate, resources: Sequence[Resource], now: datetime) -> Iterator[Finding]:
+    from pki import pem
+    from pki.chain import defects
+
+    text = pki_material.chain_of(one, resources)
+    if text is None:  # one that was brought to sign: its own are held against it below
+        return
+    root = pem.certificates(text.encode())[0]
+    problems = list(defects(root, 0, now, is_root=True, used_as=_kinds_of(one)))
+    yield from (Finding(name=one.called, what=problem, fine=False) for problem in problems)
+    if not problems:
+        yield Finding(name=one.called, what="dates and use", fine=True)
+
+
+def _kinds_of(one: Certificate) -> str:
+    return "client" if one.purpose == "client" else "server"
+
+
+def _problems(one: Certificate, chain: str, above: str, now: datetime) -> Iterator[str]:
+    """Yield why clients that trust `above` (PEM) refuse a chain (PEM), whatever it is."""
+    from pki import facts, pem
+    from pki.server import server_certificate
+
+    read = server_certificate(
+        f"{chain}{above}".encode(), None, served=covered(one.names), now=now, used_as=one.kind, keyless=True
+    )
+    if isinstance(read, list):
+        yield from (reason for _, reason in read)
+        return
+    trusted = pem.certificates(above.encode()) if above else []
+    if trusted and (not read.root or pem.certificates(read.root.encode())[0] not in trusted):
+        last = pem.certificates(chain.encode())[-1]
+        yield f"not signed by {one.authority}, but by {facts.shown(last.issuer)}"
+    if one.sha256 and read.fingerprint != one.sha256:
+        yield f"another one than the inventory has: {read.fingerprint}; make up"
+
+
+def _of_an_endpoint(one: Certificate, now: datetime) -> Iterator[Finding]:
+    from pki import pem
+    from pki.server import leaf_problems
+
+    place = Place.of(one.endpoint)
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((place.host, place.port), _TIMEOUT_SECONDS) as raw,
+            context.wrap_socket(raw, server_hostname=one.server_name) as secured,
+        ):
+            der = secured.getpeercert(binary_form=True)
+    except OSError as error:
+        yield Finding(name=one.called, what=f"{place} shows no certificate: {error}", fine=False)
+        return
+    assert der is not None, "a server without a certificate has shaken hands"
+    leaf = pem.der_certificate(der)
+    problems = list(leaf_problems(leaf, covered(one.names), now, for_browsers=False, used_as=one.kind))
+    yield from (Finding(name=one.called, what=f"at {place}: {problem}", fine=False) for problem in problems)
+    if not problems:
+        yield Finding(name=one.called, what=f"names, dates and use, as {place} shows it", fine=True)
+
+
+# --- Where they are shown ---------------------------------------------------------------------------------------------
+
+
+def _anchors(settings: Settings, found: Sequence[Certificate], resources: Sequence[Resource]) -> str:
+    """Return whom a client of this stack trusts besides the public authorities, PEM."""
+    brought = [settings.own.root if settings.own is not None else ""]
+    if settings.signer is not None:
+        brought.append(settings.signer.root or settings.signer.certificate)
+    brought += [one.root for one in settings.registered.imported.values()]
+    servers = [one for one in found if one.purpose == "server"]
+    return "".join(filter(None, [pki_material.roots(servers, resources), *brought, *settings.trusted_certificates]))
+
+
+def _shown(
+    stack: Stack,
+    settings: Settings,
+    one: Certificate,
+    chain: str | None,
+    place: Place,
+    anchors: str,
+    *,
+    is_edge: bool,
+) -> Iterator[Finding]:
+    relay = next((relay for relay in settings.relays.values() if relay.port == place.port and not is_edge), None)
+    authority = relay.client_authority if relay is not None else None
+    if authority is None:
+        yield _finding(one, chain, place, asked(place, one, anchors))
+        return
+    stranger = asked(place, one, anchors)
+    if not stranger.spoke:
+        yield _finding(one, chain, place, stranger)
+        return
+    told = f"{place} refuses who has no certificate ({stranger.refused})"
+    if not stranger.refused:
+        told = f"{place} lets in who has no certificate, though {authority} is to say who comes in"
+    yield Finding(name=one.called, what=told, fine=bool(stranger.refused))
+    client = _client_of(authority, settings)
+    if client is None:
+        yield Finding(
+            name=one.called,
+            what=f"{place} was not asked as a client: pki.certificates has none that {authority} signed",
+            fine=True,
+        )
+        return
+    resources = pki_material.opened(stack)
+    _, key = pki_material.issue_of(client.name, resources)
+    with _files(pki_material.private_key(key), pki_material.chain_of(client, resources) or "") as files:
+        yield _finding(one, chain, place, asked(place, one, anchors, client=files), who=f" to {client.called}")
+
+
+def _client_of(authority: str, settings: Settings) -> Certificate | None:
+    """Return a client the registry has of an authority, as the inventory would name it."""
+    for name, one in settings.pki.every_certificate.items():
+        if isinstance(one, Issued) and one.authority == authority and one.kind in {"client", "peer"}:
+            return Certificate(name=resource_name(name), kind=one.kind, source="issued", registered=name)
+    return None
+
+
+def _finding(one: Certificate, chain: str | None, place: Place, answer: Answer, who: str = "") -> Finding:
+    what = f"{place} answers{who} with it"
+    if answer.refused:
+        what = f"{place} does not answer{who}: {answer.refused}"
+    elif chain is not None and of_der(answer.der).fingerprint != of_pem(chain).fingerprint:
+        what = f"{place} shows another certificate than the one issued; make up"
+        return Finding(name=one.called, what=what, fine=False)
+    return Finding(name=one.called, what=what, fine=not answer.refused)
+
+
+def asked(place: Place, one: Certificate, anchors: str, client: tuple[Path, Path] | None = None) -> Answer:
+    """Return what comes of a request for the first name of `one`, by somebody who trusts `anchors` and the public.
+
+    `client` are files with the certificate and the key that are shown.
+    """
+    context = ssl.create_default_context()
+    if anchors:
+        context.load_verify_locations(cadata=anchors)
+    name = one.server_name
+    address = next((each.partition(":")[2] for each in one.names if each.startswith("IP:")), place.host)
+    if client is not None:
+        context.load_cert_chain(*client)
+    der = b""
+    try:
+        with (
+            socket.create_connection((place.host, place.port), _TIMEOUT_SECONDS) as raw,
+            context.wrap_socket(raw, server_hostname=name or address) as secured,
+        ):
+            der = secured.getpeercert(binary_form=True) or b""
+            secured.sendall(f"GET / HTTP/1.1\r\nHost: {name or address}\r\nConnection: close\r\n\r\n".encode())
+            start = secured.recv(_START)
+    except OSError as error:
+        why = str(getattr(error, "reason", None) or error.strerror or error)
+        # Whose certificate is not trusted has said nothing of who comes in.
+        told = not isinstance(error, ssl.SSLCertVerificationError) and (bool(der) or isinstance(error, ssl.SSLError))
+        return Answer(refused=why, der=der, spoke=told)
+    return Answer(refused="" if start.startswith(_ANSWER) else "it ends the connection", der=der)
+
+
+@contextlib.contextmanager
+def _files(key: str, chain: str) -> Iterator[tuple[Path, Path]]:
+    """Give key and chain as files, which is all that `ssl` takes; in a folder of the user's alone, and gone after."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = (Path(folder) / "tls.crt", Path(folder) / "tls.key")
+        for path, content in zip(files, (chain, key), strict=True):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(content)
+        yield files

@@ -1,0 +1,92 @@
+"""A relay of a stack: who is let in, what changes under traffic, and that it is gone when nobody wants it."""
+
+import hashlib
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testing.docker import free_port
+from tests.e2e.edge import Edge, Visitor
+from tests.e2e.stack import Stack
+
+pytestmark = pytest.mark.docker
+
+NAME = "agents.reflector.test"
+PAGE = "/v1/config"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relay(Edge):
+    """The relay, as a client with a certificate reaches it; without a file it shows none."""
+
+    client: Path | None = None
+
+    def trust(self) -> ssl.SSLContext:
+        """Return a context that trusts our authority, and shows the client's certificate."""
+        context = super().trust()
+        if self.client is not None:
+            context.load_cert_chain(self.client)
+        return context
+
+
+def exported(stack: Stack, name: str, file: Path) -> Path:
+    """Hand over a certificate with its key, as people do."""
+    stack.run("pki", "export", name, "--pem", str(file)).succeeded()
+    return file
+
+
+def test_a_relay_lets_its_clients_in_and_loses_none_while_all_that_can_change_does(
+    deployment: Stack, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    before, port = deployment.containers(), free_port()
+    pki: dict[str, Any] = {
+        "authorities": {"agents": {"purpose": "client"}},
+        "certificates": {
+            "agents-relay": {"mode": "issued", "names": [f"DNS:{NAME}", "IP:127.0.0.1"]},
+            "recorder": {"mode": "issued", "kind": "client", "authority": "agents"},
+            "player": {"mode": "issued", "kind": "client", "authority": "agents"},
+        },
+    }
+    relay = {
+        "upstream": "http://server:1250", "port": port, "bind_addresses": ["127.0.0.1"], "certificate": "agents-relay",
+        "client_authority": "agents",
+    }  # fmt: skip
+    deployment.configure({"pki": pki, "relays": {"agents": relay}})
+    printed = deployment.up()
+    assert "Safari on iPhone and iPad" in printed
+    edge = Relay(**{**vars(deployment.edge), "domain": NAME, "https_port": port})
+    recorder = replace(edge, client=exported(deployment, "recorder", tmp_path / "recorder.pem"))
+    player = replace(edge, client=exported(deployment, "player", tmp_path / "player.pem"))
+    assert (recorder.ask("GET", PAGE).status, player.ask("GET", PAGE).status) == (200, 200)
+    assert recorder.ask("GET", PAGE, name="127.0.0.1").status == 200
+    # By TLS 1.3 it learns of it with the answer, and not before.
+    with pytest.raises(OSError, match="certificate required"):
+        edge.ask("GET", PAGE)
+    assert deployment.edge.ask("GET", PAGE, name="127.0.0.1").status == 200, "nothing of this is the edge's"
+
+    ids = deployment.ids()
+    digest = hashlib.sha256(recorder.ask("GET", PAGE).body).hexdigest()
+    visitors = [Visitor(recorder, PAGE, digest, keep_alive=keep_alive) for keep_alive in (False, False, True)]
+    for visitor in visitors:
+        visitor.start()
+    # What it shows, who is let in, and whom it trusts, in one run.
+    pki["certificates"]["agents-relay"]["issue"] = 2
+    pki["authorities"]["agents"]["generations"] = {"g1": {"state": "active"}, "g2": {"state": "trusted"}}
+    deployment.configure({"pki": pki, "relays": {"agents": {**relay, "allow": ["recorder"]}}})
+    deployment.up()
+    assert player.ask("GET", PAGE).status == 403
+    traffic = [visitor.stop() for visitor in visitors]
+    record_property("requests", sum(one.requests for one in traffic))
+    assert [failure for one in traffic for failure in one.failures] == []
+    assert len({serial for one in traffic for serial in one.serials}) == 2, "the renewed certificate was shown"
+    assert deployment.ids() == ids, "no container was replaced"
+
+    deployment.configure({}, without=["pki", "relays"])
+    deployment.up()
+    with pytest.raises(ConnectionRefusedError):
+        recorder.ask("GET", PAGE)
+    assert deployment.containers().keys() == before.keys()
