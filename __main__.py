@@ -43,7 +43,7 @@ host = hosts.docker_host(
 parts = images.images("images", settings.sources, host)
 
 # Identity and trust.
-authorities = pki.authorities("authority", settings.pki.every_authority, settings.stack)
+authorities = pki.authorities("authority", settings.pki.every_authority, settings.stack, brought=settings.signers)
 identity_of_edge = pki.edge_identity(
     "edge-certificate",
     settings.certificate,
@@ -143,6 +143,8 @@ relayed = relays.relays(
 
 # The stack's outputs are an interface: names and shapes are only ever added to.
 services = [*own, *(relay.service for relay in relayed.values())]
+# A step of a rollover is done once all of these have it.
+pki.deployed(settings.pki.every_authority, settings.signers, [*(service.ready for service in services), caddy.ready])
 outputs = {
     "url": settings.url,
     "api_url": reflector.api_url,

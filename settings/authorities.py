@@ -1,28 +1,134 @@
-"""The authorities of the stack: who signs, for what purpose, and which of their roots are trusted."""
+"""The authorities of the stack: who signs, for what purpose, which of their roots are trusted, and what is revoked."""
 
-from typing import Annotated, Final
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field, StringConstraints
 
-from settings.base import Model
-from settings.values import GenerationState, Purpose, Years
+from settings.base import Conflict, Instant, Model
+from settings.material import choices, is_sealed, materials, password, wrong
+from settings.values import (
+    SHORTEST_VALIDITY_HOURS,
+    Brought,
+    Day,
+    EntryName,
+    FilePath,
+    GenerationState,
+    HostName,
+    KeyType,
+    Network,
+    Password,
+    Purpose,
+    RevocationReason,
+    SerialNumber,
+    Years,
+)
+
+if TYPE_CHECKING:
+    from pki.issue import Permitted
+    from pki.signer import Signer
 
 STACK: Final = "stack"
 """The authority every stack has: it signs for the edge."""
 FIRST: Final = "g1"
 """The first generation of an authority, which is there where none is named."""
+YEAR_HOURS: Final = 365 * 24
+ACTIVE: Final = "active"
+TRUSTED: Final = "trusted"
+LIVE: Final = frozenset({ACTIVE, TRUSTED})
+"""States in which a generation is trusted."""
+_STATE: Final = (
+    "active: signs, and is trusted; trusted: only trusted; retired and distrusted: neither, and its key is kept. One "
+    "after the other, as in docs/pki-rollover.md"
+)
+_SIGNS: Final = "the certificate of an authority that may sign, with its key"
 
-AuthorityName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+# A word never begins with a digit, or relays-2 and the second generation of relays would be called the same.
+AuthorityName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*$", max_length=31)]
 GenerationName = Annotated[str, StringConstraints(pattern=r"^g[1-9][0-9]{0,2}$")]
+RevocationName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 
 
 class Generation(Model):
-    """A root of an authority: a key and a certificate of its own."""
+    """A root of an authority, made here: a key and a certificate of its own. It stays what it was made as."""
 
-    state: GenerationState = Field(
-        description="active: signs, and is trusted; trusted: only trusted; retired and distrusted: neither, and its "
-        "key stays"
+    mode: Literal["created"] = "created"
+    state: GenerationState = Field(description=_STATE)
+    key_type: KeyType = Field(
+        default="P384", description="P256, P384, RSA-3072, or Ed25519, which browsers do not take"
     )
+    years: Years = Field(default=10, description="Its life in years; it is not renewed, a new generation follows")
+    permitted_names: Annotated[tuple[HostName, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Domains it may sign for, with all below them; by default any. Where these or permitted_addresses "
+        "are given it may sign for nothing else (name constraints)",
+    )
+    permitted_addresses: Annotated[tuple[Network, ...], Field(strict=False)] = Field(
+        default=(), description="Addresses and networks it may sign for; by default any, see permitted_names"
+    )
+
+    def permitted(self, *, loopback: bool) -> "Permitted":
+        """Return what it may sign for; names of this machine itself are in what the edge shows."""
+        from pki.issue import Permitted  # a tenth of a second
+
+        return Permitted(names=self.permitted_names, addresses=self.permitted_addresses, loopback=loopback)
+
+
+class ImportedGeneration(Model):
+    """A root or issuing authority that is brought along with its key."""
+
+    mode: Literal["imported"] = "imported"
+    state: GenerationState = Field(description=_STATE)
+    certificate_file: FilePath | None = Field(
+        default=None,
+        description="File with its certificate, and of those over it: PEM, DER, PKCS #7, or PKCS #12 with its key",
+    )
+    certificate: Brought | None = Field(
+        default=None, description="The same, encrypted in the stack file: PEM, or anything else in base64"
+    )
+    key_file: FilePath | None = Field(default=None, description="File with its private key: PEM, DER or PKCS #12")
+    key: Brought | None = Field(default=None, description="The same, encrypted in the stack file")
+    password: Password | None = Field(default=None, description="Password of the files that have one")
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield what is set twice, or not at all."""
+        yield from choices(self, "certificate", required="a certificate of an authority")
+        yield from choices(self, "key")
+
+    def read(self, now: Instant, served: Sequence[str] = ()) -> "Signer | list[tuple[str, str]] | None":
+        """Return who signs for `served` at `now`, or what is wrong; None where it is not decrypted yet.
+
+        What is wrong: `certificate` or `key`, and why.
+        """
+        from pki.client import AUTHORITY  # a tenth of a second, for those who bring one
+        from pki.signer import signer
+
+        found, problems = materials(self, ("certificate", "key"))
+        if problems:
+            return problems
+        certificate, key = found["certificate"], found["key"]
+        if certificate is None or is_sealed(self.key, self.password):
+            return None
+        made = signer(
+            certificate, key, password=password(self), leaf_hours=SHORTEST_VALIDITY_HOURS, served=served, now=now
+        )
+        if isinstance(made, list):
+            return [("certificate" if what == AUTHORITY else what, why) for what, why in made]
+        return made
+
+    def conflicts_at(self, now: Instant) -> Iterator[Conflict]:
+        """Yield why it cannot sign at `now`; of one that is given up nobody cares."""
+        if self.state in LIVE:
+            yield from self.wrong(now)
+
+    def wrong(self, now: Instant, served: Sequence[str] = ()) -> Iterator[Conflict]:
+        """Yield why it cannot sign for `served` at `now`."""
+        found = self.read(now, served)
+        yield from wrong(self, found if isinstance(found, list) else (), _SIGNS)
+
+
+AnyGeneration: TypeAlias = Annotated[Generation | ImportedGeneration, Field(discriminator="mode")]
 
 
 class Authority(Model):
@@ -33,21 +139,47 @@ class Authority(Model):
         description="server: what clients connect to; client: whom relays let in; docker-hosts: Docker daemons and "
         "their few clients, and nothing else, as a daemon obeys whoever shows a certificate of its authority",
     )
-    years: Years = Field(default=10, description="Life of a root in years; it is not renewed, a new generation follows")
-    generations: dict[GenerationName, Generation] = Field(
-        default={FIRST: Generation(state="active")}, min_length=1, description="Its roots by number, g1 the first"
+    generations: dict[GenerationName, AnyGeneration] = Field(
+        default={FIRST: Generation(state=ACTIVE)}, min_length=1, description="Its roots by number, g1 the first"
     )
 
     @property
     def active(self) -> str:
         """The generation that signs."""
-        return next(name for name, one in self.generations.items() if one.state == "active")
+        return next(name for name, one in self.generations.items() if one.state == ACTIVE)
+
+    @property
+    def life_hours(self) -> int | None:
+        """Life of the root that signs; None where it is brought along, or none signs."""
+        signs = next((one for one in self.generations.values() if one.state == ACTIVE), None)
+        return signs.years * YEAR_HOURS if isinstance(signs, Generation) else None
 
     @property
     def trusted(self) -> tuple[str, ...]:
         """The generations clients are to trust, by age."""
-        names = (name for name, one in self.generations.items() if one.state in {"active", "trusted"})
+        names = (name for name, one in self.generations.items() if one.state in LIVE)
         return tuple(sorted(names, key=number_of))
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield that none or several sign, and keys that those do not take who rely on it."""
+        active = sorted(name for name, one in self.generations.items() if one.state == ACTIVE)
+        if len(active) != 1:
+            yield Conflict(
+                path=("generations",),
+                others=tuple(("generations", name, "state") for name in self.generations),
+                given=f"{' and '.join(active)} are active" if active else "none is active",
+                allowed="one generation that is active",
+                remedy="Set its state: pulumi config set --path {path}.<generation>.state <state>",
+            )
+        for name, one in self.generations.items():
+            if self.purpose == "server" and isinstance(one, Generation) and one.key_type == "Ed25519":
+                yield Conflict(
+                    path=("generations", name, "key_type"),
+                    others=(("purpose",),),
+                    given="'Ed25519'",
+                    allowed="P256, P384 or RSA-3072 for an authority of servers: browsers take no Ed25519",
+                    remedy="Set it: pulumi config set --path {path} P384",
+                )
 
 
 def number_of(generation: str) -> int:
@@ -56,3 +188,27 @@ def number_of(generation: str) -> int:
 
 
 Authorities = dict[AuthorityName, Authority]
+
+
+class Revocation(Model):
+    """A certificate that lets nobody in any more."""
+
+    authority: EntryName = Field(description="Which of pki.authorities has signed it; its purpose is client")
+    serial: SerialNumber = Field(
+        description="Its serial number, hexadecimal, as pki_inventory and openssl x509 -serial show it"
+    )
+    reason: RevocationReason = Field(default="unspecified", description="Why it is not to be taken any more")
+    on: Day = Field(description="Since which day, such as 2026-11-28")
+
+    @property
+    def number(self) -> int:
+        """The serial number."""
+        return int(self.serial, 16)
+
+    @property
+    def since(self) -> Instant:
+        """The first moment of the day."""
+        return datetime.fromisoformat(self.on).replace(tzinfo=UTC)
+
+
+Revocations = dict[RevocationName, Revocation]

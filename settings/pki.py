@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from settings.authorities import STACK, Authorities, Authority
-from settings.base import Conflict, Instant, Model
+from settings.authorities import STACK, YEAR_HOURS, Authorities, Authority, Generation, Revocations
+from settings.base import REMOVE, Conflict, Instant, Model
 from settings.registry import Certificates, External, Fleet, Imported, Issued, registry_conflicts
 from settings.values import SHORTEST_VALIDITY_HOURS, RenewalHours, ValidityHours
 
@@ -17,6 +17,9 @@ class Pki(Model):
         default={}, description=f"Authorities by name; one called {STACK}, which signs for the edge, is always there"
     )
     certificates: Certificates = Field(default={}, description="Certificates by name, for what uses them by it")
+    revocations: Revocations = Field(
+        default={}, description="Certificates of clients that let nobody in any more, by labels of your own"
+    )
     fleet: Fleet = Field(default=Fleet(), description="Certificates for many services, a line for each")
     certificate_validity_hours: ValidityHours = Field(
         default=90 * 24, description="Life of a certificate the private authority issues, in hours"
@@ -43,7 +46,8 @@ class Pki(Model):
         )
 
     def conflicts(self) -> Iterator[Conflict]:
-        """Yield a renewal that would be due at once, at every run, and what is wrong in the registry."""
+        """Yield a renewal that would be due at once, at every run, and what is wrong with authorities and registry."""
+        yield from self._authority_conflicts()
         hours = (self.certificate_validity_hours, self.renewal_hours)
         yield from registry_conflicts(self.certificates, self.fleet, self.every_authority, hours)
         if self.renewal_hours >= self.certificate_validity_hours:
@@ -54,6 +58,36 @@ class Pki(Model):
                 allowed="less than certificate_validity_hours",
                 remedy="Set it: pulumi config set --path {path} <hours>",
             )
+
+    def _authority_conflicts(self) -> Iterator[Conflict]:
+        stack = self.every_authority[STACK]
+        if stack.purpose != "server":
+            yield Conflict(
+                path=("authorities", STACK, "purpose"),
+                given=repr(stack.purpose),
+                allowed="server: it signs for the edge",
+                remedy=REMOVE,
+            )
+        for name, authority in self.every_authority.items():
+            for generation, one in authority.generations.items():
+                if isinstance(one, Generation) and one.years * YEAR_HOURS < self.certificate_validity_hours:
+                    yield Conflict(
+                        path=("authorities", name, "generations", generation, "years"),
+                        others=(("certificate_validity_hours",),),
+                        given=f"{one.years}, and what it signs lives for {self.certificate_validity_hours} hours",
+                        allowed="a longer life than that of what it signs",
+                        remedy="Set it: pulumi config set --path {path} <years>",
+                    )
+        clients = sorted(name for name, one in self.every_authority.items() if one.purpose == "client")
+        for label, revocation in self.revocations.items():
+            if revocation.authority not in clients:
+                yield Conflict(
+                    path=("revocations", label, "authority"),
+                    others=(("authorities", revocation.authority),),
+                    given=repr(revocation.authority),
+                    allowed=f"an authority with the purpose client: {', '.join(clients) or 'there is none'}",
+                    remedy="Set it: pulumi config set --path {path} <authority>",
+                )
 
 
 def fitting_hours(settings: Pki, ends: Instant, now: Instant) -> tuple[int, int]:

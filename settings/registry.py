@@ -41,7 +41,6 @@ SIGNED_FOR: Final[Mapping[str, tuple[str, ...]]] = {
 A peer is let in as a client, so the authority of its clients signs for it: were it the one that everybody trusts for
 servers, that would have to be trusted for clients as well.
 """
-_HOURS_OF_A_YEAR: Final = 365 * 24
 
 
 class Issued(Model):
@@ -366,11 +365,12 @@ def _life_conflicts(
             allowed="less than its life: it would be issued anew at every run",
             remedy="Set it: pulumi config set --path {path} <hours>",
         )
-    if authority is not None and validity >= authority.years * _HOURS_OF_A_YEAR:
+    life = authority.life_hours if authority is not None else None
+    if life is not None and validity >= life:
         yield Conflict(
             path=(*place, "validity_hours"),
             others=((*place, "authority"), ("authorities",), ("certificate_validity_hours",)),
-            given=f"a life of {validity} hours under an authority of {authority.years * _HOURS_OF_A_YEAR}",
+            given=f"a life of {validity} hours under an authority of {life}",
             allowed="less than the life of the authority that signs it",
             remedy="Set it: pulumi config set --path {path} <hours>",
         )

@@ -11,6 +11,7 @@ from rendering import connections
 from rendering.caddyfile import LOOPBACK_PORT, bracketed
 from settings import references, registry, sign_in, storage
 from settings.application import WORKER_PROCESS_MIB, Application
+from settings.authorities import ACTIVE, STACK, ImportedGeneration
 from settings.base import REMOVE, Conflict, Instant, Model, Path, dotted
 from settings.certificate import Acme, Certificate, Own, Private, SignedBy, not_public, stranger
 from settings.data import Data
@@ -256,11 +257,30 @@ class Settings(Model):
         """What the certificates of the registry bring along."""
         return registry.read(self.pki.certificates, self.now)
 
+    @cached_property
+    def signers(self) -> "Mapping[str, Mapping[str, Signer]]":
+        """The generations that are brought along, by authority and number; none that is not decrypted yet."""
+        found: dict[str, dict[str, Signer]] = {}
+        for name, authority in self.pki.every_authority.items():
+            for generation, one in authority.generations.items():
+                if isinstance(one, ImportedGeneration):
+                    made = one.read(self.now)
+                    if made is not None and not isinstance(made, list):
+                        found.setdefault(name, {})[generation] = made
+        return found
+
+    def hours_of(self, authority: str) -> tuple[int, int]:
+        """Return for how many hours a leaf of an authority is issued, and in how many before its end it is renewed."""
+        signer = self.signers.get(authority, {}).get(self.pki.every_authority[authority].active)
+        if signer is None:
+            return self.pki.certificate_validity_hours, self.pki.renewal_hours
+        return fitting_hours(self.pki, signer.expiry, self.now)
+
     @property
     def leaf_hours(self) -> tuple[int, int]:
         """For how many hours the edge's certificate is issued, and in how many before its end it is renewed."""
         if self.signer is None:
-            return self.pki.certificate_validity_hours, self.pki.renewal_hours
+            return self.hours_of(STACK)
         return fitting_hours(self.pki, self.signer.expiry, self.now)
 
     @property
@@ -372,6 +392,7 @@ class Settings(Model):
         brought = self._brought(now)
         for conflict in brought.conflicts:
             yield replace(conflict, path=("trusted_authorities", *conflict.path))
+        yield from self._constraint_conflicts(now)
         if isinstance(self.certificate, Own | SignedBy):
             for conflict in self.certificate.wrong(brought.problems):
                 yield replace(conflict, path=("certificate", *conflict.path))
@@ -385,6 +406,32 @@ class Settings(Model):
                 given=f"nothing with {unknown}, who signed for what certificate.certificate shows",
                 allowed=f"every authority containers meet: they call {' and '.join(called)} as everybody does",
                 remedy="Add it: pulumi config set --path trusted_authorities.own.path <file>",
+            )
+
+    def _constraint_conflicts(self, now: Instant) -> Iterator[Conflict]:
+        """Yield what the stack's own authority may not sign for, and the edge is to be asked by."""
+        authority = self.pki.every_authority[STACK]
+        signing = next((name for name, one in authority.generations.items() if one.state == ACTIVE), None)
+        if not isinstance(self.certificate, Private) or signing is None:
+            return
+        place: Path = ("pki", "authorities", STACK, "generations", signing)
+        generation = authority.generations[signing]
+        if isinstance(generation, ImportedGeneration):
+            known = {*generation.wrong(now)}
+            for conflict in generation.wrong(now, self.served):
+                if conflict not in known:
+                    yield replace(conflict, path=(*place, *conflict.path))
+            return
+        permitted = generation.permitted(loopback=True)
+        if refused := [name for name in self.served if permitted.forbidden(name)]:
+            setting = "permitted_names" if any(name in self.dns_names for name in refused) else "permitted_addresses"
+            yield Conflict(
+                path=(*place, setting),
+                others=(("edge",), ("storage",), ("sign_in",)),
+                given=f"{', '.join(getattr(generation, setting)) or 'nothing'}, while the edge is asked by "
+                f"{', '.join(refused)}",
+                allowed="every name and address the edge is asked by, for this authority signs for it",
+                remedy="Set them: pulumi config set --path {path}[0] <domain or network>",
             )
 
     def _acme_conflicts(self, acme: Acme) -> Iterator[Conflict]:

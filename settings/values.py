@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import date
 from typing import Annotated, Any, Final
 
 from pydantic import Field, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
@@ -34,6 +35,13 @@ _HEADERS_IN_USE: Final = ("x-forwarded", "x-real", "sec-", "proxy-", "content-",
 _GENERATION_STATES: Final = ("trusted", "active", "retired", "distrusted")
 _PURPOSES: Final = ("server", "client", "docker-hosts")
 _CERTIFICATE_KINDS: Final = ("server", "client", "peer")
+_KEY_TYPES: Final = ("P256", "P384", "RSA-3072", "Ed25519")
+_REVOCATION_REASONS: Final = (
+    # Those of RFC 5280, 5.3.1 that are about certificates of clients and last.
+    "unspecified", "key-compromise", "affiliation-changed", "superseded", "cessation-of-operation",
+    "privilege-withdrawn",
+)  # fmt: skip
+_SERIAL: Final = re.compile(r"(?=.*[1-9A-Fa-f])[0-9A-Fa-f]{1,40}")
 _KEY_KINDS: Final = ("P256", "P384", "RSA-2048", "RSA-3072", "Ed25519")
 _IDENTITY: Final = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?")
 """An absolute URI in ASCII, as identities of workloads are (RFC 3986; SPIFFE)."""
@@ -247,6 +255,32 @@ def entry_name(text: str) -> str:
     if not _ENTRY_NAME.fullmatch(text):
         raise ValueError("a name of lower-case letters, digits and hyphens that begins with a letter")
     return text
+
+
+def network(text: str) -> str:
+    """Return `text` if it is an address or a network, as a network."""
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError:
+        raise ValueError("an IP address or a network without host bits, such as 10.0.0.0/8") from None
+
+
+def serial_number(text: str) -> str:
+    """Return `text` in capitals and without colons if it is the serial number of a certificate."""
+    digits = text.replace(":", "")
+    if not _SERIAL.fullmatch(digits):
+        raise ValueError("a serial number of 1 to 40 hexadecimal digits, with or without colons, and not 0")
+    return digits.upper()
+
+
+def day(text: str) -> str:
+    """Return `text` if it is a day in the calendar."""
+    try:
+        if len(text) != len("2026-11-28"):
+            raise ValueError
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise ValueError("a day such as 2026-11-28") from None
 
 
 def header_prefix(text: str) -> str:
@@ -724,6 +758,11 @@ RegisteredName = Annotated[
 Endpoint = Annotated[str, *_text(endpoint, pattern=r"^([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$")]
 KeyKind = Annotated[str, *_text(one_of(*_KEY_KINDS), enum=list(_KEY_KINDS))]
 CertificateKind = Annotated[str, *_text(one_of(*_CERTIFICATE_KINDS), enum=list(_CERTIFICATE_KINDS))]
+KeyType = Annotated[str, *_text(one_of(*_KEY_TYPES), enum=list(_KEY_TYPES))]
+RevocationReason = Annotated[str, *_text(one_of(*_REVOCATION_REASONS), enum=list(_REVOCATION_REASONS))]
+SerialNumber = Annotated[str, *_text(serial_number, pattern=r"^[0-9A-Fa-f:]+$")]
+Day = Annotated[str, *_text(day, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
+Network = Annotated[str, *_text(network, pattern=r"^[0-9A-Fa-f.:]+(/[0-9]+)?$")]
 DeploymentId = Annotated[str, *_text(deployment_id, pattern=f"^{_DEPLOYMENT.pattern}$")]
 _HTTP: Final = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s?#]+$"
 Folder = Annotated[str, *_text(folder, minLength=1)]

@@ -15,7 +15,7 @@ from components.base.handles import (
     TrustBundle,
 )
 from components.base.secrecy import revealed
-from components.pki.authorities import STACK, authorities
+from components.pki.authorities import STACK, authorities, deployed
 from components.pki.authority import brought_issuer
 from components.pki.certificate import Certificate, CertificateArgs
 from components.pki.registry import EMPTY, Registry, registry
@@ -215,4 +215,4 @@ def _end(certificate: EdgeCertificate) -> Mapping[str, pulumi.Input[object]]:
     return {"directory": certificate.directory}
 
 
-__all__ = ["STACK", "EdgeIdentity", "authorities", "edge_identity", "inventory", "registry", "trust"]
+__all__ = ["STACK", "EdgeIdentity", "authorities", "deployed", "edge_identity", "inventory", "registry", "trust"]

@@ -178,8 +178,8 @@ def with_the_providers_own_root(state: Mapping[str, Any], shown: str) -> tuple[d
         if not isinstance(extension.value, x509.AuthorityKeyIdentifier):
             builder = builder.add_extension(extension.value, critical=extension.critical)
     root = builder.sign(private, SHA384()).public_bytes(Encoding.PEM).decode()
-    for part in ("inputs", "outputs"):
-        template[part].pop("setAuthorityKeyId", None)
+    del template["inputs"]["setAuthorityKeyId"]
+    template["outputs"]["setAuthorityKeyId"] = False  # the provider's default
     text = json.dumps(state)
     for earlier in (template["outputs"]["certPem"], shown):
         text = text.replace(json.dumps(earlier)[1:-1], json.dumps(root)[1:-1])

@@ -79,7 +79,8 @@ EXCEPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "components/pki/registry.py": ("pki.names", "pki.server", "settings.pki", "settings.registry"),
     "components/pki/authority.py": ("pki.issue", "pki.signer"),
     # The authorities are a registry of their own in the settings, which several rooms name theirs from.
-    "components/pki/authorities.py": ("settings.authorities",),
+    "components/pki/authorities.py": ("pki.rollover", "pki.signer", "settings.authorities"),
+    "components/pki/rollover.py": ("pki.rollover",),
     "components/pki/moments.py": ("pki.moments",),
     # Front doors whose concern touches another one's settings.
     "components/application/__init__.py": ("settings.edge",),
@@ -233,6 +234,9 @@ MAY_LOOK: Final[Mapping[str, set[str]]] = {
     "settings/base.py": {"datetime"},
     # To reckon with times it is given.
     "components/pki/moments.py": {"datetime"},
+    # Days in the calendar, as they are written.
+    "settings/authorities.py": {"datetime"},
+    "settings/values.py": {"datetime"},
     "pki/moments.py": {"datetime"},
     "rendering/trust_page.py": {"datetime"},
     # No part of the program: it runs as a step of its own.

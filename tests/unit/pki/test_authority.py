@@ -10,8 +10,8 @@ from components import pki
 from components.base.handles import AuthorityHandle, Issuer
 from components.pki.authority import Authority, AuthorityArgs
 from pki import issue
+from settings.authorities import AnyGeneration, Generation
 from settings.authorities import Authority as Authority_
-from settings.authorities import Generation
 from settings.pki import Pki
 from testing import building, tls
 from testing.engine import is_secret, urn_of, value_of
@@ -124,7 +124,7 @@ def test_the_name_of_a_long_stack_is_cut_to_what_x509_allows() -> None:
 
 
 def test_every_root_has_a_subject_of_its_own_however_long_the_stacks_name_is() -> None:
-    both = {"g1": Generation(state="trusted"), "g2": Generation(state="active")}
+    both: dict[str, AnyGeneration] = {"g1": Generation(state="trusted"), "g2": Generation(state="active")}
     settings = Pki(authorities={"stack": Authority_(generations=both), "relays": Authority_(generations=both)})
     for stack in ("dev", "x" * 60):
         names = [one.common_name for each in handles(stack, settings).values() for one in each.issuers.values()]
@@ -133,7 +133,7 @@ def test_every_root_has_a_subject_of_its_own_however_long_the_stacks_name_is() -
 
 
 def test_an_authority_hands_over_who_signs_and_whom_to_trust() -> None:
-    generations = {
+    generations: dict[str, AnyGeneration] = {
         "g10": Generation(state="trusted"), "g2": Generation(state="active"), "g1": Generation(state="retired"),
     }  # fmt: skip
     relays = handles("dev", Pki(authorities={"relays": Authority_(purpose="client", generations=generations)}))[

@@ -44,7 +44,8 @@ _CANDIDATES: Final = (
     "reflector.test", "https://a.test/v1", "https://a.test", "192.0.2.1", "DNS:a.test", "unix:///run/docker.sock",
     "all", "me@a.test", "redis:7.2.1", "10.213.0.0/20", str(ROOT / SCHEMA_FILE), "somebody", 2100, 3, 20,
     ["admin"], ["192.0.2.1"], ["DNS:a.test"], rsa_public_key(), True, False, "memory", "0123456789abcdef",
-    "active", "client", "a-name", "P384", "a.test:443",
+    "active", "client", "a-name", "P256", "superseded", "0A1B", "2026-11-28", ["192.0.2.0/24"],
+    "P384", "a.test:443",
 )  # fmt: skip
 
 

@@ -76,7 +76,8 @@ def test_what_cannot_be_issued_is_refused_in_one_line(entry: dict[str, Any], sai
 
 def test_a_certificate_does_not_outlive_who_signs_it() -> None:
     """Case d03."""
-    young = {"young": {"purpose": "client", "years": 1}}
+    root = {"mode": "created", "state": "active", "years": 1}
+    young = {"young": {"purpose": "client", "generations": {"g1": root}}}
     (line,) = lines({"authorities": young, "certificates": {"a": client(authority="young", validity_hours=8760)}})
     assert line.startswith(
         "pki.certificates.a.validity_hours: a life of 8760 hours under an authority of 8760; allowed"

@@ -1,0 +1,115 @@
+"""From one root to the next, a step at a time: which changes of generations are taken, and which are jumps.
+
+A root is rolled over in four steps, each of which has to have reached everybody before the next: the new one is trusted
+(prepare), it signs (switch), nothing of the old one is left (settle), the old one is trusted no more (retire). One that
+is compromised goes at once.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final, TypeAlias
+
+Generations: TypeAlias = Mapping[str, Mapping[str, Mapping[str, str]]]
+"""Authority → generation → STATE, and MADE: what it was made as."""
+
+STATE: Final = "state"
+MADE: Final = "made"
+ACTIVE: Final = "active"
+TRUSTED: Final = "trusted"
+RETIRED: Final = "retired"
+DISTRUSTED: Final = "distrusted"
+GIVEN_UP: Final = frozenset({RETIRED, DISTRUSTED})
+
+
+def problems(deployed: Generations, wanted: Generations) -> list[str]:
+    """Return why what is wanted may not follow what is deployed; one line each, with the setting and what to do.
+
+    What is deployed is nothing where a stack is new, or was deployed by a release that did not know of generations.
+    """
+    return [
+        problem
+        for authority in dict.fromkeys((*deployed, *wanted))
+        for problem in _of_authority(authority, deployed.get(authority, {}), wanted.get(authority, {}))
+    ]
+
+
+def _of_authority(
+    authority: str, deployed: Mapping[str, Mapping[str, str]], wanted: Mapping[str, Mapping[str, str]]
+) -> Iterator[str]:
+    states = {name: one[STATE] for name, one in deployed.items()}
+    compromised = any(states.get(name) == ACTIVE and one[STATE] == DISTRUSTED for name, one in wanted.items())
+    for name in sorted({*deployed, *wanted}, key=_number):
+        before, after = states.get(name), wanted[name][STATE] if name in wanted else None
+        setting = f"pki.authorities.{authority}.generations.{name}"
+        if after is None:
+            if before not in GIVEN_UP:
+                yield (
+                    f"{setting}: removed, and it is deployed as {before}; allowed: removing what is retired or "
+                    f"distrusted. Put it back, and {_steps(before)}"
+                )
+            continue
+        if before is None:
+            yield from _new(setting, name, after, wanted, is_first=not states, compromised=compromised)
+            continue
+        if said := _jump(before, after, compromised=compromised):
+            yield f"{setting}.state: {after}, and it is deployed as {before}; allowed: {said}"
+        made, known = wanted[name].get(MADE), deployed[name].get(MADE)
+        if before not in GIVEN_UP and known is not None and made != known:
+            yield (
+                f"{setting}: {made}, and it was made as {known}; allowed: what it was made as, for clients have this "
+                "very root. Put that back, and give what is new to a further generation"
+            )
+
+
+def _new(
+    setting: str,
+    name: str,
+    state: str,
+    wanted: Mapping[str, Mapping[str, str]],
+    *,
+    is_first: bool,
+    compromised: bool,
+) -> Iterator[str]:
+    """Yield why a generation may not appear as it is."""
+    if state in GIVEN_UP:
+        yield f"{setting}.state: {state}, and it was never deployed; allowed: active or trusted. Remove it"
+    elif is_first:
+        older = [one for one in wanted if _number(one) < _number(name) and wanted[one][STATE] == TRUSTED]
+        if state == ACTIVE and older:
+            yield (
+                f"{setting}.state: active beside {', '.join(older)}, and none is deployed; allowed: the oldest one. "
+                f"Make {older[0]} active and deploy that first, or remove it"
+            )
+    elif state == ACTIVE and not compromised:
+        yield (
+            f"{setting}.state: active, and it was never deployed; allowed: trusted, so that everybody knows it before "
+            "it signs. Set that and deploy it first: make up"
+        )
+
+
+def _jump(before: str, after: str, *, compromised: bool) -> str:
+    """Return what is allowed instead of a change of state, and what to do; nothing where it is allowed."""
+    if before == after:
+        return ""
+    match before, after:
+        case ("active", "trusted" | "distrusted") | ("trusted", "active" | "retired" | "distrusted"):
+            return ""
+        case ("retired", "trusted" | "distrusted"):
+            return ""
+        case ("active", "retired"):
+            return "trusted first, while another signs. Set that, make up, and retire it then"
+        case ("retired", "active"):
+            if compromised:
+                return ""
+            return "trusted first, so that everybody knows it again. Set that, make up, and make it active then"
+        case _:
+            return "distrusted, for ever: somebody else may have its key. Set that, and take a further generation"
+
+
+def _steps(before: str | None) -> str:
+    return (
+        "retire it first: docs/pki-rollover.md" if before == TRUSTED else "let another sign first: docs/pki-rollover.md"
+    )
+
+
+def _number(generation: str) -> int:
+    return int(generation.removeprefix("g"))

@@ -1,0 +1,85 @@
+"""The root of the stack is rolled over in four steps while people use the edge, and they do not notice."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from tests.e2e.edge import Visitor
+from tests.e2e.stack import Stack
+
+pytestmark = pytest.mark.docker
+
+AT = "pki.authorities.stack.generations"
+
+
+def generations(**states: str) -> Mapping[str, object]:
+    return {AT: {name: {"mode": "created", "state": state} for name, state in states.items()}}
+
+
+def test_a_jump_is_refused_in_a_preview_of_the_engine_alone_and_nothing_is_touched(deployment: Stack) -> None:
+    before = deployment.export()
+    file = deployment.checkout.stack_file(deployment.name)
+    text = file.read_text(encoding="utf-8")
+    deployment.settled = False
+    for states, said in (
+        ({"g1": "trusted", "g2": "active"}, f"{AT}.g2.state: active, and it was never deployed; allowed: trusted"),
+        ({"g1": "retired", "g2": "active"}, f"{AT}.g1.state: retired, and it is deployed as active; allowed: trusted"),
+    ):
+        deployment.checkout.configure(deployment.name, generations(**states))
+        refused = deployment.pulumi("preview")
+        assert refused.status != 0
+        assert said in refused.output
+        assert deployment.pulumi("up", "--yes", "--skip-preview").status != 0
+    file.write_text(text, encoding="utf-8")
+    after = deployment.export()
+    strip = [{key: one.get(key) for key in ("urn", "id", "inputs")} for one in before["deployment"]["resources"]]
+    assert strip == [{key: one.get(key) for key in ("urn", "id", "inputs")} for one in after["deployment"]["resources"]]
+    deployment.settled = True
+
+
+def test_the_root_is_rolled_over_there_and_back_and_the_edge_answers_all_the_time(
+    deployment: Stack, record_property: Callable[[str, object], None]
+) -> None:
+    """There and back, so that the shared stack ends as it was."""
+    file = deployment.checkout.stack_file(deployment.name)
+    text = file.read_text(encoding="utf-8")
+    deployment.settled = False
+    first = deployment.outputs()["ca_certificate"]
+
+    def step(**states: str) -> str:
+        deployment.checkout.configure(deployment.name, generations(**states))
+        deployment.up()
+        told: str = deployment.outputs()["ca_certificate"]
+        return told
+
+    both = step(g1="active", g2="trusted")
+    assert both.startswith(first)
+    assert both.count("BEGIN CERTIFICATE") == 2
+    deployment.__dict__.pop("edge", None)  # of somebody who was told of both
+    page = "/v1/config"
+    digest = hashlib.sha256(deployment.edge.ask("GET", page).body).hexdigest()
+    visitors = [Visitor(deployment.edge, page, digest, keep_alive=keep_alive) for keep_alive in (False, True)]
+    containers = deployment.ids()
+    for visitor in visitors:
+        visitor.start()
+    assert step(g1="trusted", g2="active") == both
+    assert deployment.planned() == {}
+    assert deployment.broken_wires() == {}
+    assert step(g1="active", g2="trusted") == both
+    traffic = [visitor.stop() for visitor in visitors]
+    requests = sum(one.requests for one in traffic)
+    record_property("requests", requests)
+    failures = [failure for one in traffic for failure in one.failures]
+    assert failures == [], f"{len(failures)} of {requests} requests failed"
+    assert len(visitors[0].traffic.serials) >= 2
+    assert deployment.ids() == containers, "who trusts both before and after is left alone"
+
+    assert step(g1="active", g2="retired") == first
+    file.write_text(text, encoding="utf-8")
+    deployment.up()
+    assert not [one for one in deployment.resources() if "::authority-2" in one["urn"]]
+    deployment.__dict__.pop("edge", None)
+    assert deployment.edge.ask("GET", page).status == 200
+    assert deployment.broken_wires() == {}
+    deployment.settled = True
