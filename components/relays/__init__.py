@@ -63,7 +63,7 @@ def relays(
                 certificate=registry.use(one.certificate, by=f"relay {name}"),
                 client_authority=authority.name if authority is not None else None,
                 client_roots=authority.trusted if authority is not None else NOBODY,
-                allowed=[registry.use(client, by=f"relay {name}").certificate_pem for client in one.allow] or None,
+                allowed=[registry.use(client, by=f"relay {name}") for client in one.allow] or None,
                 revoked=authority.crls if authority is not None else "",
                 identity=one.identity_headers,
                 websocket_hours=one.websocket_hours,

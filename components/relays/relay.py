@@ -180,8 +180,8 @@ class RelayArgs:
     """Name of the authority whose certificates clients have to show; None: they have to show none."""
     client_roots: TrustBundle = NOBODY
     """The roots of that authority, the trusted ones of all its generations."""
-    allowed: Sequence[pulumi.Input[str]] | None = None
-    """PEM of each certificate that is let in, leaf first; None: all of the authority are."""
+    allowed: Sequence[CertificateHandle] | None = None
+    """The certificates that are let in; None: all of the authority are."""
     revoked: pulumi.Input[str] = ""
     """PEM of the authority's revocation lists (CRL)."""
     refused: Sequence[pulumi.Input[str]] = ()
@@ -265,13 +265,19 @@ class Relay(pulumi.ComponentResource):
             certificate=[args.certificate.certificate_pem, args.certificate.private_key_pem],
             roots=args.client_roots.pem,
             trusted=args.upstream_trust.pem,
-            allowed=list(args.allowed or ()),
+            allowed=[one.certificate_pem for one in args.allowed or ()],
             revoked=args.revoked,
             refused=list(args.refused),
         ).apply(lambda known: archive(_files(args, known)))
         self.ready = step(
             f"{name}-release",
-            StepArgs(service=self.service, script=_DELIVER, stdin=pulumi.Output.secret(delivery)),
+            StepArgs(
+                service=self.service,
+                script=_DELIVER,
+                stdin=pulumi.Output.secret(delivery),
+                # Not read by the script; what a renewal looks at, as with the edge's.
+                environment={"RELEASE": _planned(args)},
+            ),
             self,
         )
         self.register_outputs({})
@@ -279,6 +285,14 @@ class Relay(pulumi.ComponentResource):
 
 def _for_whom(args: RelayArgs) -> str:
     return f"authority {args.client_authority}" if args.client_authority is not None else "nobody"
+
+
+def _planned(args: RelayArgs) -> str:
+    """Return what tells a release apart as far as it is known before any certificate is: 16 hex digits."""
+    common: Mapping[str, Any] = {"identity": args.identity, "websocket_hours": args.websocket_hours}
+    router = rendering.router(args.upstream, elsewhere=args.elsewhere, server_name=args.upstream_name, **common)
+    clients = " ".join([_for_whom(args), *(one.name for one in args.allowed or ())])
+    return rendering.release(rendering.front((), **common), router, authority=clients, trusted="")["identifier"]
 
 
 def _files(args: RelayArgs, known: Mapping[str, Any]) -> Mapping[str, str]:

@@ -42,6 +42,18 @@ def test_another_client_authority_makes_a_new_container_and_changed_roots_do_not
     assert agents != variables()
 
 
+def test_a_renewal_can_tell_whether_more_than_a_certificate_would_change() -> None:
+    """What is delivered is secret, and changes with the certificate as well (operations/renewal.py)."""
+
+    def planned(**given: Any) -> str:
+        built = building.build(lambda near: Relay("it", building.relay_args(near, **given)))
+        return str(built.named("it-release").plain("environment")["RELEASE"])
+
+    same = planned()
+    assert same == planned(certificate=building.build(lambda near: near.certificate("other")).component)
+    assert len({same, planned(upstream="http://other:1"), planned(websocket_hours=1), planned(identity="X-A")}) == 4
+
+
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
