@@ -13,7 +13,7 @@ from components.sign_in.authentik import CLOSED_PATHS, KEY_BITS, Authentik
 from rendering import authentik as rendering
 from rendering.environment import JWT_KEY_FILE
 from rendering.password import django_hash
-from testing import building
+from testing import building, tls
 from testing.blueprints import FileText, read, tags
 from testing.building import Built, environment_of, password_of, token_of
 from testing.engine import is_secret, value_of
@@ -246,7 +246,7 @@ def test_backends_start_once_it_is_proven_and_pages_after_them() -> None:
     for backend in backends:
         assert building.depends_on(built.engine, backend, step.name)
         (key,) = (one for one in backend.plain("uploads") if one["file"] == JWT_KEY_FILE)
-        assert key["content"] == "-----BEGIN PUBLIC KEY-----\nPublicKey\n-----END PUBLIC KEY-----\n"
+        assert key["content"] == tls.public_key(built.engine.secrets["it-signing-key.privateKeyPem"])
     web = built.named("app-web")
     assert building.depends_on(built.engine, web, "app-server")
     assert environment_of(web)["AUTHENTIK_CLIENT_SECRET"] == token_of("it-client-secret-1")
