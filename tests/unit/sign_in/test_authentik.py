@@ -246,7 +246,7 @@ def test_backends_start_once_it_is_proven_and_pages_after_them() -> None:
     for backend in backends:
         assert building.depends_on(built.engine, backend, step.name)
         (key,) = (one for one in backend.plain("uploads") if one["file"] == JWT_KEY_FILE)
-        assert key["content"] == tls.public_key(built.engine.secrets["it-signing-key.privateKeyPem"])
+        assert key["content"] == tls.public_key(built.engine.secrets["it-signing-key-1.privateKeyPem"])
     web = built.named("app-web")
     assert building.depends_on(built.engine, web, "app-server")
     assert environment_of(web)["AUTHENTIK_CLIENT_SECRET"] == token_of("it-client-secret-1")
