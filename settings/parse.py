@@ -148,7 +148,8 @@ class _Opened:
         if is_mapping(annotation):
             value = get_args(annotation)[1]
             found = {name: self._setting(value, item, (*path, name)) for name, item in content.items()}
-            return {name: item for name, item in found.items() if item is not _LEFT_OUT}
+            known = {name: item for name, item in found.items() if item is not _LEFT_OUT}
+            return known if known or not found else _LEFT_OUT
         mode = content.get("mode")
         if isinstance(mode, Sealed):
             mode = self._leaf(str, mode, (*path, "mode"))

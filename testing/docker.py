@@ -1,5 +1,6 @@
 """What throw-away stacks need of a Docker host: ports nobody uses, and to be gone without a trace."""
 
+import os
 from typing import Final
 
 from components.base.daemon import Daemon
@@ -15,12 +16,16 @@ _KINDS: Final = (
     ("volume", (), ()),
 )
 
+_SHARE: Final = 1000
+"""Of the ports, what one of several processes that run tests side by side (pytest-xdist) begins at a distance of."""
+
 _given: set[int] = set()
 
 
 def free_port() -> int:
     """Return a port of this machine that nobody uses, by TCP or UDP on any address; each only once."""
-    for port in _PORTS:
+    place = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) * _SHARE % len(_PORTS)
+    for port in (*_PORTS[place:], *_PORTS[:place]):
         if port not in _given and not any(is_busy(("0.0.0.0",), port, protocol) for protocol in ("tcp", "udp")):
             _given.add(port)
             return port

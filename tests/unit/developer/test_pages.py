@@ -78,5 +78,9 @@ def _is_right(action: str, arguments: list[str], setting: str) -> bool:
             return not row_of(setting).secret or "--secret" in arguments
         except KeyError:
             return False
-    known = [row.path for concern in Settings.model_fields for row in rows(concern)]
-    return any(path == setting or path.startswith(f"{setting}.") for path in known)
+    steps = setting.split(".")
+    known = [row.path.split(".") for concern in Settings.model_fields for row in rows(concern)]
+    return any(
+        len(steps) <= len(path) and all(there in (step, "<name>") for step, there in zip(steps, path, strict=False))
+        for path in known
+    )

@@ -13,7 +13,7 @@ from components.sign_in.authentik import CLOSED_PATHS, KEY_BITS, Authentik
 from rendering import authentik as rendering
 from rendering.environment import JWT_KEY_FILE
 from rendering.password import django_hash
-from testing import building, tls
+from testing import building
 from testing.blueprints import FileText, read, tags
 from testing.building import Built, environment_of, password_of, token_of
 from testing.engine import is_secret, value_of

@@ -10,10 +10,13 @@ from testing.commands import calls, fake_command, path_with
 
 
 def test_a_free_port_is_free_for_both_protocols_and_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     busy = {(20000, "tcp"), (20002, "udp")}
     monkeypatch.setattr(docker, "is_busy", lambda _, port, protocol: (port, protocol) in busy)
     monkeypatch.setattr(docker, "_given", {20001})
     assert [docker.free_port(), docker.free_port()] == [20003, 20004]
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw1")
+    assert docker.free_port() == 21000, "those who run side by side ask for the same port in the same moment"
 
 
 def test_without_a_free_port_there_is_a_clear_end(monkeypatch: pytest.MonkeyPatch) -> None:
