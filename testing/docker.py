@@ -24,8 +24,9 @@ _given: set[int] = set()
 
 def free_port() -> int:
     """Return a port of this machine that nobody uses, by TCP or UDP on any address; each only once."""
-    place = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) * _SHARE % len(_PORTS)
-    for port in (*_PORTS[place:], *_PORTS[:place]):
+    place: int = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) * _SHARE % len(_PORTS)
+    ports: list[int] = [*_PORTS[place:], *_PORTS[:place]]
+    for port in ports:
         if port not in _given and not any(is_busy(("0.0.0.0",), port, protocol) for protocol in ("tcp", "udp")):
             _given.add(port)
             return port
