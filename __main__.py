@@ -43,7 +43,13 @@ host = hosts.docker_host(
 parts = images.images("images", settings.sources, host)
 
 # Identity and trust.
-authorities = pki.authorities("authority", settings.pki.every_authority, settings.stack, brought=settings.signers)
+authorities = pki.authorities(
+    "authority",
+    settings.pki.every_authority,
+    settings.stack,
+    brought=settings.signers,
+    revocations=settings.pki.revocations,
+)
 identity_of_edge = pki.edge_identity(
     "edge-certificate",
     settings.certificate,
@@ -151,6 +157,7 @@ outputs = {
     "ca_certificate": roots.pem,
     "trust_page": caddy.trust_page_url,
     "trust_bundle": trust.pem,
+    "revocation_lists": pki.revocation_lists(authorities),
     "pki_inventory": pki.inventory(authorities, identity_of_edge.authorities, [certificate], registry),
     "services": {service.name: service.described for service in services},
     "admin_email": identity.admin_email,

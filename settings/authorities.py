@@ -26,6 +26,7 @@ from settings.values import (
 )
 
 if TYPE_CHECKING:
+    from pki.crl import Revoked
     from pki.issue import Permitted
     from pki.signer import Signer
 
@@ -201,14 +202,12 @@ class Revocation(Model):
     on: Day = Field(description="Since which day, such as 2026-11-28")
 
     @property
-    def number(self) -> int:
-        """The serial number."""
-        return int(self.serial, 16)
+    def revoked(self) -> "Revoked":
+        """The entry of a revocation list; from the first moment of the day."""
+        from pki.crl import Revoked  # a tenth of a second, for those who have revoked any
 
-    @property
-    def since(self) -> Instant:
-        """The first moment of the day."""
-        return datetime.fromisoformat(self.on).replace(tzinfo=UTC)
+        since = datetime.fromisoformat(self.on).replace(tzinfo=UTC)
+        return Revoked(serial=int(self.serial, 16), reason=self.reason, on=since)
 
 
 Revocations = dict[RevocationName, Revocation]

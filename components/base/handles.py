@@ -7,13 +7,16 @@ alone are known earlier than the thing works.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import pulumi
 import pulumi_docker as docker
 
 from components.base.daemon import Daemon
 from rendering.caddyfile import NOTHING, Policy
+
+if TYPE_CHECKING:
+    from pki.crl import Revoked
 
 
 class MemoryLimits(Enum):
@@ -216,6 +219,11 @@ class Issuer(Protocol):
         opts: pulumi.ResourceOptions,
     ) -> Signed:
         """Return what a certificate request becomes: a leaf for `uses`, renewed on a plain `up` near its end."""
+
+    def list_revoked(
+        self, name: str, *, revoked: Sequence["Revoked"], opts: pulumi.ResourceOptions
+    ) -> pulumi.Output[str]:
+        """Return the list (PEM) of what it has signed and is not to be taken any more; it may be empty."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -120,6 +120,11 @@ def edge_identity(
             assert_never(settings)
 
 
+def revocation_lists(authorities: Mapping[str, AuthorityHandle]) -> Mapping[str, pulumi.Output[str]]:
+    """Return the revocation lists (PEM) by the names of the authorities that have any: those of clients."""
+    return {name: one.crls for name, one in authorities.items() if one.purpose == "client"}
+
+
 def trust(*certificates: pulumi.Input[str]) -> TrustBundle:
     """Return whom a process has to trust besides the public authorities: each as PEM."""
     return TrustBundle(certificates=tuple(dict.fromkeys(certificates)))
@@ -215,4 +220,14 @@ def _end(certificate: EdgeCertificate) -> Mapping[str, pulumi.Input[object]]:
     return {"directory": certificate.directory}
 
 
-__all__ = ["STACK", "EdgeIdentity", "authorities", "deployed", "edge_identity", "inventory", "registry", "trust"]
+__all__ = [
+    "STACK",
+    "EdgeIdentity",
+    "authorities",
+    "deployed",
+    "edge_identity",
+    "inventory",
+    "registry",
+    "revocation_lists",
+    "trust",
+]

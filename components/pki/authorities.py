@@ -7,13 +7,14 @@ import pulumi
 
 from components.base.handles import AuthorityHandle, Issuer, TrustBundle
 from components.pki.authority import COMMON_NAME_LENGTH, Authority, AuthorityArgs, brought_issuer
-from components.pki.generation import whole
+from components.pki.generation import member, whole
 from components.pki.rollover import Rollover, RolloverArgs, guarded
 from pki.rollover import MADE, STATE, Generations
 from settings import authorities as registered
 from settings.authorities import STACK
 
 if TYPE_CHECKING:
+    from pki.crl import Revoked
     from pki.signer import Signer
 
 _DECLARED = "authorities-declared"
@@ -26,15 +27,21 @@ def authorities(
     stack: str,
     *,
     brought: Mapping[str, Mapping[str, "Signer"]] | None = None,
+    revocations: Mapping[str, registered.Revocation] | None = None,
 ) -> Mapping[str, AuthorityHandle]:
     """Return the authorities of `stack` by their names; their roots are made once and never replaced.
 
     `name` is that of the one every stack has; the others are called after it and after themselves. `brought` are the
-    generations that are not made here, by authority and number.
+    generations that are not made here, by authority and number; `revocations` what they have signed and is not to be
+    taken any more.
     """
     brought = brought or {}
     guard = Rollover(_DECLARED, RolloverArgs(generations=_record(settings, brought)), guarded(_DECLARED))
-    return {own: _authority(name, own, one, stack, brought.get(own, {}), guard) for own, one in settings.items()}
+    revoked = {own: [one.revoked for one in (revocations or {}).values() if one.authority == own] for own in settings}
+    return {
+        own: _authority(name, own, one, stack, brought.get(own, {}), revoked[own], guard)
+        for own, one in settings.items()
+    }
 
 
 def deployed(
@@ -65,7 +72,13 @@ def _made_as(generation: registered.AnyGeneration, signer: "Signer | None") -> s
 
 
 def _authority(
-    name: str, own: str, settings: registered.Authority, stack: str, brought: Mapping[str, "Signer"], guard: Rollover
+    name: str,
+    own: str,
+    settings: registered.Authority,
+    stack: str,
+    brought: Mapping[str, "Signer"],
+    revoked: Sequence["Revoked"],
+    guard: Rollover,
 ) -> AuthorityHandle:
     base = name if own == STACK else f"{name}-{own}"
     issuers: dict[str, Issuer] = {}
@@ -80,13 +93,24 @@ def _authority(
             continue
         issuers[generation] = _made(base, own, stack, generation, one, guard)
         anchors[generation] = issuers[generation].certificate_pem
+    lists: list[pulumi.Output[str]] = []
+    if settings.purpose == "client":
+        # Of each generation, an empty one too: who checks them takes nobody of an authority that has none.
+        lists = [
+            issuers[generation].list_revoked(
+                member(base, registered.number_of(generation), "revocations"),
+                revoked=revoked,
+                opts=pulumi.ResourceOptions(depends_on=[guard]),
+            )
+            for generation in settings.trusted
+        ]
     return AuthorityHandle(
         name=own,
         purpose=settings.purpose,
         issuer=issuers[settings.active],
         generation=settings.active,
         trusted=TrustBundle(certificates=tuple(anchors[generation] for generation in settings.trusted)),
-        crls=pulumi.Output.from_input(""),
+        crls=pulumi.Output.concat(*lists),
         issuers={whole(base, registered.number_of(generation)): issuers[generation] for generation in settings.trusted},
     )
 

@@ -1,5 +1,6 @@
 """The private certificate authority."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,15 +10,18 @@ import pulumi
 import pulumi_tls as tls
 
 from components.base.handles import Issuer, Signed
+from components.pki import moments
 from components.pki.generation import former_names, member, whole
 from components.pki.moments import hours_before
-from pki import issue
+from pki import crl, issue
 
 if TYPE_CHECKING:
     from pki.signer import Signer
 
 COMMON_NAME_LENGTH: Final = 64  # RFC 5280 appendix A.1, ub-common-name
 YEAR_HOURS: Final = 365 * 24
+REVOCATIONS_HOURS: Final = 14 * 24
+"""How long a revocation list is good for; any `up` in the second half of that makes the next one."""
 KEYS: Final[Mapping[str, Callable[[], tls.PrivateKeyArgs]]] = {
     # The provider's own default, P-224, is unusable in TLS 1.3 and in browsers.
     "P256": lambda: tls.PrivateKeyArgs(algorithm="ECDSA", ecdsa_curve="P256"),
@@ -102,6 +106,31 @@ class _Issuer:
             renew_at=certificate.validity_end_time.apply(partial(hours_before, hours=renewal_hours)),
         )
 
+    def list_revoked(
+        self, name: str, *, revoked: Sequence[crl.Revoked], opts: pulumi.ResourceOptions
+    ) -> pulumi.Output[str]:
+        """Return the list (PEM) of what is not to be taken any more; in time at every `up`, and anew with each change.
+
+        The provider is its clock, by a certificate that exists for that alone (docs/decisions/0006).
+        """
+        key = tls.PrivateKey(f"{name}-key", KEYS["Ed25519"](), opts=opts)
+        contents = hashlib.sha256(repr(sorted((one.serial, one.on, one.reason) for one in revoked)).encode())
+        clock = tls.SelfSignedCert(
+            name,
+            tls.SelfSignedCertArgs(
+                private_key_pem=key.private_key_pem,
+                allowed_uses=["digital_signature"],
+                # Another list has another time, and with it a greater number.
+                subject=tls.SelfSignedCertSubjectArgs(common_name=f"Clock of {contents.hexdigest()[:16]}"),
+                validity_period_hours=REVOCATIONS_HOURS,
+                early_renewal_hours=REVOCATIONS_HOURS // 2,
+            ),
+            opts=opts,
+        )
+        times = (clock.validity_start_time, clock.validity_end_time)
+        made = pulumi.Output.all(self.certificate_pem, self._private_key_pem, *times)
+        return pulumi.Output.unsecret(made.apply(partial(_listed, revoked=tuple(revoked))))
+
 
 def _leaf(of: Sequence[str]) -> issue.Written:
     template, issuer, key = of
@@ -109,6 +138,22 @@ def _leaf(of: Sequence[str]) -> issue.Written:
         return issue.leaf(template, issuer, key)
     except issue.IssueError as error:
         raise pulumi.RunError(f"no certificate can be signed: {error}") from None
+
+
+def _listed(of: Sequence[str], revoked: Sequence[crl.Revoked]) -> str:
+    issuer, key, starts, ends = of
+    start = moments.read(starts)
+    try:
+        return crl.revocation_list(
+            issuer,
+            key,
+            revoked,
+            number=int(start.timestamp()),
+            this_update=start - issue.BACKDATED,
+            next_update=moments.read(ends),
+        )
+    except issue.IssueError as error:
+        raise pulumi.RunError(f"no revocation list can be made: {error}") from None
 
 
 def _root(of: Sequence[str], permitted: issue.Permitted) -> issue.Written:

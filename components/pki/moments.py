@@ -11,6 +11,11 @@ def earliest(moments: Sequence[str]) -> str:
     return min(moments, key=datetime.fromisoformat)
 
 
+def read(moment: str) -> datetime:
+    """Return a time as it was written."""
+    return datetime.fromisoformat(moment)
+
+
 def hours_before(moment: str, hours: int) -> str:
     """Return the time `hours` before `moment`, in UTC and to the second."""
     return rfc3339(datetime.fromisoformat(moment) - timedelta(hours=hours))

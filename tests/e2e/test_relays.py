@@ -75,7 +75,9 @@ def test_a_relay_lets_its_clients_in_and_loses_none_while_all_that_can_change_do
         visitor.start()
     # What it shows, who is let in, and whom it trusts, in one run.
     pki["certificates"]["agents-relay"]["issue"] = 2
-    pki["authorities"]["agents"]["generations"] = {"g1": {"state": "active"}, "g2": {"state": "trusted"}}
+    pki["authorities"]["agents"]["generations"] = {
+        name: {"mode": "created", "state": state} for name, state in {"g1": "active", "g2": "trusted"}.items()
+    }
     deployment.configure({"pki": pki, "relays": {"agents": {**relay, "allow": ["recorder"]}}})
     deployment.up()
     assert player.ask("GET", PAGE).status == 403
@@ -85,14 +87,24 @@ def test_a_relay_lets_its_clients_in_and_loses_none_while_all_that_can_change_do
     assert len({serial for one in traffic for serial in one.serials}) == 2, "the renewed certificate was shown"
     assert deployment.ids() == ids, "no container was replaced"
 
-    deployment.configure({}, without=["pki.certificates", "relays"])
+    serial = next(one for one in deployment.outputs()["pki_inventory"] if one.get("certificate") == "recorder")
+    lost = {"authority": "agents", "serial": serial["details"]["serial"], "on": "2026-11-28", "reason": "superseded"}
+    pki["revocations"] = {"lost": lost}
+    deployment.configure({"pki": pki, "relays": {"agents": relay}})
+    deployment.up()
+    assert (recorder.ask("GET", PAGE).status, player.ask("GET", PAGE).status) == (403, 200)
+    assert deployment.planned() == {}, "the list is the same until its time has come"
+    listed = deployment.outputs()["revocation_lists"]["agents"]
+    assert listed.count("BEGIN X509 CRL") == 2, "one of each generation that is trusted"
+
+    deployment.configure({}, without=["pki.certificates", "pki.revocations", "relays"])
     deployment.up()
     with pytest.raises(ConnectionRefusedError):
         recorder.ask("GET", PAGE)
     assert deployment.containers().keys() == before.keys()
     # An authority's keys are protected, so that nobody loses them by the way: for good only if it is said.
     for one in deployment.resources():
-        if "::authority-agents-" in one["urn"]:
+        if "::authority-agents-" in one["urn"] and one.get("protect"):
             deployment.pulumi("state", "unprotect", one["urn"], "--yes").succeeded()
     deployment.configure({}, without=["pki"])
     deployment.up()

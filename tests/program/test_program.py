@@ -52,8 +52,8 @@ TRUST_VARIABLES: Final = frozenset(
 ISSUED_ELSEWHERE: Final = frozenset({"own", "acme", "lets-encrypt", "signed-by"})
 """Shapes whose edge shows what the stack's own authority has not signed."""
 OUTPUTS: Final = {
-    "url", "api_url", "ca_certificate", "trust_page", "trust_bundle", "pki_inventory", "services", "admin_email",
-    "admin_password", "storage", "llm",
+    "url", "api_url", "ca_certificate", "trust_page", "trust_bundle", "revocation_lists", "pki_inventory", "services",
+    "admin_email", "admin_password", "storage", "llm",
 }  # fmt: skip
 
 

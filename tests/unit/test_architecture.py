@@ -77,11 +77,13 @@ EXCEPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "settings.registry",
     ),
     "components/pki/registry.py": ("pki.names", "pki.server", "settings.pki", "settings.registry"),
-    "components/pki/authority.py": ("pki.issue", "pki.signer"),
+    "components/pki/authority.py": ("pki.crl", "pki.issue", "pki.signer"),
     # The authorities are a registry of their own in the settings, which several rooms name theirs from.
-    "components/pki/authorities.py": ("pki.rollover", "pki.signer", "settings.authorities"),
+    "components/pki/authorities.py": ("pki.crl", "pki.rollover", "pki.signer", "settings.authorities"),
     "components/pki/rollover.py": ("pki.rollover",),
     "components/pki/moments.py": ("pki.moments",),
+    # What a list of revoked certificates is made of.
+    "components/base/handles.py": ("pki.crl",),
     # Front doors whose concern touches another one's settings.
     "components/application/__init__.py": ("settings.edge",),
     "components/hosts/__init__.py": ("settings.health", "settings.images", "settings.proxy"),
@@ -667,7 +669,7 @@ def test_a_key_that_crosses_rooms_is_found(path: str, text: str) -> None:
 
 # --- The composition root ---------------------------------------------------------------------------------------------
 
-MAIN_LINES: Final = 165
+MAIN_LINES: Final = 170
 TEXT_METHODS: Final = {
     "format",
     "join",

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from typing import Any
 
+import pulumi
 import pytest
 from cryptography import x509
 
@@ -10,7 +12,7 @@ from components import pki
 from components.base.handles import AuthorityHandle, Issuer
 from components.pki.authority import Authority, AuthorityArgs
 from pki import issue
-from settings.authorities import AnyGeneration, Generation
+from settings.authorities import AnyGeneration, Generation, Revocation
 from settings.authorities import Authority as Authority_
 from settings.pki import Pki
 from testing import building, tls
@@ -143,3 +145,49 @@ def test_an_authority_hands_over_who_signs_and_whom_to_trust() -> None:
     assert relays.issuer.common_name == "Reflector dev relays root 2"
     assert list(relays.issuers) == ["authority-relays-2", "authority-relays-10"], "by age, and none that is retired"
     assert relays.trusted.certificates == tuple(one.certificate_pem for one in relays.issuers.values())
+
+
+REVOKED = {
+    "lost": Revocation(authority="agents", serial="0A1B", on="2026-11-28", reason="key-compromise"),
+    "older": Revocation(authority="agents", serial="0C", on="2026-11-01"),
+}
+
+
+def lists(revocations: Mapping[str, Revocation]) -> tuple[building.Built, list[Any]]:
+    generations: dict[str, AnyGeneration] = {
+        "g1": Generation(state="trusted"), "g2": Generation(state="active"), "g3": Generation(state="retired"),
+    }  # fmt: skip
+    settings = Pki(authorities={"agents": Authority_(purpose="client", generations=generations)})
+    built = building.build(
+        lambda _: pki.authorities("authority", settings.every_authority, "test", revocations=revocations)["agents"]
+    )
+    text, end = value_of(built.component.crls), "-----END X509 CRL-----\n"
+    found = [x509.load_pem_x509_crl((one + end).encode()) for one in text.split(end) if one]
+    return built, found
+
+
+def test_each_generation_that_is_trusted_has_a_revocation_list_an_empty_one_too() -> None:
+    built, found = lists({})
+    assert [list(one) for one in found] == [[], []]
+    roots = [value_of(pulumi.Output.from_input(pem)) for pem in built.component.trusted.certificates]
+    for one, pem in zip(found, roots, strict=True):
+        root = x509.load_pem_x509_certificate(pem.encode())
+        assert one.issuer == root.subject
+        assert one.is_signature_valid(root.public_key())
+    assert not is_secret(built.component.crls), "everybody may have it"
+
+
+def test_what_is_revoked_is_in_each_list_and_another_list_has_another_time() -> None:
+    built, found = lists(REVOKED)
+    assert [sorted(entry.serial_number for entry in one) for one in found] == [[0x0C, 0x0A1B]] * 2
+    clock = "authority-agents-2-revocations"
+    assert built.named(clock).plain("earlyRenewalHours") == 7 * 24
+    _, again = lists(dict(reversed(REVOKED.items())))
+    assert found == again, "the same in every run, in whatever order it is written"
+    subject = built.named(clock).plain("subject")
+    assert lists({})[0].named(clock).plain("subject") != subject, "so its time and its number are greater"
+
+
+def test_nobody_asks_for_revocation_lists_of_servers() -> None:
+    built = building.build(lambda _: pki.authorities("authority", Pki().every_authority, "test")["stack"])
+    assert value_of(built.component.crls) == ""

@@ -37,7 +37,7 @@ func verify(one verifyCase) string {
 			return err.Error()
 		}
 		serial := parse(one.Leaf).SerialNumber
-		for _, entry := range list.RevokedCertificateEntries {
+		for _, entry := range list.RevokedCertificates {
 			if entry.SerialNumber.Cmp(serial) == 0 {
 				return "revoked"
 			}

@@ -118,8 +118,8 @@ def test_one_that_has_ended_or_has_no_key_is_refused_in_one_line(tmp_path: Path)
 def test_what_is_revoked_is_of_an_authority_of_clients() -> None:
     revoked = {"authority": "relays", "serial": "0a:1B", "on": "2026-11-28", "reason": "key-compromise"}
     settings = read({"authorities": {"relays": {"purpose": "client"}}, "revocations": {"laptop": revoked}})
-    one = settings.pki.revocations["laptop"]
-    assert (one.number, one.since) == (0x0A1B, NOW)
+    one = settings.pki.revocations["laptop"].revoked
+    assert (one.serial, one.on, one.reason) == (0x0A1B, NOW, "key-compromise")
     (problem,) = refused({"revocations": {"laptop": {**revoked, "authority": "stack"}}})
     assert problem.startswith(
         "pki.revocations.laptop.authority: 'stack'; allowed: an authority with the purpose client: there is none."
