@@ -27,8 +27,8 @@ _SHAPE_SETTINGS: Final[dict[str, Any]] = {
 
 _CONTAINER: Final = "docker:index/container:Container"
 _VOLUME: Final = "docker:index/volume:Volume"
-_GROUND: Final = frozenset({"reflector:host:Host", "reflector:image:Images"})
-"""What every container stands on: drawn, they would be tied to everything."""
+_GROUND: Final = frozenset({"reflector:host:Host", "reflector:image:Images", "reflector:rollover:Rollover"})
+"""What every container stands on, and the records that wait for all of them: drawn, they are tied to everything."""
 
 
 @dataclass(frozen=True, kw_only=True)
