@@ -44,7 +44,7 @@ random.Provider("random")
 tls.Provider("tls")
 """,
 }
-_PROJECT: Final = """\
+PROJECT_FILE: Final = """\
 name: {name}
 runtime:
   name: python
@@ -63,6 +63,9 @@ def main() -> int:
     parser.add_argument(
         "--compose", action="store_true", help="compare with docker compose instead, where it is installed: minutes"
     )
+    parser.add_argument(
+        "--certificates", action="store_true", help="measure 10, 100 and 1000 certificates instead: minutes"
+    )
     arguments, more = parser.parse_known_args()
     if arguments.compose:
         from developer import comparison  # which takes what this module has
@@ -74,6 +77,10 @@ def main() -> int:
     layout = Layout()
     if arguments.cold:
         name, table = "cold", cold(layout)
+    elif arguments.certificates:
+        from developer import certificates  # which takes what this module has
+
+        name, table = "certificates", certificates.measured(Stack(name=arguments.stack, layout=layout))
     else:
         name, table = "warm", warm(Stack(name=arguments.stack, layout=layout), arguments.rounds or 7)
     page = layout.root / PAGE
@@ -88,21 +95,23 @@ def warm(stack: Stack, rounds: int) -> list[str]:
     Raises: SystemExit if the stack is not deployed and up to date, which is what is to be measured.
     """
     up = ("up", "--yes", "--skip-preview", "--non-interactive", "--suppress-outputs", "--stack")
-    runs = [partial(_engine, stack, stack.environment, stack.layout.root, *up, stack.name)]
+    runs = [partial(engine, stack, stack.environment, stack.layout.root, *up, stack.name)]
     with tempfile.TemporaryDirectory() as folder:
         environment = {**stack.environment, "PULUMI_BACKEND_URL": f"file://{folder}"}
         for name, program in BASELINES.items():
             project = Path(folder) / name
             project.mkdir()
-            (project / "Pulumi.yaml").write_text(_PROJECT.format(name=name, venv=stack.layout.venv), encoding="utf-8")
+            (project / "Pulumi.yaml").write_text(
+                PROJECT_FILE.format(name=name, venv=stack.layout.venv), encoding="utf-8"
+            )
             (project / "__main__.py").write_text(program, encoding="utf-8")
-            _engine(stack, environment, project, "stack", "init", name)
-            runs.append(partial(_engine, stack, environment, project, *up, name))
+            engine(stack, environment, project, "stack", "init", name)
+            runs.append(partial(engine, stack, environment, project, *up, name))
         ours, *_ = [run() for run in runs]
         resources = re.search(r"^\s+(\d+) unchanged\s*$", ours, re.MULTILINE)
         if resources is None:
             sys.exit(f"stack {stack.name} is not up to date; run `make up STACK={stack.name}` first")
-        return warm_table(resources[1], [[_seconds(run) for run in runs] for _ in range(rounds)])
+        return warm_table(resources[1], [[seconds(run) for run in runs] for _ in range(rounds)])
 
 
 def warm_table(resources: str, rounds: Sequence[Sequence[float]]) -> list[str]:
@@ -119,7 +128,7 @@ def warm_table(resources: str, rounds: Sequence[Sequence[float]]) -> list[str]:
         ("ratio to the one that starts the same plugins", [a / b for a, b in zip(ours, plugins, strict=True)], ""),
     ]
     return [
-        f"Stack with {resources} resources, {len(rounds)} rounds after a warm-up, {_machine()}; ratios round by round.",
+        f"Stack with {resources} resources, {len(rounds)} rounds after a warm-up, {machine()}; ratios round by round.",
         "",
         "| what | median | min | max |",
         "| --- | --- | --- | --- |",
@@ -209,7 +218,7 @@ def cold_table(log: Sequence[str], seconds: float, parts: Iterable[Obtained]) ->
         names.setdefault(part.origin, []).append(part.name)
     origins = [f"{origin.capitalize()}: {', '.join(sorted(names[origin]))}." for origin in sorted(names)]
     return [
-        " ".join([f"{_machine()}; empty home, caches and toolchain folder; Docker's images as found.", *origins]),
+        " ".join([f"{machine()}; empty home, caches and toolchain folder; Docker's images as found.", *origins]),
         "",
         "| step | time |",
         "| --- | --- |",
@@ -218,7 +227,11 @@ def cold_table(log: Sequence[str], seconds: float, parts: Iterable[Obtained]) ->
     ]
 
 
-def _engine(stack: Stack, environment: Mapping[str, str], folder: Path, *arguments: str) -> str:
+def engine(stack: Stack, environment: Mapping[str, str], folder: Path, *arguments: str) -> str:
+    """Return what the engine of `stack` says in a project of `folder`.
+
+    Raises: SystemExit, with that, if it fails.
+    """
     done = subprocess.run(
         [str(stack.layout.bin / "pulumi"), *arguments],
         cwd=folder,
@@ -233,13 +246,15 @@ def _engine(stack: Stack, environment: Mapping[str, str], folder: Path, *argumen
     return done.stdout
 
 
-def _seconds(run: Callable[[], object]) -> float:
+def seconds(run: Callable[[], object]) -> float:
+    """Return how long it takes."""
     started = time.perf_counter()
     run()
     return time.perf_counter() - started
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Return on what was measured."""
     return f"{os.cpu_count()} cores"
 
 
