@@ -150,7 +150,8 @@ relayed = relays.relays(
 # The stack's outputs are an interface: names and shapes are only ever added to.
 services = [*own, *(relay.service for relay in relayed.values())]
 # A step of a rollover is done once all of these have it.
-pki.deployed(settings.pki.every_authority, settings.signers, [*(service.ready for service in services), caddy.ready])
+ready = [caddy.ready, *(relay.ready for relay in relayed.values()), *(service.ready for service in services)]
+pki.deployed(settings.pki.every_authority, settings.signers, ready)
 outputs = {
     "url": settings.url,
     "api_url": reflector.api_url,

@@ -209,6 +209,25 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
                 "db": {"mode": "external", "endpoint": "db.internal:5432", "names": ["DNS:db.internal"]},
             },
             "fleet": {"client_authority": "clients", "services": {"vault": {"aliases": ["secrets"]}}},
+            "revocations": {"lost": {"authority": "clients", "serial": "0A", "on": "2026-11-28"}},
+        },
+    },
+    "relay": {
+        "pki": {
+            "authorities": {"clients": {"purpose": "client"}},
+            "certificates": {
+                "api": {"mode": "issued", "names": ["DNS:api.internal"]},
+                "agent": {"mode": "issued", "kind": "client", "authority": "clients"},
+            },
+        },
+        "relays": {
+            "agents": {
+                "upstream": "http://server:1250",
+                "port": 8444,
+                "certificate": "api",
+                "client_authority": "clients",
+                "allow": ["agent"],
+            }
         },
     },
     "encrypted": ENCRYPTED,

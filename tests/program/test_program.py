@@ -77,6 +77,7 @@ def test_a_shape_runs_the_services_it_needs_and_no_others(stack: Shape) -> None:
     expected |= set() if stack.name in WITHOUT_OLLAMA else {"ollama"}
     expected |= {"transcription"} if stack.name in WITH_TRANSCRIPTION else set()
     expected |= {"authentik", "authentik-worker"} if stack.name in WITH_AUTHENTIK else set()
+    expected |= {f"relay-{name}" for name in stack.settings.relays}
     assert stack.services == expected
 
 
@@ -109,8 +110,9 @@ def _built(stack: Shape) -> list[Registered]:
     return [image for image in stack.of_type(IMAGE) if "build" in image.inputs]
 
 
-def test_only_the_edge_publishes_ports(stack: Shape) -> None:
-    assert [name for name, container in stack.containers.items() if "ports" in container.inputs] == ["caddy"]
+def test_only_the_edge_and_relays_publish_ports(stack: Shape) -> None:
+    published = {name for name, container in stack.containers.items() if "ports" in container.inputs}
+    assert published == {"caddy", *(f"relay-{name}" for name in stack.settings.relays)}
 
 
 def test_every_container_keeps_every_rule(stack: Shape) -> None:
@@ -124,7 +126,7 @@ def test_every_service_has_the_memory_limit_of_the_settings(stack: Shape) -> Non
         for model in groups(stack.settings)
         for service in model.SERVICES
         if hasattr(model, "memory_mib")
-    }
+    } | {f"relay-{name}": relay.memory_mib for name, relay in stack.settings.relays.items()}
     assert {name: container.plain("memory") for name, container in stack.containers.items()} == limits
 
 
@@ -588,6 +590,15 @@ def test_what_has_nothing_encrypted_in_it_stays_open() -> None:
 
 
 # --- From one run, and from one release, to the next ------------------------------------------------------------------
+
+
+def test_a_step_of_a_rollover_is_done_once_everybody_has_it(stack: Shape) -> None:
+    """What is delivered into a running container comes after the container, and must not be forgotten."""
+    record = stack.engine.named("authorities-deployed")
+    delivered = [name for name in stack.names if name.endswith("-release")]
+    assert delivered
+    for name in (*delivered, *(container.name for container in stack.containers.values())):
+        assert depends_on(stack.engine, record, name), name
 
 
 def test_two_runs_of_the_same_stack_ask_for_the_same() -> None:
