@@ -422,6 +422,8 @@ class Settings(Model):
                 if conflict not in known:
                     yield replace(conflict, path=(*place, *conflict.path))
             return
+        if not (generation.permitted_names or generation.permitted_addresses):
+            return  # it may sign for anything, and who has set nothing need not wait for the library that says so
         permitted = generation.permitted(loopback=True)
         if refused := [name for name in self.served if permitted.forbidden(name)]:
             setting = "permitted_names" if any(name in self.dns_names for name in refused) else "permitted_addresses"
