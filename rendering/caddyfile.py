@@ -64,7 +64,7 @@ _CERTIFICATE_SOURCE: Final = f"""tls {{
 	}}"""
 # What clients may claim about themselves. Caddy sets those of them that it knows anew, and passes all others on. What a
 # trusted proxy says of its client has been read before any of this.
-_CLAIMS: Final = ("Forwarded", "X-Forwarded-*", "X-Real-Ip")
+CLAIMS: Final = ("Forwarded", "X-Forwarded-*", "X-Real-Ip")
 
 
 def own_socket(port: int) -> str:
@@ -173,7 +173,7 @@ def front(
     `trusted_proxies` are addresses and networks whose word for a client's address counts: in X-Forwarded-For, and with
     `proxy_protocol` also in what they send before all else. What is not in `ordering` has its certificate in a file.
     """
-    claims = "\n".join(f"\trequest_header -{claim}" for claim in _CLAIMS)
+    claims = "\n".join(f"\trequest_header -{claim}" for claim in CLAIMS)
     listeners = {https_port: HTTPS_SOCKET, **{port: own_socket(port) for port in own_ports}}
     served = {port: f"{claims}\n{_to_router(socket)}\n}}\n" for port, socket in listeners.items()}
     automatic, ordered = "auto_https off", ""
@@ -234,19 +234,27 @@ def _order(ordering: Ordering) -> str:
     return f"tls {{\n\t\tissuer acme {{\n{body}\n\t\t}}\n\t}}"
 
 
-def _to_router(socket: str) -> str:
+def to_router(socket: str, *more: str) -> list[str]:
+    """Return the lines that lead to one of the router's sockets, with `more` of them besides."""
     # No connection is kept: a router that is being replaced would close it at the moment of the next request. It is
     # asked again if it could not be reached, so that nothing has been sent to it (and for a GET also if it went away).
     # And it is told one address, whoever handed the request on: of several the server would take the last, the proxy's.
-    return f"""	reverse_proxy unix/{SERVING}/{socket} {{
-		header_up X-Forwarded-For {{client_ip}}
-		lb_try_duration 10s
-		lb_try_interval 50ms
-		transport http {{
-			keepalive off
-			compression off
-		}}
-	}}"""
+    return [
+        f"reverse_proxy unix/{SERVING}/{socket} {{",
+        "\theader_up X-Forwarded-For {client_ip}",
+        "\tlb_try_duration 10s",
+        "\tlb_try_interval 50ms",
+        *(f"\t{line}" for line in more),
+        "\ttransport http {",
+        "\t\tkeepalive off",
+        "\t\tcompression off",
+        "\t}",
+        "}",
+    ]
+
+
+def _to_router(socket: str) -> str:
+    return "\n".join(f"\t{line}" for line in to_router(socket))
 
 
 def router() -> str:
@@ -263,7 +271,7 @@ def router() -> str:
 }}
 
 http:// {{
-	{_bind("internal")}
+	{bind("internal")}
 	handle /healthy {{
 		respond 200
 	}}
@@ -278,7 +286,8 @@ import {_LIVE}/*.router
 """
 
 
-def _bind(socket: str) -> str:
+def bind(socket: str) -> str:
+    """Return the line that has the router listen on one of its sockets."""
     return f"bind unix/{{$CADDY_SOCKETS}}/{socket}"
 
 
@@ -341,7 +350,7 @@ def standby(certificate_file: str | None, own_ports: Sequence[int] = ()) -> Rele
     answer = """header Retry-After 10
 	respond "This site is being set up. Try again in a moment." 503"""
     sockets = ("http", HTTPS_SOCKET, *map(own_socket, own_ports))
-    sites = "\n".join(f"http:// {{\n\t{_bind(socket)}\n\t{answer}\n}}\n" for socket in sockets)
+    sites = "\n".join(f"http:// {{\n\t{bind(socket)}\n\t{answer}\n}}\n" for socket in sockets)
     return Release(identifier="standby", sites=sites, names=_shown(certificate_file))
 
 
@@ -391,7 +400,7 @@ def _sites(sites: Sequence[SiteText], https_port: int) -> str:
         protected = _trust_page(trust_page.PAGE, trusting) + "\n"
     # Behind a port, {host} has lost the brackets of an IPv6 address.
     return f"""http:// {{
-	{_bind("http")}
+	{bind("http")}
 {plain}	handle {{
 		@ipv6 header_regexp host Host ^(\\[.*\\])
 		redir @ipv6 https://{{re.host.1}}{public_port}{{uri}} 308
@@ -405,7 +414,7 @@ def _sites(sites: Sequence[SiteText], https_port: int) -> str:
 def _listener(socket: str, blocks: str) -> str:
     """Return the block for what arrives by a socket."""
     return f"""http:// {{
-	{_bind(socket)}
+	{bind(socket)}
 
 {blocks}
 	handle {{

@@ -19,7 +19,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rendering.caddyfile import CONFIG_DIRECTORY, DRAIN_SECONDS, RUN_DIRECTORY, SERVING
+from rendering.caddyfile import (
+    CLAIMS,
+    CONFIG_DIRECTORY,
+    DRAIN_SECONDS,
+    LOOPBACK_PORT,
+    RUN_DIRECTORY,
+    bind,
+    to_router,
+)
 
 LIVE: Final = f"{CONFIG_DIRECTORY}/live"
 """A link to the release that is live."""
@@ -37,7 +45,6 @@ SOCKETS: Final = ("relay", "internal")
 """The router's: one for what arrives, and one for what the relay asks itself, its health and its certificate."""
 PORT: Final = 8443
 """Inside the container; the host publishes another."""
-LOOPBACK_PORT: Final = 2080
 ADDRESSES: Final = ("tcp/[::]", "tcp4/0.0.0.0", None)
 """Where the front listens, by level: the kernel prefers IPv4 alone to IPv4 in IPv6, and an address to all of them (the
 last level: each of the container's own). A front of the last level is reloaded where it is."""
@@ -58,7 +65,6 @@ IDENTITY: Final[Mapping[str, str]] = {
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
 _PUBLIC_AUTHORITIES: Final = "/etc/ssl/certs/ca-certificates.crt"
 """In the image; a pool of one's own is instead of it otherwise."""
-_CLAIMS: Final = ("Forwarded", "X-Forwarded-*", "X-Real-Ip")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +99,7 @@ def front(pool: Sequence[str], *, identity: str, websocket_hours: int) -> str:
     `pool` are the roots of the client authority, none where everybody is let in; `identity` is what the names of the
     headers begin with that say who a client is.
     """
-    lines = [f"request_header -{claim}" for claim in (*_CLAIMS, *_spellings(identity))]
+    lines = [f"request_header -{claim}" for claim in (*CLAIMS, *_spellings(identity))]
     told = []
     client_auth = ""
     if pool:
@@ -110,7 +116,7 @@ def front(pool: Sequence[str], *, identity: str, websocket_hours: int) -> str:
         # By HTTP/2 this becomes a GOAWAY, which is sent once the answer is.
         "@closing vars {http.shutting_down} true",
         "header @closing Connection close",
-        *_to_router("relay", f"stream_close_delay {websocket_hours}h", f"stream_timeout {websocket_hours}h", *told),
+        *to_router("relay", f"stream_close_delay {websocket_hours}h", f"stream_timeout {websocket_hours}h", *told),
     ]
     body = "\n".join(f"\t{line}" for line in lines)
     return f"""{_front_of_all()}
@@ -128,12 +134,11 @@ def _front_of_all() -> str:
     # Whoever asks has shown a certificate: there is one site, so no other could be named to get past it. Where clients
     # are asked for one, Caddy would by itself refuse those that go by address, whatever they show (strict SNI).
     # http.stdlib says at the level of debugging who was refused by TLS, and why.
-    health = "\n".join(f"\t{line}" for line in _to_router("internal"))
+    health = "\n".join(f"\t{line}" for line in to_router("internal"))
     return f"""{{
 	admin unix/{FRONT_SOCKET}
 	persist_config off
 	auto_https off
-	skip_install_trust
 	grace_period 30s
 	shutdown_delay {{$CADDY_DRAIN:{DRAIN_SECONDS}s}}
 	log refusals {{
@@ -155,23 +160,6 @@ http://:{LOOPBACK_PORT} {{
 {health}
 }}
 """
-
-
-def _to_router(socket: str, *more: str) -> list[str]:
-    # As the edge does: no connection is kept, so none can be closed at the moment of the next request, and it is asked
-    # again if it could not be reached.
-    return [
-        f"reverse_proxy unix/{SERVING}/{socket} {{",
-        "\theader_up X-Forwarded-For {client_ip}",
-        "\tlb_try_duration 10s",
-        "\tlb_try_interval 50ms",
-        *(f"\t{line}" for line in more),
-        "\ttransport http {",
-        "\t\tkeepalive off",
-        "\t\tcompression off",
-        "\t}",
-        "}",
-    ]
 
 
 def router(
@@ -232,7 +220,7 @@ def router(
     body = "\n".join(f"\t{line}" for line in lines)
     return f"""{_router_of_all()}
 http:// {{
-	{_bind("relay")}
+	{bind("relay")}
 	log {{
 		format filter {{
 			request>headers delete
@@ -308,7 +296,7 @@ def _router_of_all() -> str:
 }}
 
 http:// {{
-	{_bind("internal")}
+	{bind("internal")}
 	handle /healthy {{
 		respond 200
 	}}
@@ -319,7 +307,3 @@ http:// {{
 	}}
 }}
 """
-
-
-def _bind(socket: str) -> str:
-    return f"bind unix/{{$CADDY_SOCKETS}}/{socket}"

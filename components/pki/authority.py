@@ -12,7 +12,6 @@ import pulumi_tls as tls
 from components.base.handles import Issuer, Signed
 from components.pki import moments
 from components.pki.generation import former_names, member, whole
-from components.pki.moments import hours_before
 from pki import crl, issue
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ class _Issuer:
             certificate_pem=pulumi.Output.concat(written.certificate_pem, self._chain_pem),
             expires=written.expires,
             # The provider is who finds out when it is due, and by its own end.
-            renew_at=certificate.validity_end_time.apply(partial(hours_before, hours=renewal_hours)),
+            renew_at=certificate.validity_end_time.apply(partial(moments.hours_before, hours=renewal_hours)),
         )
 
     def list_revoked(

@@ -250,7 +250,7 @@ class Relay(pulumi.ComponentResource):
                     test=(
                         "CMD-SHELL",
                         "wget -Y off -q -O /dev/null "
-                        f'"http://$(cat {_LOOPBACK_FILE}):{rendering.LOOPBACK_PORT}/healthy"',
+                        f'"http://$(cat {_LOOPBACK_FILE}):{caddyfile.LOOPBACK_PORT}/healthy"',
                     ),
                     timeout_seconds=6,
                     start_period_seconds=30,
