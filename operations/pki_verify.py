@@ -191,7 +191,7 @@ def _shown(
 ) -> Iterator[Finding]:
     relay = next((relay for relay in settings.relays.values() if relay.port == place.port and not is_edge), None)
     authority = relay.client_authority if relay is not None else None
-    if authority is None:
+    if relay is None or (authority is None and not settings.brings_its_clients(relay)):
         yield _finding(one, chain, place, asked(place, one, anchors))
         return
     stranger = asked(place, one, anchors)
@@ -200,13 +200,16 @@ def _shown(
         return
     told = f"{place} refuses who has no certificate ({stranger.refused})"
     if not stranger.refused:
-        told = f"{place} lets in who has no certificate, though {authority} is to say who comes in"
+        told = (
+            f"{place} lets in who has no certificate, though {authority or 'what came with it'} is to say who comes in"
+        )
     yield Finding(name=one.called, what=told, fine=bool(stranger.refused))
-    client = _client_of(authority, settings)
+    client = _client_of(authority, settings) if authority is not None else None
     if client is None:
         yield Finding(
             name=one.called,
-            what=f"{place} was not asked as a client: pki.certificates has none that {authority} signed",
+            what=f"{place} was not asked as a client: pki.certificates has none that "
+            f"{authority or 'an authority that came with it'} signed",
             fine=True,
         )
         return

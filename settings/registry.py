@@ -107,6 +107,11 @@ class Imported(BroughtCertificate):
         """What it has to be for."""
         return self.kind
 
+    @property
+    def says_who_comes_in(self) -> bool:
+        """Whether clients need a certificate of authorities that came with it."""
+        return self.client_authority_file is not None or self.client_authority is not None
+
     def conflicts(self) -> Iterator[Conflict]:
         """Yield what is set twice, or not at all."""
         yield from super().conflicts()

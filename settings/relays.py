@@ -41,11 +41,14 @@ class Relay(Model):
     )
     certificate: ServerCertificateName = Field(description="Which of pki.certificates it shows")
     client_authority: ClientAuthorityName | None = Field(
-        default=None, description="Which of pki.authorities clients need a certificate of; by default they need none"
+        default=None,
+        description="Which of pki.authorities clients need a certificate of; by default they need none, or one of the "
+        "authorities that certificate was brought with (its client_authority)",
     )
     allow: Annotated[tuple[ClientCertificateName, ...], Field(strict=False)] = Field(
         default=(),
-        description="Which of pki.certificates are let in; by default all client_authority signed and has not revoked",
+        description="Which of pki.certificates are let in; by default all that client_authority signed, or what came "
+        "with certificate, and that are not revoked",
     )
     identity_headers: HeaderPrefix = Field(
         default="X-Client-Certificate",
@@ -63,15 +66,7 @@ class Relay(Model):
         return host_of(self.upstream) if isinstance(self.upstream, str) else ""
 
     def conflicts(self) -> Iterator[Conflict]:
-        """Yield what is said of clients nobody asks for a certificate, and a name nobody looks at."""
-        if self.allow and self.client_authority is None:
-            yield Conflict(
-                path=("client_authority",),
-                others=(("allow",),),
-                given="nothing, while allow names certificates",
-                allowed="the authority that signs for clients",
-                remedy="Set it: pulumi config set --path {path} <name>",
-            )
+        """Yield a name nobody looks at."""
         if self.upstream_name is not None and not str(self.upstream).startswith("https://"):
             yield Conflict(
                 path=("upstream_name",),

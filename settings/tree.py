@@ -23,7 +23,7 @@ from settings.language_model import LanguageModel, Ollama
 from settings.pki import Pki, fitting_hours
 from settings.proxy import Proxy
 from settings.published import Published, meet
-from settings.registry import Issued
+from settings.registry import Imported, Issued
 from settings.relays import SERVICE_PREFIX, Relay, Relays
 from settings.sign_in import AUTHENTIK_SERVER_MIB, AUTHENTIK_WORKER_MIB, Authentik, Password, SignIn
 from settings.speech import InProcess, Speech
@@ -645,6 +645,11 @@ class Settings(Model):
                         remedy="Set it: pulumi config set --path {path} <URL>",
                     )
 
+    def brings_its_clients(self, relay: Relay) -> bool:
+        """Return whether a relay's certificate came with the authorities its clients need a certificate of."""
+        entry = self.pki.every_certificate.get(relay.certificate)
+        return isinstance(entry, Imported) and entry.says_who_comes_in
+
     def _relay_conflicts(self, name: str, relay: Relay) -> Iterator[Conflict]:
         """Yield what a relay names and is not there, or is not for that."""
         place = ("relays", name)
@@ -657,19 +662,37 @@ class Settings(Model):
                 remedy="Set it: pulumi config set --path {path} <URL>",
             )
         authorities = self.pki.every_authority
+        authority, brought = relay.client_authority, self.brings_its_clients(relay)
+        if relay.allow and authority is None and not brought:
+            yield Conflict(
+                path=(*place, "client_authority"),
+                others=((*place, "allow"), (*place, "certificate")),
+                given="nothing, while allow names certificates",
+                allowed="the authority that signs for clients",
+                remedy="Set it: pulumi config set --path {path} <name>",
+            )
+        if authority is not None and brought:
+            yield Conflict(
+                path=(*place, "client_authority"),
+                others=((*place, "certificate"), ("pki", "certificates", relay.certificate, "client_authority")),
+                given=f"{authority!r}, while {relay.certificate} was brought with a client_authority of its own",
+                allowed="one of them: who comes in is said in one place",
+                remedy=REMOVE,
+            )
         for index, one in enumerate(relay.allow):
             entry = self.pki.every_certificate.get(one)
             if not isinstance(entry, Issued) or entry.kind == "server":  # which is said already
                 continue
-            if relay.client_authority not in {None, entry.authority}:
+            signed_by = relay.certificate if brought else authority
+            if brought or authority not in {None, entry.authority}:
                 yield Conflict(
                     path=(*place, "allow", index),
                     others=(("pki", "certificates"), (*place, "client_authority")),
                     given=f"{one!r}, which {entry.authority} signs",
-                    allowed=f"certificates of {relay.client_authority}: no other gets as far as that",
+                    allowed=f"certificates of {'what came with ' if brought else ''}{signed_by}: no other gets as far "
+                    "as that",
                     remedy=REMOVE,
                 )
-        authority = relay.client_authority
         if authority in authorities and not authorities[authority].trusted:
             yield Conflict(
                 path=(*place, "client_authority"),
@@ -718,7 +741,7 @@ class Settings(Model):
         if self._now is not None:
             yield from self._certificate_hints()
         for name, relay in sorted(self.relays.items()):
-            if relay.client_authority is not None:
+            if relay.client_authority is not None or self.brings_its_clients(relay):
                 yield (
                     f"relays.{name}: Safari on iPhone and iPad shows no certificate when it opens a WebSocket, so its "
                     "pages reach none through this relay; programs and browsers on computers do (docs/relays.md)"

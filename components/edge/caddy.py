@@ -12,7 +12,7 @@ from components.base.service import HealthCheck, Port, Protocol, ServiceArgs, se
 from components.base.step import StepArgs, step
 from components.base.volume import volume
 from components.edge import trust_page
-from rendering import caddyfile
+from rendering import caddyfile, taking_over
 from rendering.archive import archive
 from rendering.trust_page import Place
 
@@ -74,13 +74,11 @@ exec caddy run --config {caddyfile.FRONT_FILE} --adapter caddyfile
 
 # Each certificate is replaced in one move and read at the next handshake, each file of the page about trust likewise. A
 # release that is not the one that is live, to the letter, is taken over by a reload, and made live only then: whatever
-# happens, a restart finds a configuration that works. Requests are led to the sockets of the new release as soon as
-# they are there, while the reload still keeps those of the old one open; by a process of its own, which goes on where
-# the delivery is cut off. What nobody needs any more goes last, with the one file in which an earlier release kept its
-# certificate.
+# happens, a restart finds a configuration that works. What nobody needs any more goes last, with the one file in which
+# an earlier release kept its certificate.
 def _deliver(own_ports: Sequence[int]) -> str:
     """Return the script that delivers; there is a socket for each of `own_ports` as well."""
-    sockets = " ".join((*caddyfile.SOCKETS, *map(caddyfile.own_socket, own_ports)))
+    sockets = (*caddyfile.SOCKETS, *map(caddyfile.own_socket, own_ports))
     return f"""\
 set -eu
 umask 077
@@ -105,34 +103,14 @@ is_live() {{
         cmp -s incoming/{caddyfile.SITES_FILE} live/{caddyfile.SITES_FILE} &&
         cmp -s incoming/{caddyfile.NAMES_FILE} live/{caddyfile.NAMES_FILE}
 }}
-lead_to() {{
-    ln -sfn "$1" {caddyfile.SERVING}.new && mv -T {caddyfile.SERVING}.new {caddyfile.SERVING}
+reload() {{
+    CADDY_RELEASE="$PWD/$release" caddy reload --config {caddyfile.ROUTER_FILE} --adapter caddyfile \
+        --address unix/{caddyfile.ADMIN_SOCKET}
 }}
-is_served() {{
-    for socket in {sockets}; do
-        [ -S "$sockets/$socket" ] || return 1
-    done
-}}
+{taking_over.functions(sockets)}
 if ! is_live; then
     rm -rf "$release" && mv incoming "$release"
-    before=$(readlink {caddyfile.SERVING})
-    sockets=$(mktemp -d {caddyfile.SOCKETS_DIRECTORY}/XXXXXX)
-    (
-        while [ -d "$sockets" ] && ! is_served; do
-            sleep 0.1
-        done
-        ! is_served || lead_to "$sockets"
-    ) &
-    if ! CADDY_RELEASE="$PWD/$release" CADDY_SOCKETS="$sockets" caddy reload --config {caddyfile.ROUTER_FILE} \
-        --adapter caddyfile --address unix/{caddyfile.ADMIN_SOCKET}; then
-        rm -rf "$sockets" && wait $!
-        lead_to "$before"
-        exit 1
-    fi
-    wait $!
-    for old in {caddyfile.SOCKETS_DIRECTORY}/*; do
-        [ "$old" = "$sockets" ] || rm -rf "$old"
-    done
+    take_over reload
     ln -sfn "$release" live.new && mv -T live.new live
 fi
 for old in incoming edge.pem releases/* {caddyfile.CERTIFICATES_DIRECTORY}/*; do

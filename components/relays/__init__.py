@@ -6,7 +6,7 @@ from typing import Protocol
 import pulumi
 
 from components.base.handles import NOBODY, AuthorityHandle, CertificateHandle, DockerHost, Image, Service, TrustBundle
-from components.relays.relay import Relay, RelayArgs
+from components.relays.relay import Clients, Relay, RelayArgs
 from settings.relays import SERVICE_PREFIX
 from settings.relays import Relay as RelaySettings
 
@@ -45,7 +45,14 @@ def relays(
                 f"relays.{name}.upstream: {one.upstream!r}; allowed: a service that answers: {upstream} only calls "
                 f"others. Set it: pulumi config set --path relays.{name}.upstream <URL>"
             )
+        certificate = registry.use(one.certificate, by=f"relay {name}")
         authority = authorities[one.client_authority] if one.client_authority is not None else None
+        clients = None
+        if authority is not None:
+            clients = Clients(said_by=f"authority {authority.name}", roots=authority.trusted, revoked=authority.crls)
+        elif certificate.client_authorities:
+            roots = TrustBundle(certificates=certificate.client_authorities)
+            clients = Clients(said_by=f"certificate {one.certificate}", roots=roots)
         made[name] = Relay(
             f"{SERVICE_PREFIX}{name}",
             RelayArgs(
@@ -60,11 +67,9 @@ def relays(
                 networks=behind.networks if behind is not None else (),
                 port=one.port,
                 bind_addresses=tuple(dict.fromkeys(one.bind_addresses)),
-                certificate=registry.use(one.certificate, by=f"relay {name}"),
-                client_authority=authority.name if authority is not None else None,
-                client_roots=authority.trusted if authority is not None else NOBODY,
+                certificate=certificate,
+                clients=clients,
                 allowed=[registry.use(client, by=f"relay {name}") for client in one.allow] or None,
-                revoked=authority.crls if authority is not None else "",
                 identity=one.identity_headers,
                 websocket_hours=one.websocket_hours,
                 depends_on=[behind.ready] if behind is not None else [],

@@ -10,7 +10,7 @@ from components.base.handles import NOBODY, CertificateHandle, DockerHost, Servi
 from components.base.service import HealthCheck, Port, ServiceArgs, service
 from components.base.step import StepArgs, step
 from components.base.volume import volume
-from rendering import caddyfile
+from rendering import caddyfile, taking_over
 from rendering import relay as rendering
 from rendering.archive import archive
 
@@ -84,9 +84,6 @@ exec caddy run --config "$front/{rendering.FRONT_FILE}" --adapter caddyfile
 # The certificate is replaced in one move. The front goes first: where a root is not trusted any more, nobody with a
 # certificate of it may reach what the new router leads to. Its level rises once it has been taken over, and what is
 # live is the new release once both have been: whatever happens, the next delivery finds out what is left to do.
-#
-# Requests are led to the sockets of the new router as soon as they are there, by a process of its own, which goes on
-# where the delivery is cut off; see the edge's.
 _DELIVER: Final = f"""\
 set -eu
 umask 077
@@ -102,14 +99,7 @@ differs() {{
 reload() {{
     RELAY_RELEASE="$PWD/$release" caddy reload --config "$release/$1" --adapter caddyfile --address "unix/$2"
 }}
-lead_to() {{
-    ln -sfn "$1" {caddyfile.SERVING}.new && mv -T {caddyfile.SERVING}.new {caddyfile.SERVING}
-}}
-is_served() {{
-    for socket in {" ".join(rendering.SOCKETS)}; do
-        [ -S "$sockets/$socket" ] || return 1
-    done
-}}
+{taking_over.functions(rendering.SOCKETS)}
 is_live() {{
     for file in incoming/*; do
         cmp -s "$file" "live/${{file##*/}}" || return 1
@@ -126,23 +116,7 @@ if ! is_live; then
         echo "$RELAY_LOOPBACK" > {_LOOPBACK_FILE}
     fi
     if differs {rendering.ROUTER_FILE} || differs {rendering.TRUSTED_FILE}; then
-        before=$(readlink {caddyfile.SERVING})
-        sockets=$(mktemp -d {caddyfile.SOCKETS_DIRECTORY}/XXXXXX)
-        (
-            while [ -d "$sockets" ] && ! is_served; do
-                sleep 0.1
-            done
-            ! is_served || lead_to "$sockets"
-        ) &
-        if ! CADDY_SOCKETS="$sockets" reload {rendering.ROUTER_FILE} {rendering.ROUTER_SOCKET}; then
-            rm -rf "$sockets" && wait $!
-            lead_to "$before"
-            exit 1
-        fi
-        wait $!
-        for old in {caddyfile.SOCKETS_DIRECTORY}/*; do
-            [ "$old" = "$sockets" ] || rm -rf "$old"
-        done
+        take_over reload {rendering.ROUTER_FILE} {rendering.ROUTER_SOCKET}
     fi
     ln -sfn "$release" live.new && mv -T live.new live
 fi
@@ -150,6 +124,22 @@ for old in incoming releases/*; do
     [ "$old" = "$release" ] || rm -rf "$old"
 done
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clients:
+    """Whose certificates clients of a relay have to show."""
+
+    said_by: str
+    """What of the settings says so, such as `authority agents`; something else there makes a new container."""
+    roots: TrustBundle
+    """Those their certificates lead to; of an authority the trusted ones of all its generations."""
+    revoked: pulumi.Input[str] = ""
+    """PEM of their revocation lists (CRL)."""
+
+    def __post_init__(self) -> None:
+        if not self.roots.certificates:
+            raise ValueError(f"{self.said_by}: no roots, so nobody could be let in")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,14 +166,10 @@ class RelayArgs:
     bind_addresses: Sequence[str]
     certificate: CertificateHandle
     """What it shows."""
-    client_authority: str | None = None
-    """Name of the authority whose certificates clients have to show; None: they have to show none."""
-    client_roots: TrustBundle = NOBODY
-    """The roots of that authority, the trusted ones of all its generations."""
+    clients: Clients | None = None
+    """Whose certificates clients have to show; None: they have to show none."""
     allowed: Sequence[CertificateHandle] | None = None
     """The certificates that are let in; None: all of the authority are."""
-    revoked: pulumi.Input[str] = ""
-    """PEM of the authority's revocation lists (CRL)."""
     refused: Sequence[pulumi.Input[str]] = ()
     """PEM of each certificate that is refused besides, leaf first."""
     identity: str = "X-Client-Certificate"
@@ -193,9 +179,7 @@ class RelayArgs:
     depends_on: Sequence[pulumi.Resource] = ()
 
     def __post_init__(self) -> None:
-        if (self.client_authority is None) != (not self.client_roots.certificates):
-            raise ValueError(f"{self.service}: a client authority and its roots belong together")
-        if self.client_authority is None and self.allowed is not None:
+        if self.clients is None and self.allowed is not None:
             raise ValueError(f"{self.service}: who is let in can be said of clients with certificates only")
         if self.allowed is not None and not self.allowed:
             raise ValueError(f"{self.service}: nobody is let in")
@@ -263,10 +247,10 @@ class Relay(pulumi.ComponentResource):
         )
         delivery = pulumi.Output.all(
             certificate=[args.certificate.certificate_pem, args.certificate.private_key_pem],
-            roots=args.client_roots.pem,
+            roots=args.clients.roots.pem if args.clients is not None else "",
             trusted=args.upstream_trust.pem,
             allowed=[one.certificate_pem for one in args.allowed or ()],
-            revoked=args.revoked,
+            revoked=args.clients.revoked if args.clients is not None else "",
             refused=list(args.refused),
         ).apply(lambda known: archive(_files(args, known)))
         self.ready = step(
@@ -284,7 +268,7 @@ class Relay(pulumi.ComponentResource):
 
 
 def _for_whom(args: RelayArgs) -> str:
-    return f"authority {args.client_authority}" if args.client_authority is not None else "nobody"
+    return args.clients.said_by if args.clients is not None else "nobody"
 
 
 def _planned(args: RelayArgs) -> str:
@@ -305,7 +289,7 @@ def _files(args: RelayArgs, known: Mapping[str, Any]) -> Mapping[str, str]:
 
     certificate, key = known["certificate"]
     front = rendering.front(
-        rendering.pool(known["roots"]) if args.client_authority is not None else (),
+        rendering.pool(known["roots"]) if args.clients is not None else (),
         identity=args.identity,
         websocket_hours=args.websocket_hours,
     )

@@ -195,11 +195,39 @@ class Edge:
         return self.ask("POST", "/v1/auth/login", body, {"Content-Type": "application/json"})
 
 
+class Stream:
+    """A WebSocket to the server's echo, as `user`, headers that prove it."""
+
+    def __init__(self, edge: Edge, user: Mapping[str, str]) -> None:
+        self._connection = edge.ask_for_events(user)
+        assert isinstance(self._connection.sock, ssl.SSLSocket)
+        self._socket = self._connection.sock
+        assert self._connection.getresponse().status == 101
+
+    def echoes(self, text: bytes) -> bool:
+        """Return whether a message comes back (RFC 6455 §5.2: one frame, masked on the way there)."""
+        mask = secrets.token_bytes(4)
+        masked = bytes(byte ^ mask[index % 4] for index, byte in enumerate(text))
+        self._socket.sendall(bytes([0x81, 0x80 | len(text)]) + mask + masked)
+        answer = b""
+        while len(answer) < 2 + len(text):
+            piece = self._socket.recv(256)
+            if not piece:
+                return False
+            answer += piece
+        return answer == bytes([0x81, len(text)]) + text
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+
 @dataclass
 class Traffic:
     """What happened to a stream of requests."""
 
     requests: int = 0
+    """Or messages."""
     failures: list[str] = field(default_factory=list)
     reconnected: int = 0
     """Idle connections the edge had closed, so that the request went out on a new one (RFC 9112 §9.3.1)."""
@@ -207,20 +235,16 @@ class Traffic:
     """Serial numbers of the certificates served, in the order they appeared."""
 
 
-class Visitor(threading.Thread):
-    """A client that asks for one page again and again until it is stopped."""
+class _Client(threading.Thread):
+    """Somebody who is there until told to stop."""
 
     LIMIT: Final = 50_000
     """Requests at the most, whatever happens."""
 
-    def __init__(self, edge: Edge, target: str, expected: str, *, keep_alive: bool) -> None:
+    def __init__(self, edge: Edge) -> None:
         super().__init__(daemon=True)
         self.traffic = Traffic()
         self._edge = edge
-        self._target = target
-        self._expected = expected
-        self._keep_alive = keep_alive
-        self._context = edge.trust()
         self._stop_asked = threading.Event()
 
     def stop(self) -> Traffic:
@@ -229,6 +253,60 @@ class Visitor(threading.Thread):
         self.join(3 * TIMEOUT_SECONDS)
         assert not self.is_alive(), "a visitor hangs"
         return self.traffic
+
+
+class Listener(_Client):
+    """A client that keeps one WebSocket open until it is stopped, and opens another one again and again."""
+
+    def __init__(self, edge: Edge, user: Mapping[str, str]) -> None:
+        super().__init__(edge)
+        self._user = user
+
+    def run(self) -> None:
+        """Send messages on both, each of which has to come back."""
+        try:
+            kept = Stream(self._edge, self._user)
+        except (OSError, http.client.HTTPException, AssertionError) as problem:
+            self.traffic.failures.append(f"first stream: {type(problem).__name__}: {problem}")
+            return
+        for number in range(self.LIMIT):
+            if self._stop_asked.is_set():
+                break
+            self._say(kept, number)
+            self._open_another(number)
+            time.sleep(0.02)
+        kept.close()
+
+    def _open_another(self, number: int) -> None:
+        try:
+            other = Stream(self._edge, self._user)
+        except (OSError, http.client.HTTPException, AssertionError) as problem:
+            self.traffic.requests += 1
+            self.traffic.failures.append(f"another stream: {type(problem).__name__}: {problem}")
+            return
+        self._say(other, number)
+        other.close()
+
+    def _say(self, stream: Stream, number: int) -> None:
+        self.traffic.requests += 1
+        try:
+            answered = stream.echoes(b"%d" % number)
+        except OSError as problem:
+            self.traffic.failures.append(f"message: {type(problem).__name__}: {problem}")
+            return
+        if not answered:
+            self.traffic.failures.append("message: cut off")
+
+
+class Visitor(_Client):
+    """A client that asks for one page again and again until it is stopped."""
+
+    def __init__(self, edge: Edge, target: str, expected: str, *, keep_alive: bool) -> None:
+        super().__init__(edge)
+        self._target = target
+        self._expected = expected
+        self._keep_alive = keep_alive
+        self._context = edge.trust()
 
     def run(self) -> None:
         """Visit."""

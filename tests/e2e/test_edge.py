@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import secrets
 import socket
 import ssl
 import subprocess
@@ -16,7 +15,7 @@ import pytest
 
 from testing.certificates import served
 from testing.docker import free_port
-from tests.e2e.edge import Connection, Response, Visitor
+from tests.e2e.edge import Connection, Response, Stream, Visitor
 from tests.e2e.stack import DOMAIN, Stack
 
 pytestmark = pytest.mark.docker
@@ -25,33 +24,6 @@ LIVE = "/config/reflector/live"
 PROXY = "127.0.0.1"
 VISITOR = "127.0.0.2"
 """Who asks the proxy; all of 127.0.0.0/8 is this machine."""
-
-
-class Stream:
-    """A WebSocket through the edge to the server's echo."""
-
-    def __init__(self, stack: Stack) -> None:
-        self._connection = stack.edge.ask_for_events(stack.log_in())
-        assert isinstance(self._connection.sock, ssl.SSLSocket)
-        self._socket = self._connection.sock
-        assert self._connection.getresponse().status == 101
-
-    def echoes(self, text: bytes) -> bool:
-        """Return whether a message comes back (RFC 6455 §5.2: one frame, masked on the way there)."""
-        mask = secrets.token_bytes(4)
-        masked = bytes(byte ^ mask[index % 4] for index, byte in enumerate(text))
-        self._socket.sendall(bytes([0x81, 0x80 | len(text)]) + mask + masked)
-        answer = b""
-        while len(answer) < 2 + len(text):
-            piece = self._socket.recv(256)
-            if not piece:
-                return False
-            answer += piece
-        return answer == bytes([0x81, len(text)]) + text
-
-    def close(self) -> None:
-        """Hang up."""
-        self._connection.close()
 
 
 def test_the_server_knows_who_asks_by_which_scheme_and_believes_no_client(deployment: Stack) -> None:
@@ -96,7 +68,7 @@ def test_pages_lead_to_the_domain_and_the_api_answers_at_every_name(deployment: 
 def test_changed_routes_lose_no_request_and_no_stream(
     deployment: Stack, record_property: Callable[[str, object], None]
 ) -> None:
-    stream = Stream(deployment)
+    stream = Stream(deployment.edge, deployment.log_in())
     assert stream.echoes(b"before")
     caddy = deployment.containers()["caddy"]
     page = "/v1/config"

@@ -4,13 +4,16 @@ import hashlib
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
+from testing.certificates import CLIENT, issue
 from testing.docker import free_port
-from tests.e2e.edge import Edge, Visitor
+from tests.e2e.edge import Edge, Listener, Visitor
 from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.docker
@@ -24,13 +27,44 @@ class Relay(Edge):
     """The relay, as a client with a certificate reaches it; without a file it shows none."""
 
     client: Path | None = None
+    strict: bool = True
+    """Whether certificates have all that RFC 5280 wants of them: ours do."""
 
     def trust(self) -> ssl.SSLContext:
         """Return a context that trusts our authority, and shows the client's certificate."""
         context = super().trust()
+        if not self.strict:
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if self.client is not None:
             context.load_cert_chain(self.client)
         return context
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brought:
+    """What a company brings: a certificate of a server, and the authority its clients need one of."""
+
+    entry: dict[str, Any]
+    """Of the registry."""
+    root: str
+    """Whom the server's clients trust, PEM."""
+    client: Path
+
+    @staticmethod
+    def make(folder: Path) -> "Brought":
+        """Make it, and a client."""
+        now = datetime.now(UTC)
+        servers, clients = (issue(f"{name} of a company", now=now, ca=True) for name in ("servers", "clients"))
+        server = issue("server", servers, now=now, sans=[NAME])
+        client = issue("client", clients, now=now, extensions=[(x509.ExtendedKeyUsage([CLIENT]), False)])
+        files = {
+            "certificate_file": server.pem, "key_file": server.key_pem, "client_authority_file": clients.pem,
+            "client.pem": client.pem + client.key_pem,
+        }  # fmt: skip
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        entry = {name: str(folder / name) for name in files if name.endswith("_file")}
+        return Brought(entry={"mode": "imported", **entry}, root=servers.pem.decode(), client=folder / "client.pem")
 
 
 def exported(stack: Stack, name: str, file: Path) -> Path:
@@ -55,7 +89,11 @@ def test_a_relay_lets_its_clients_in_and_loses_none_while_all_that_can_change_do
         "upstream": "http://server:1250", "port": port, "bind_addresses": ["127.0.0.1"], "certificate": "agents-relay",
         "client_authority": "agents",
     }  # fmt: skip
-    deployment.configure({"pki": pki, "relays": {"agents": relay}})
+    brought = Brought.make(tmp_path)
+    pki["certificates"]["company"] = brought.entry
+    company = {**relay, "port": free_port(), "certificate": "company"}
+    company.pop("client_authority")
+    deployment.configure({"pki": pki, "relays": {"agents": relay, "company": company}})
     printed = deployment.up()
     assert "Safari on iPhone and iPad" in printed
     edge = Relay(**{**vars(deployment.edge), "domain": NAME, "https_port": port})
@@ -67,10 +105,17 @@ def test_a_relay_lets_its_clients_in_and_loses_none_while_all_that_can_change_do
     with pytest.raises(OSError, match="certificate required"):
         edge.ask("GET", PAGE)
     assert deployment.edge.ask("GET", PAGE, name="127.0.0.1").status == 200, "nothing of this is the edge's"
+    # Of what was brought with an authority of its clients no setting says that they need a certificate.
+    without = replace(edge, https_port=company["port"], ca_pem=brought.root, strict=False)
+    assert replace(without, client=brought.client).ask("GET", PAGE).status == 200
+    for stranger in (None, recorder.client):
+        with pytest.raises(OSError, match=r"certificate required|unknown ca"):
+            replace(without, client=stranger).ask("GET", PAGE)
 
     ids = deployment.ids()
     digest = hashlib.sha256(recorder.ask("GET", PAGE).body).hexdigest()
-    visitors = [Visitor(recorder, PAGE, digest, keep_alive=keep_alive) for keep_alive in (False, False, True)]
+    pages = [Visitor(recorder, PAGE, digest, keep_alive=keep_alive) for keep_alive in (False, False, True)]
+    visitors = [*pages, Listener(recorder, deployment.log_in())]
     for visitor in visitors:
         visitor.start()
     # What it shows, who is let in, and whom it trusts, in one run.

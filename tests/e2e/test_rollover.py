@@ -1,11 +1,14 @@
 """The root of the stack is rolled over in four steps while people use the edge, and they do not notice."""
 
 import hashlib
+import re
+import time
 from collections.abc import Callable, Mapping
 
 import pytest
 
-from tests.e2e.edge import Visitor
+from tests.e2e.edge import Listener, Visitor
+from tests.e2e.processes import Run
 from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.docker
@@ -25,6 +28,15 @@ def held(stack: Stack) -> Mapping[str, object]:
     # A component without inputs holds nothing.
     kept = [one for one in resources if one["type"] not in PROVIDERS and (one.get("id") or one.get("inputs"))]
     return {one["urn"]: (one.get("id"), one.get("inputs")) for one in kept}
+
+
+def wait_until_written(stack: Stack, run: Run) -> None:
+    """Wait until a run has begun to change something, which it writes into the state first."""
+    deadline = time.monotonic() + 120
+    while not re.search(rb'"type": *"creating"', stack.checkpoint.read_bytes()):
+        assert not run.is_over, f"it ended before it changed anything: {run.output()}"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def test_a_jump_is_refused_in_a_preview_of_the_engine_alone_and_nothing_is_touched(deployment: Stack) -> None:
@@ -70,11 +82,18 @@ def test_the_root_is_rolled_over_there_and_back_and_the_edge_answers_all_the_tim
     deployment.__dict__.pop("edge", None)  # of somebody who was told of both
     page = "/v1/config"
     digest = hashlib.sha256(deployment.edge.ask("GET", page).body).hexdigest()
-    visitors = [Visitor(deployment.edge, page, digest, keep_alive=keep_alive) for keep_alive in (False, True)]
+    pages = [Visitor(deployment.edge, page, digest, keep_alive=keep_alive) for keep_alive in (False, True)]
+    visitors = [*pages, Listener(deployment.edge, deployment.log_in())]
     containers = deployment.ids()
     for visitor in visitors:
         visitor.start()
+    # Killed while it is at the leaf, which has an issuer already that the record of what is deployed does not know.
+    deployment.checkout.configure(deployment.name, generations(g1="trusted", g2="active"))
+    killed = deployment.start("up")
+    wait_until_written(deployment, killed)
+    killed.kill()
     assert step(g1="trusted", g2="active") == both
+    assert "interrupted" in deployment.console[-1]
     assert deployment.planned() == {}
     assert deployment.broken_wires() == {}
     assert step(g1="active", g2="trusted") == both
@@ -83,7 +102,7 @@ def test_the_root_is_rolled_over_there_and_back_and_the_edge_answers_all_the_tim
     record_property("requests", requests)
     failures = [failure for one in traffic for failure in one.failures]
     assert failures == [], f"{len(failures)} of {requests} requests failed"
-    assert len(visitors[0].traffic.serials) >= 2
+    assert len(pages[0].traffic.serials) >= 2
     assert deployment.ids() == containers, "who trusts both before and after is left alone"
 
     assert step(g1="active", g2="retired") == first

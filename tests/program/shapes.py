@@ -218,6 +218,12 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
             "certificates": {
                 "api": {"mode": "issued", "names": ["DNS:api.internal"]},
                 "agent": {"mode": "issued", "kind": "client", "authority": "clients"},
+                "corp": {
+                    "mode": "imported",
+                    "certificate": Encrypted((OWN.pem + AUTHORITY_OF_A_COMPANY.pem).decode()),
+                    "key": Encrypted(OWN.key_pem.decode()),
+                    "client_authority": Encrypted(ROOT_OF_A_COMPANY.pem.decode()),
+                },
             },
         },
         "relays": {
@@ -227,7 +233,8 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
                 "certificate": "api",
                 "client_authority": "clients",
                 "allow": ["agent"],
-            }
+            },
+            "company": {"upstream": "http://server:1250", "port": 8447, "certificate": "corp"},
         },
     },
     "encrypted": ENCRYPTED,

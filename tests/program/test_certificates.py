@@ -5,6 +5,8 @@ from typing import Any, Final
 
 import pytest
 
+from rendering.relay import FRONT_FILE, pool
+from testing.building import delivered
 from testing.certificates import Issued
 from tests.program.shapes import (
     AUTHORITY_OF_A_COMPANY,
@@ -36,6 +38,19 @@ def text_of(*certificates: Issued) -> str:
 
 def leaf_of(stack: Shape) -> Any:
     return next(entry for entry in stack.engine.exports["pki_inventory"] if entry["name"] == "edge-certificate")
+
+
+# --- Relays -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_relay_asks_clients_for_what_its_certificate_was_brought_with() -> None:
+    stack = shape("relay")
+    whom = {name: environment_of(stack, f"relay-{name}")["CLIENT_AUTHORITY"] for name in ("agents", "company")}
+    assert whom == {"agents": "authority clients", "company": "certificate corp"}
+    front = delivered(stack.engine.named("relay-company-release"))[FRONT_FILE]
+    (root,) = pool(ROOT_OF_A_COMPANY.pem.decode())
+    assert root in front
+    assert "require_and_verify" in front
 
 
 # --- Identity ---------------------------------------------------------------------------------------------------------

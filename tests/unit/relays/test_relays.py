@@ -8,7 +8,7 @@ import pytest
 
 from components import relays
 from components.base.handles import Service, TrustBundle
-from components.relays.relay import Relay
+from components.relays.relay import Clients, Relay
 from rendering import relay as rendering
 from settings.relays import Relay as Settings
 from testing import building
@@ -33,12 +33,12 @@ def test_another_client_authority_makes_a_new_container_and_changed_roots_do_not
         built = building.build(lambda near: Relay("it", building.relay_args(near, **given)))
         return building.environment_of(built.named("it-container"))
 
-    def roots() -> TrustBundle:
-        return TrustBundle(certificates=[certificate("root")[0]])
+    def of(said_by: str) -> Clients:
+        return Clients(said_by=said_by, roots=TrustBundle(certificates=[certificate("root")[0]]))
 
-    agents = variables(client_authority="agents", client_roots=roots())
-    assert agents == variables(client_authority="agents", client_roots=roots())
-    assert agents != variables(client_authority="others", client_roots=roots())
+    agents = variables(clients=of("authority agents"))
+    assert agents == variables(clients=of("authority agents"))
+    assert agents != variables(clients=of("authority others"))
     assert agents != variables()
 
 
@@ -57,8 +57,6 @@ def test_a_renewal_can_tell_whether_more_than_a_certificate_would_change() -> No
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ({"client_authority": "agents"}, "a client authority and its roots belong together"),
-        ({"client_roots": TrustBundle(certificates=["x"])}, "a client authority and its roots belong together"),
         ({"allowed": ["x"]}, "of clients with certificates only"),
     ],
 )
@@ -68,6 +66,8 @@ def test_what_does_not_fit_together_is_refused(given: dict[str, Any], problem: s
 
 
 def test_a_pool_of_nobody_cannot_be_rendered() -> None:
+    with pytest.raises(ValueError, match="authority agents: no roots"):
+        Clients(said_by="authority agents", roots=TrustBundle(certificates=[]))
     root = certificate("root")[0]
     (der,) = rendering.pool(root + root)
     assert der in root.replace("\n", "")

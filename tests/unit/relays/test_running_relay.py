@@ -152,8 +152,7 @@ class Container:
         """Have it let in clients of an authority; before it is started."""
         self.args = replace(
             self.args,
-            client_authority=name,
-            client_roots=TrustBundle(certificates=["not looked at"]),
+            clients=component.Clients(said_by=f"authority {name}", roots=TrustBundle(certificates=["not looked at"])),
         )
 
     def file_of(self, client: Issued, chain: bytes = b"") -> str:

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import pytest
 
+from settings.base import Sealed
 from tests.unit.settings.examples import only, parsed, refused
 
 PKI: Final[dict[str, Any]] = {
@@ -60,6 +61,36 @@ def test_a_relay_is_a_service_of_the_stack() -> None:
 )  # fmt: skip
 def test_what_does_not_do_is_said_in_a_line(relay: dict[str, Any], setting: str, given: str, allowed: str) -> None:
     problem = only(tree(relay))
+    assert problem.setting == f"relays.main.{setting}"
+    assert given in problem.given
+    assert allowed in problem.allowed
+
+
+def with_brought(**more: Any) -> dict[str, Any]:
+    """Return a stack whose relay shows what was brought with its clients' authority."""
+    # Still encrypted: that it is there is all that counts.
+    brought = {"mode": "imported", "certificate": Sealed(), "key": Sealed(), "client_authority": Sealed()}
+    certificates = {**PKI["certificates"], "corp": brought}
+    relays = {"main": {**RELAY, "certificate": "corp", **more}}
+    return {"pki": {**PKI, "certificates": certificates}, "relays": relays}
+
+
+def test_what_was_brought_with_an_authority_of_clients_asks_them_for_a_certificate() -> None:
+    stack = parsed(with_brought())
+    assert stack.brings_its_clients(stack.relays["main"])
+    assert [hint for hint in stack.hints() if hint.startswith("relays.main: Safari")]
+    assert not parsed(tree()).brings_its_clients(parsed(tree()).relays["main"])
+
+
+@pytest.mark.parametrize(
+    ("relay", "setting", "given", "allowed"),
+    [
+        ({"client_authority": "agents"}, "client_authority", "'agents', while corp was brought with", "one of them"),
+        ({"allow": ["agent"]}, "allow[0]", "'agent', which agents signs", "certificates of what came with corp"),
+    ],
+)
+def test_who_comes_in_is_said_in_one_place(relay: dict[str, Any], setting: str, given: str, allowed: str) -> None:
+    problem = only(with_brought(**relay))
     assert problem.setting == f"relays.main.{setting}"
     assert given in problem.given
     assert allowed in problem.allowed
