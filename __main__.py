@@ -50,10 +50,12 @@ authorities = pki.authorities(
     brought=settings.signers,
     revocations=settings.pki.revocations,
 )
+registry = pki.registry(settings.pki, authorities, settings.registered)
 identity_of_edge = pki.edge_identity(
     "edge-certificate",
     settings.certificate,
-    authorities[pki.STACK],
+    authorities,
+    registry,
     own=settings.own,
     signer=settings.signer,
     hours=settings.leaf_hours,
@@ -67,7 +69,6 @@ certificate = identity_of_edge.certificate
 roots = pki.trust(*identity_of_edge.roots)
 trust = pki.trust(*identity_of_edge.issuers, *settings.trusted_certificates)
 outside = pki.trust(*settings.trusted_certificates)
-registry = pki.registry(settings.pki, authorities, settings.registered)
 
 # Data.
 stores = data.data_services(

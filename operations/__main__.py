@@ -20,6 +20,7 @@ from operations.upgrade import remedy, upgrade
 from rendering import trust_page
 from settings import PROJECT, Settings, SettingsError, masked, parse
 from settings.certificate import Private, SignedBy
+from settings.registry import Issued
 from toolchain import Layout, ToolchainError
 
 UNKNOWN: Final = 3
@@ -256,7 +257,7 @@ def summarize(settings: Settings, forgotten: Sequence[str] = ()) -> None:
     """
     url = masked(settings.url, settings.encrypted)
     print(f"\nReflector is up: {url}")
-    if isinstance(settings.certificate, Private | SignedBy):
+    if isinstance(settings.certificate, Private | SignedBy) or isinstance(settings.named, Issued):
         print(
             f"\nIts certificate comes from a private authority. To trust it:\n"
             f"  . ./env.sh && pulumi stack output ca_certificate --stack {settings.stack} > reflector-ca.crt\n"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field
 
@@ -238,6 +238,3 @@ def is_public(root: str) -> bool:
 def not_public(names: Sequence[str]) -> list[str]:
     """Return those of `names` no public authority signs for, as nobody can show that they are his."""
     return [name for name in names if "." not in name or name.rpartition(".")[2] in _NOT_PUBLIC]
-
-
-Certificate: TypeAlias = Annotated[Private | Own | Acme | SignedBy, Field(discriminator="mode")]

@@ -28,6 +28,8 @@ class Names:
 
 ServerCertificateName = Annotated[EntryName, Names(table=CERTIFICATES, kinds=("server", "peer"), with_key=True)]
 """Names what a server shows."""
+OwnServerCertificateName = Annotated[EntryName, Names(table=CERTIFICATES, kinds=("server",), with_key=True)]
+"""Names what a server shows whose clients are everybody: whom they trust for it signs for servers alone."""
 ClientCertificateName = Annotated[EntryName, Names(table=CERTIFICATES, kinds=("client", "peer"))]
 """Names a client."""
 AnyCertificateName = Annotated[EntryName, Names(table=CERTIFICATES, kinds=("server", "client", "peer"))]

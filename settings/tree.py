@@ -13,17 +13,18 @@ from settings import references, registry, sign_in, storage
 from settings.application import WORKER_PROCESS_MIB, Application
 from settings.authorities import ACTIVE, STACK, ImportedGeneration
 from settings.base import REMOVE, Conflict, Instant, Model, Path, dotted
-from settings.certificate import Acme, Certificate, Own, Private, SignedBy, not_public, stranger
+from settings.certificate import Acme, Own, Private, SignedBy, not_public, stranger
 from settings.data import Data
 from settings.edge import Edge, Place
 from settings.health import Health
 from settings.hosts import MAIN, Host, Hosts
+from settings.identity import Certificate, Named
 from settings.images import Images, ImageSources, Upstream
 from settings.language_model import LanguageModel, Ollama
 from settings.pki import Pki, fitting_hours
 from settings.proxy import Proxy
 from settings.published import Published, meet
-from settings.registry import Imported, Issued
+from settings.registry import External, Imported, Issued
 from settings.relays import SERVICE_PREFIX, Relay, Relays
 from settings.sign_in import AUTHENTIK_SERVER_MIB, AUTHENTIK_WORKER_MIB, Authentik, Password, SignIn
 from settings.speech import InProcess, Speech
@@ -215,11 +216,21 @@ class Settings(Model):
         """Every name and address the edge is asked by."""
         return (*self.dns_names, *self.addresses)
 
+    @property
+    def named(self) -> Issued | Imported | External | None:
+        """The certificate of the registry that the edge shows; None where it has one to itself, or there is none."""
+        if not isinstance(self.certificate, Named):
+            return None
+        return self.pki.every_certificate.get(self.certificate.name)
+
     def _brought(self, now: Instant) -> "_Brought":
         """Return what certificates these settings bring, as they are at `now`; read once for that moment."""
         if self._read is None or self._read.now != now:
             mode = self.certificate
+            entry = self.named if isinstance(self.named, Imported) else None
             own = mode.read(self.served, now) if isinstance(mode, Own) else None
+            if entry is not None:
+                own = entry.read(self.served, now)
             signer = mode.read(self.served, now) if isinstance(mode, SignedBy) else None
             authorities = trusted(self.trusted_authorities, now) if self.trusted_authorities else None
             self._read = _Brought(
@@ -244,8 +255,8 @@ class Settings(Model):
 
     @property
     def own(self) -> "ServerCertificate | None":
-        """The certificate that is brought along; None where there is none, or it is not decrypted yet."""
-        return self._brought(self.now).own if isinstance(self.certificate, Own) else None
+        """The certificate of the edge that is brought along; None where there is none, or it is not decrypted yet."""
+        return self._brought(self.now).own
 
     @property
     def signer(self) -> "Signer | None":
@@ -380,12 +391,26 @@ class Settings(Model):
         yield from self._own_port_conflicts()
         if isinstance(self.certificate, Acme):
             yield from self._acme_conflicts(self.certificate)
+        if isinstance(self.certificate, Named) and isinstance(self.named, Issued) and self.named.kind == "server":
+            yield from self._named_conflicts(self.certificate.name, self.named)
         yield from self._administrator_conflicts()
         yield from self._calls_to_itself()
         for name, relay in sorted(self.relays.items()):
             yield from self._relay_conflicts(name, relay)
         yield from self._port_conflicts()
         yield from references.conflicts(self, self.pki.every_certificate, self.pki.every_authority)
+
+    def _named_conflicts(self, name: str, entry: Issued) -> Iterator[Conflict]:
+        """Yield what is served and the certificate that is shown there is not issued for."""
+        served = (*(f"DNS:{one}" for one in self.dns_names), *(f"IP:{one}" for one in self.addresses))
+        if missing := [one for one in served if one not in entry.names]:
+            yield Conflict(
+                path=("pki", "certificates", name, "names"),
+                others=(("certificate", "name"), ("edge", "domain"), ("edge", "extra_names")),
+                given=f"without {', '.join(missing)}",
+                allowed="every name and address that is served: the edge shows it",
+                remedy=f"Add it: pulumi config set --path {{path}}[{len(entry.names)}] {missing[0]}",
+            )
 
     def conflicts_at(self, now: Instant) -> Iterator[Conflict]:
         """Yield certificates that do not do at `now`."""
@@ -396,6 +421,15 @@ class Settings(Model):
         if isinstance(self.certificate, Own | SignedBy):
             for conflict in self.certificate.wrong(brought.problems):
                 yield replace(conflict, path=("certificate", *conflict.path))
+        elif isinstance(self.certificate, Named) and not any(self.named.conflicts_at(now) if self.named else ()):
+            for _, reason in brought.problems:
+                yield Conflict(
+                    path=("certificate", "name"),
+                    others=(("pki", "certificates", self.certificate.name), ("edge", "domain")),
+                    given=f"{self.certificate.name!r}: {reason}",
+                    allowed=f"a certificate for every name and address that is served: {', '.join(self.served)}",
+                    remedy="Set it: pulumi config set --path {path} <name>",
+                )
         if brought.own is None or brought.conflicts:
             return
         called = tuple(dict.fromkeys(one for one in (self.storage_domain, self.sign_in_domain) if one))

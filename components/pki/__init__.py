@@ -20,6 +20,7 @@ from components.pki.authority import brought_issuer
 from components.pki.certificate import Certificate, CertificateArgs
 from components.pki.registry import EMPTY, Registry, registry
 from settings import certificate as modes
+from settings.identity import Named
 from settings.registry import External, resource_name
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ class EdgeIdentity:
 
 def edge_identity(
     name: str,
-    settings: modes.Private | modes.Own | modes.Acme | modes.SignedBy,
-    authority: AuthorityHandle,
+    settings: modes.Private | modes.Own | modes.Acme | modes.SignedBy | Named,
+    authorities: Mapping[str, AuthorityHandle],
+    registry: Registry,
     *,
     own: "ServerCertificate | None",
     signer: "Signer | None",
@@ -56,9 +58,10 @@ def edge_identity(
 ) -> EdgeIdentity:
     """Return the identity of the edge for these names, which people call by `common_name`.
 
-    `authority` is the stack's own, `own` and `signer` what `settings` bring along. What is issued here lives for
-    the first of `hours`, and is renewed in the second before its end. `trusted` are PEMs of further authorities.
+    `own` and `signer` are what `settings` bring along. What is issued here lives for the first of `hours`, and is
+    renewed in the second before its end. `trusted` are PEMs of further authorities.
     """
+    authority = authorities[STACK]
     issued = CertificateArgs(
         issuer=authority.issuer,
         common_name=common_name,
@@ -100,9 +103,13 @@ def edge_identity(
                 expires=pulumi.Output.from_input(own.ends),
                 source="own",
             )
-            return EdgeIdentity(
-                certificate=handle, roots=[own.root] if own.root and not modes.is_public(own.root) else []
-            )
+            return EdgeIdentity(certificate=handle, roots=_roots_of(own))
+        case Named():
+            handle = registry.use(settings.name, by=f"edge {common_name}")
+            if own is not None:
+                return EdgeIdentity(certificate=handle, roots=_roots_of(own))
+            signing = authorities[handle.authority].trusted.certificates
+            return EdgeIdentity(certificate=handle, roots=signing, issuers=signing)
         case modes.Acme():
             key = revealed(settings.account_key)
             return EdgeIdentity(
@@ -118,6 +125,11 @@ def edge_identity(
             )
         case _:
             assert_never(settings)
+
+
+def _roots_of(brought: "ServerCertificate") -> list[str]:
+    """Return the root of what was brought along, PEM, where clients do not trust it by themselves."""
+    return [brought.root] if brought.root and not modes.is_public(brought.root) else []
 
 
 def revocation_lists(authorities: Mapping[str, AuthorityHandle]) -> Mapping[str, pulumi.Output[str]]:
@@ -149,10 +161,15 @@ def inventory(
         for authority in authorities.values()
         for name, issuer in authority.issuers.items()
     ]
+    registered = {handle.name for handle in named.handles.values()}
     return [
         *roots,
         *(_root_entry(name, issuer) for name, issuer in brought.items()),
-        *({**_leaf_entry(one), "users": {"edge": [one.names[0].removeprefix("DNS:")]}} for one in certificates),
+        *(
+            {**_leaf_entry(one), "users": {"edge": [one.names[0].removeprefix("DNS:")]}}
+            for one in certificates
+            if one.name not in registered
+        ),
         *(
             {**_leaf_entry(handle), "certificate": name, "users": dict(named.users.get(name, {}))}
             for name, handle in named.handles.items()

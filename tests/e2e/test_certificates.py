@@ -69,6 +69,7 @@ def test_the_edge_shows_what_it_is_told_to_and_each_role_trusts_whom_it_is_told_
     """One stack goes through all of them: each is an update of the one before."""
     a_certificate_of_ones_own(deployment, company)
     every_role_reaches_whom_was_named_and_nobody_else(deployment)
+    one_of_the_registry(deployment, company)
     an_authority_that_is_brought_along(deployment, company)
     what_the_edge_orders(deployment, company)
 
@@ -150,6 +151,21 @@ def pull(stack: Stack, registry: str) -> str:
     )  # fmt: skip
     assert done.returncode != 0
     return done.stdout + done.stderr
+
+
+def one_of_the_registry(stack: Stack, company: Company) -> None:
+    """What is brought has a name there, and who shows it is listed."""
+    leaf = company.signed(DOMAIN, DOMAIN, f"*.{DOMAIN}", "meet.reflector.test")
+    files = {"certificate_file": leaf.pem, "key_file": leaf.key_pem}
+    entry = {"mode": "imported", **{name: company.write(name, content) for name, content in files.items()}}
+    stack.configure({"certificate": {"mode": "named", "name": "company"}, "pki": {"certificates": {"company": entry}}})
+    caddy = stack.ids()["caddy"]
+    stack.up()
+    for name in NAMES:
+        assert fingerprint(served(stack, company, name)) == facts.fingerprint(leaf.certificate), name
+    assert stack.ids()["caddy"] == caddy
+    listed = [one for one in stack.outputs()["pki_inventory"] if "edge" in one.get("users", {})]
+    assert [(one["certificate"], one["users"]) for one in listed] == [("company", {"edge": [DOMAIN]})]
 
 
 def an_authority_that_is_brought_along(stack: Stack, company: Company) -> None:

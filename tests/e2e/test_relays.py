@@ -91,7 +91,8 @@ def test_a_relay_lets_its_clients_in_and_loses_none_while_all_that_can_change_do
     }  # fmt: skip
     brought = Brought.make(tmp_path)
     pki["certificates"]["company"] = brought.entry
-    company = {**relay, "port": free_port(), "certificate": "company"}
+    other_port = free_port()
+    company = {**relay, "port": other_port, "certificate": "company"}
     company.pop("client_authority")
     deployment.configure({"pki": pki, "relays": {"agents": relay, "company": company}})
     printed = deployment.up()
@@ -106,7 +107,7 @@ def test_a_relay_lets_its_clients_in_and_loses_none_while_all_that_can_change_do
         edge.ask("GET", PAGE)
     assert deployment.edge.ask("GET", PAGE, name="127.0.0.1").status == 200, "nothing of this is the edge's"
     # Of what was brought with an authority of its clients no setting says that they need a certificate.
-    without = replace(edge, https_port=company["port"], ca_pem=brought.root, strict=False)
+    without = replace(edge, https_port=other_port, ca_pem=brought.root, strict=False)
     assert replace(without, client=brought.client).ask("GET", PAGE).status == 200
     for stranger in (None, recorder.client):
         with pytest.raises(OSError, match=r"certificate required|unknown ca"):

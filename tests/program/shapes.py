@@ -237,6 +237,17 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
             "company": {"upstream": "http://server:1250", "port": 8447, "certificate": "corp"},
         },
     },
+    "named": {
+        "certificate": {"mode": "named", "name": "web"},
+        "pki": {
+            "certificates": {
+                "web": {
+                    "mode": "issued",
+                    "names": ["DNS:reflector.example.com", "DNS:s3.reflector.example.com"],
+                },
+            },
+        },
+    },
     "encrypted": ENCRYPTED,
 }
 _FILES: Final[Mapping[str, str]] = {"dev": "dev", "dev-authentik": "authentik"}

@@ -32,7 +32,7 @@ SWITCHES: Final = sorted({(concern, one, other) for concern, one, other in PAIRS
 @cache
 def engine_of(concern: str, mode: str) -> Engine:
     """Return the record of the development stack with one concern in another mode."""
-    if (concern, mode) in {("certificate", "own"), ("certificate", "acme"), ("certificate", "signed-by")}:
+    if concern == "certificate" and mode != "private":
         # They need what no example has.
         return shape(mode).engine
     tree = {**settings_of("selfhosted" if concern == "certificate" else "dev"), concern: _opened(MODES[concern, mode])}

@@ -26,6 +26,7 @@ from rendering import caddyfile
 from rendering.caddyfile import NOTHING, PAGES, RouteText, SiteText
 from settings.values import host_name
 from testing import building, load
+from testing.caddy_container import TIMEOUT_SECONDS, CaddyContainer
 from testing.certificates import certificate, served
 from testing.upstream import Upstream, free_ports, running
 
@@ -33,7 +34,6 @@ BUILT: Final = building.built("Caddy")
 RUN: Final[str] = BUILT.named("it-container").plain("command")[2]
 DELIVER: Final[str] = building.script_of(BUILT.named("it-release"))
 FILE: Final = "edge.pem"
-TIMEOUT_SECONDS: Final = 30
 
 
 @pytest.fixture(scope="module")
@@ -43,42 +43,27 @@ def upstream() -> Iterator[str]:
         yield url
 
 
-class Container:
-    """The edge's container, as far as its scripts see it: the volume, the variables, and Caddy on PATH."""
+class Container(CaddyContainer):
+    """The edge's."""
+
+    script = RUN
 
     def __init__(self, folder: Path, caddy: Path, upstream: str) -> None:
-        self.folder = folder
+        self.https_port, self.http_port, loopback = free_ports(3)
+        super().__init__(folder, caddy, loopback)
         self.upstream = upstream
-        self.config = folder / "config"
         self.data = folder / "data"
-        self.https_port, self.http_port, self.loopback = free_ports(3)
-        (folder / "bin").mkdir()
-        (folder / "run").mkdir()
-        (folder / "bin" / "caddy").symlink_to(caddy)
-        self.process: subprocess.Popen[bytes] | None = None
-        self.log = folder / "log"
         self.names = ["a.test", "b.test", "localhost"]
         self.own_ports: list[int] = []
         self.front = caddyfile.front("a.test", https_port=self.https_port, http_port=self.http_port)
         self.certificate = certificate("shown")
-
-    def here(self, text: str) -> str:
-        """Return text with the places and the port of this container."""
-        return (
-            text.replace(caddyfile.CONFIG_DIRECTORY, str(self.config))
-            .replace(caddyfile.RUN_DIRECTORY, str(self.folder / "run"))
-            .replace(f":{caddyfile.LOOPBACK_PORT}", f":{self.loopback}")
-            # Harder than the container has it, and sooner over.
-            .replace(f":{caddyfile.DRAIN_SECONDS}s}}", ":1s}")
-        )
 
     @property
     def environment(self) -> dict[str, str]:
         """The variables of the container."""
         standby = caddyfile.standby(FILE, self.own_ports)
         return {
-            "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
-            "HOME": str(self.folder),
+            **super().environment,
             "XDG_DATA_HOME": str(self.data),
             "FRONT_CADDYFILE": self.here(self.front),
             "ROUTER_CADDYFILE": self.here(caddyfile.router()),
@@ -102,24 +87,6 @@ class Container:
         ]  # fmt: skip
         made = caddyfile.release(sites, https_port=self.https_port)
         return caddyfile.Release(identifier=made.identifier, sites=self.here(made.sites), names=made.names)
-
-    def start(self) -> None:
-        """Start it, and wait until it is healthy."""
-        with self.log.open("wb") as sink:
-            self.process = subprocess.Popen(
-                ["sh", "-c", self.here(RUN)], env=self.environment, stderr=sink, start_new_session=True
-            )
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while not self.is_healthy():
-            assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.05)
-
-    def stop(self) -> None:
-        """Stop it at once, as the kernel does once the first process has ended."""
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
 
     def is_healthy(self) -> bool:
         """Return what its health check would say."""

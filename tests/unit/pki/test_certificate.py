@@ -159,7 +159,8 @@ def identity(settings: Pki, authority: AuthorityHandle, name: str, *addresses: s
     return pki.edge_identity(
         "it",
         Private(),
-        authority,
+        {STACK: authority},
+        pki.Registry(),
         own=None,
         signer=None,
         hours=(settings.certificate_validity_hours, settings.renewal_hours),

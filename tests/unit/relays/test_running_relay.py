@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
@@ -28,10 +27,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from components.base.handles import TrustBundle
 from components.relays import relay as component
 from pki import admission
-from rendering import caddyfile
 from rendering import relay as rendering
 from rendering.archive import archive
 from testing import building, load
+from testing.caddy_container import TIMEOUT_SECONDS, CaddyContainer
 from testing.certificates import Issued, issue, served
 from testing.upstream import free_ports, running
 from tests.unit.edge.test_running_caddy import Container as Edge
@@ -41,7 +40,6 @@ RUN: Final[str] = BUILT.named("it-container").plain("command")[2]
 HEALTH: Final[str] = BUILT.named("it-container").plain("healthcheck")["tests"][1]
 DELIVER: Final[str] = building.script_of(BUILT.named("it-release"))
 NOW: Final = datetime.now(UTC)
-TIMEOUT_SECONDS: Final = 30
 CLIENT: Final = (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False)
 SERVER: Final = (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)
 
@@ -57,19 +55,15 @@ def leaf(name: str, by: str, **given: Any) -> Issued:
     return issue(name, authority(by), now=NOW, **{"extensions": [CLIENT], **given})
 
 
-class Container:
-    """The relay's container, as far as its scripts see it: the volume, the variables, and Caddy on PATH."""
+class Container(CaddyContainer):
+    """The relay's."""
+
+    script = RUN
 
     def __init__(self, folder: Path, caddy: Path, upstream: str) -> None:
-        self.folder = folder
+        self.port, loopback = free_ports(2)
+        super().__init__(folder, caddy, loopback)
         self.upstream = upstream
-        self.config = folder / "config"
-        self.port, self.loopback = free_ports(2)
-        (folder / "bin").mkdir()
-        (folder / "run").mkdir()
-        (folder / "bin" / "caddy").symlink_to(caddy)
-        self.process: subprocess.Popen[bytes] | None = None
-        self.log = folder / "log"
         self.shown = issue("relay.test", authority("shown"), now=NOW, sans=["relay.test", "ip:127.0.0.1"])
         self.args = self._args(upstream)
 
@@ -81,13 +75,10 @@ class Container:
     def here(self, text: str) -> str:
         """Return text with the places, the ports and the address of this container."""
         return (
-            text.replace(caddyfile.CONFIG_DIRECTORY, str(self.config))
-            .replace(caddyfile.RUN_DIRECTORY, str(self.folder / "run"))
-            .replace(f":{caddyfile.LOOPBACK_PORT}", f":{self.loopback}")
+            super()
+            .here(text)
             .replace(f"https://:{rendering.PORT}", f"https://:{self.port}")
             .replace("$(hostname -i)", "127.0.0.1 ::1")
-            # Harder than the container has it, and sooner over.
-            .replace(f":{caddyfile.DRAIN_SECONDS}s}}", ":1s}")
         )
 
     @property
@@ -95,30 +86,11 @@ class Container:
         """The variables of the container."""
         front, router = rendering.standby()
         return {
-            "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
-            "HOME": str(self.folder),
+            **super().environment,
             "CLIENT_AUTHORITY": component._for_whom(self.args),
             "STANDBY_FRONT": self.here(front),
             "STANDBY_ROUTER": self.here(router),
         }
-
-    def start(self) -> None:
-        """Start it, and wait until it is healthy."""
-        with self.log.open("ab") as sink:
-            self.process = subprocess.Popen(
-                ["sh", "-c", self.here(RUN)], env=self.environment, stderr=sink, start_new_session=True
-            )
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while not self.is_healthy():
-            assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.05)
-
-    def stop(self) -> None:
-        """Stop it at once, as the kernel does once the first process has ended."""
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
 
     def is_healthy(self) -> bool:
         """Return what its health check says."""

@@ -204,7 +204,11 @@ _AROUND: Final[Mapping[str, Any]] = {
     "pki": {
         "authorities": {"all": {"purpose": "client"}},
         "certificates": {
-            "all": {"mode": "issued", "names": ["DNS:a.test"]},
+            "all": {
+                "mode": "issued",
+                # The edge may show it, so it is for what that serves where nothing is said.
+                "names": ["DNS:a.test", "DNS:reflector.localhost", "DNS:s3.reflector.localhost"],
+            },
             "admin": {"mode": "issued", "kind": "client", "authority": "all"},
         },
     },

@@ -369,3 +369,54 @@ def test_public_roots_are_known() -> None:
     some = public_roots().split("-----END CERTIFICATE-----", 1)[0] + "-----END CERTIFICATE-----\n"
     assert is_public(some[some.index("-----BEGIN") :])
     assert not is_public(certificate("nobody's")[0])
+
+
+# --- One of the registry ----------------------------------------------------------------------------------------------
+
+
+def named(entry: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return a stack whose edge shows a certificate of the registry."""
+    pki = {"certificates": {"web": entry}, "authorities": {"clients": {"purpose": "client"}}}
+    return {"certificate": {"mode": "named", "name": "web"}, "edge": {"domain": "a.test"}, "pki": pki, **more}
+
+
+def test_one_that_is_issued_has_to_be_for_everything_that_is_served() -> None:
+    served = ["DNS:a.test", "DNS:s3.a.test", "IP:192.0.2.7"]
+    around = {"edge": {"domain": "a.test", "extra_names": ["IP:192.0.2.7"]}}
+    stack = parsed(named({"mode": "issued", "names": served}, **around))
+    assert stack.named is stack.pki.certificates["web"]
+    assert [hint for hint in stack.hints() if "pki.certificates" in hint] == [], "it is in use"
+    (problem,) = problems(named({"mode": "issued", "names": served[:1]}, **around))
+    assert problem.setting == "pki.certificates.web.names"
+    assert problem.given == "without DNS:s3.a.test, IP:192.0.2.7"
+    assert "pulumi config set --path pki.certificates.web.names[1] DNS:s3.a.test" in str(problem)
+
+
+def test_one_that_was_brought_has_to_be_for_everything_that_is_served(tmp_path: Path) -> None:
+    def entry(*names: str) -> dict[str, Any]:
+        leaf = issue("web", now=NOW, sans=names)
+        files = {"certificate_file": leaf.pem, "key_file": leaf.key_pem}
+        for name, content in files.items():
+            (tmp_path / name).write_bytes(content)
+        return {"mode": "imported", **{name: str(tmp_path / name) for name in files}}
+
+    (problem,) = problems(named(entry("a.test")))
+    assert problem.setting == "certificate.name"
+    assert "'web': " in problem.given
+    assert "s3.a.test" in problem.given
+    assert "a.test, s3.a.test" in problem.allowed
+
+
+@pytest.mark.parametrize(
+    ("entry", "given"),
+    [
+        ({"mode": "issued", "kind": "client", "authority": "clients"}, "'web', whose kind is client"),
+        ({"mode": "issued", "kind": "peer", "authority": "clients", "names": ["DNS:a.test", "DNS:s3.a.test"]},
+         "'web', whose kind is peer"),
+        ({"mode": "external", "endpoint": "a.test:443", "names": ["DNS:a.test"]}, "'web', which is external"),
+    ],
+)  # fmt: skip
+def test_one_for_others_than_servers_or_without_a_key_is_refused(entry: dict[str, Any], given: str) -> None:
+    (problem,) = problems(named(entry))
+    assert problem.setting == "certificate.name"
+    assert given in problem.given
