@@ -126,13 +126,13 @@ def _row(one: Certificate, found: Sequence[Certificate], now: datetime) -> tuple
         one.called,
         one.kind,
         " ".join(filter(None, (one.authority, one.generation))) or "-",
-        ", ".join(name.partition(":")[2] for name in one.names) or one.subject or "-",
-        one.key or "?",
-        one.sha256[:_SHORT] or "?",
+        one.told or one.subject or "-",
+        one.key or ("-" if one.is_list else "?"),
+        one.sha256[:_SHORT] or ("-" if one.is_list else "?"),
         "?" if left is None else f"{left:.1f}",
         "-" if one.renew_at is None else f"{one.renew_at:{_DATE}}",
         inventory.state(one, found, now),
-        one.source if not one.is_authority else "-",
+        "-" if one.is_authority or one.is_list else one.source,
         "; ".join(users) or "-",
     )
 

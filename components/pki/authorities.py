@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from components.base.handles import AuthorityHandle, Issuer, TrustBundle
+from components.base.handles import AuthorityHandle, Issuer, RevocationList, TrustBundle
 from components.pki.authority import COMMON_NAME_LENGTH, Authority, AuthorityArgs, brought_issuer
 from components.pki.generation import member, whole
 from components.pki.rollover import Rollover, RolloverArgs, guarded
@@ -93,25 +93,27 @@ def _authority(
             continue
         issuers[generation] = _made(base, own, stack, generation, one, guard)
         anchors[generation] = issuers[generation].certificate_pem
-    lists: list[pulumi.Output[str]] = []
+    lists: dict[str, RevocationList] = {}
     if settings.purpose == "client":
         # Of each generation, an empty one too: who checks them takes nobody of an authority that has none.
-        lists = [
-            issuers[generation].list_revoked(
+        lists = {
+            generation: issuers[generation].list_revoked(
                 member(base, registered.number_of(generation), "revocations"),
                 revoked=revoked,
                 opts=pulumi.ResourceOptions(depends_on=[guard]),
             )
             for generation in settings.trusted
-        ]
+        }
+    called = {generation: whole(base, registered.number_of(generation)) for generation in settings.trusted}
     return AuthorityHandle(
         name=own,
         purpose=settings.purpose,
         issuer=issuers[settings.active],
         generation=settings.active,
         trusted=TrustBundle(certificates=tuple(anchors[generation] for generation in settings.trusted)),
-        crls=pulumi.Output.concat(*lists),
-        issuers={whole(base, registered.number_of(generation)): issuers[generation] for generation in settings.trusted},
+        lists=lists,
+        issuers={called[generation]: issuers[generation] for generation in settings.trusted},
+        generations={called[generation]: generation for generation in settings.trusted},
     )
 
 

@@ -1,6 +1,7 @@
 """Certificates by name: what the commands show, hand over, verify and have made anew."""
 
 import json
+import re
 import socket
 import ssl
 import stat
@@ -70,8 +71,9 @@ def entry(name: str, of: Issued, **more: Any) -> dict[str, Any]:
     }
 
 
-def inventory(**more: Any) -> list[dict[str, Any]]:
+def inventory(entries: Sequence[dict[str, Any]] = (), **more: Any) -> list[dict[str, Any]]:
     return [
+        *entries,
         entry("authority", ROOT, kind="root", authority="stack", purpose="server"),
         entry("authority-clients", CLIENTS, kind="root", authority="clients", purpose="client"),
         entry(
@@ -175,6 +177,31 @@ def test_the_same_for_programs(run: Run) -> None:
     line = next(line for line in text.splitlines() if line.startswith("reflector_certificate_info") and '"api"' in line)
     assert f'sha256="{facts.fingerprint(API.certificate)}"' in line
     assert "reflector_service_up" not in text
+
+
+def test_a_revocation_list_is_shown_and_what_it_has_is_marked(run: Run) -> None:
+    end = rfc3339(NOW + timedelta(days=10))
+    crl = {
+        "name": "authority-clients-1-revocations", "kind": "crl", "authority": "clients", "generation": "g1",
+        "expires": end, "renew_at": rfc3339(NOW + timedelta(days=3)),
+        "details": {"number": 7, "this_update": rfc3339(NOW), "revoked": [facts.serial(AGENT.certificate)]},
+    }  # fmt: skip
+    status, text = run("list", entries=[crl])
+    lines = {line.split()[0]: line for line in text.splitlines() if line}
+    assert status == 2, "what is revoked is not taken"
+    assert "clients g1" in lines["authority-clients-1-revocations"]
+    assert "number 7, 1 revoked" in lines["authority-clients-1-revocations"]
+    assert "critical, revoked" in lines["agent"]
+    status, text = run("show", "authority-clients-1-revocations", entries=[crl])
+    assert status == 0
+    assert re.search(r"^number +7$", text, re.MULTILINE)
+    assert re.search(rf"^expires +{end}$", text, re.MULTILINE)
+    assert re.search(rf"^revoked +{facts.serial(AGENT.certificate)}$", text, re.MULTILINE)
+    _, text = run("verify", entries=[crl])
+    assert "ok    authority-clients-1-revocations: in date, number 7, 1 revoked" in text
+    assert "FAIL  agent: revoked: clients has its serial number" in text
+    _, text = run("verify", entries=[{**crl, "expires": rfc3339(NOW - timedelta(hours=1))}])
+    assert "FAIL  authority-clients-1-revocations: out of date since " in text
 
 
 def test_one_is_shown_by_either_of_its_names(run: Run) -> None:
