@@ -56,11 +56,11 @@ def rotate(stack: Stack, settings: Settings, arguments: argparse.Namespace) -> i
     """
     every = places(settings)
     if arguments.all:
-        return _raise(stack, settings, every)
+        return raise_numbers(stack, settings, every)
     name = arguments.name
     for place in every:
         if name in {*place.names, *place.resources}:
-            return _raise(stack, settings, [place])
+            return raise_numbers(stack, settings, [place])
     other = settings.pki.every_certificate.get(name)
     if other is not None:
         raise StateError(f"{name} is {other.mode}: it is not issued here, so bring another one, then make up")
@@ -81,7 +81,7 @@ def rekey(stack: Stack, settings: Settings, arguments: argparse.Namespace) -> in
     if not old:
         print(f"no key is older than {arguments.older_than} days; nothing was changed")
         return 0
-    return _raise(stack, settings, old)
+    return raise_numbers(stack, settings, old)
 
 
 def _made(name: str, resources: Sequence[Resource]) -> datetime:
@@ -95,7 +95,8 @@ def _made(name: str, resources: Sequence[Resource]) -> datetime:
     return datetime.fromisoformat(key["created"]).astimezone(UTC)
 
 
-def _raise(stack: Stack, settings: Settings, chosen: Iterable[Place]) -> int:
+def raise_numbers(stack: Stack, settings: Settings, chosen: Iterable[Place]) -> int:
+    """Have the next `up` make anew what is chosen, say so, and return the exit status."""
     chosen = list(chosen)
     if not chosen:
         print("nothing is issued here; nothing was changed")

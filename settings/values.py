@@ -36,7 +36,7 @@ _GENERATION_STATES: Final = ("trusted", "active", "retired", "distrusted")
 _PURPOSES: Final = ("server", "client", "docker-hosts")
 _CERTIFICATE_KINDS: Final = ("server", "client", "peer")
 _KEY_TYPES: Final = ("P256", "P384", "RSA-3072", "Ed25519")
-_REVOCATION_REASONS: Final = (
+REVOCATION_REASONS: Final = (
     # Those of RFC 5280, 5.3.1 that are about certificates of clients and last.
     "unspecified", "key-compromise", "affiliation-changed", "superseded", "cessation-of-operation",
     "privilege-withdrawn",
@@ -759,7 +759,7 @@ Endpoint = Annotated[str, *_text(endpoint, pattern=r"^([A-Za-z0-9_.-]+|\[[0-9A-F
 KeyKind = Annotated[str, *_text(one_of(*_KEY_KINDS), enum=list(_KEY_KINDS))]
 CertificateKind = Annotated[str, *_text(one_of(*_CERTIFICATE_KINDS), enum=list(_CERTIFICATE_KINDS))]
 KeyType = Annotated[str, *_text(one_of(*_KEY_TYPES), enum=list(_KEY_TYPES))]
-RevocationReason = Annotated[str, *_text(one_of(*_REVOCATION_REASONS), enum=list(_REVOCATION_REASONS))]
+RevocationReason = Annotated[str, *_text(one_of(*REVOCATION_REASONS), enum=list(REVOCATION_REASONS))]
 SerialNumber = Annotated[str, *_text(serial_number, pattern=r"^[0-9A-Fa-f:]+$")]
 Day = Annotated[str, *_text(day, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
 Network = Annotated[str, *_text(network, pattern=r"^[0-9A-Fa-f.:]+(/[0-9]+)?$")]
