@@ -68,9 +68,8 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     chosen.add_argument("--all", action="store_true", help="all that are issued here")
     rekey = command("rekey", "have the next `up` make anew what has had its key for long")
     rekey.add_argument(
-        "--older-than", type=int, default=pki_rotate.REKEY_DAYS, metavar="DAYS",
-        help="how old a key may become (default: %(default)s)",
-    )  # fmt: skip
+        "--older-than", type=int, metavar="DAYS", help="how old a key may become (default: rekey_days of each)"
+    )
     revoke = command("revoke", "have the next `up` let nobody in with certificates of a client, and make a new one")
     revoke.add_argument("name", metavar="NAME")
     which = revoke.add_mutually_exclusive_group()

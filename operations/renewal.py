@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from components.base.daemon import DaemonError
-from operations import checks, healing, inventory
+from operations import checks, healing, inventory, rekeying
 from operations.inventory import Certificate, Level
+from operations.rekeying import LEAF_TYPE, Aged
 from operations.served import NotServed, Place, edge_of, of_pem, places_of, served
 from operations.stack import Stack
 from operations.state import StateError
@@ -31,13 +32,15 @@ CLOCK_TYPE: Final = "tls:index/selfSignedCert:SelfSignedCert"
 """What a revocation list has its time from."""
 _UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """What the engine writes for a text that only the run itself will know (UnknownStringValue of its sdk/resource)."""
-LEAF_TYPE: Final = "tls:index/locallySignedCert:LocallySignedCert"
 _CERTIFICATE_TYPE: Final = "reflector:certificate:Certificate"
 _STACK_TYPE: Final = "pulumi:pulumi:Stack"
 _IDLE: Final = frozenset({"same", "read", "refresh"})
 _REPLACING: Final = frozenset({"replace", "create-replacement", "delete-replaced"})
 _DUE: Final = frozenset({"readyForRenewal"})
 """What of a leaf the provider sees changed once it is inside its window."""
+_KEY_OF_REQUEST: Final = frozenset({"privateKeyPem"})
+_REQUEST_OF_LEAF: Final = frozenset({"certRequestPem"})
+"""What changes with a new key."""
 _DELIVERED: Final = frozenset({"stdin"})
 """What of a step changes with the certificate it delivers."""
 _TIMES: Final = ("expires", "chain_expires", "renew_at", "details")
@@ -74,6 +77,8 @@ class _Plan:
     leaves: Mapping[str, tuple[str, str]]
     """URN and fingerprint of each leaf that is ours, by its name in the inventory; of a list that of its clock, and
     none."""
+    aged: Sequence[Aged] = ()
+    """Those that get a new key with it."""
     unseen: str = ""
     """Why the edge could not be looked at; empty if it could."""
 
@@ -144,7 +149,7 @@ def _renew(stack: Stack, settings: Settings, place: Place, *, dry_run: bool) -> 
         todo = [*plan.due, *plan.undelivered]
         _guard(stack, settings)
         urns = [plan.leaves[one.name][0] for one in todo]
-        pending = unexpected(_foreseen(stack, urns), urns)
+        pending = unexpected(_foreseen(stack, urns, plan.aged), urns, plan.aged)
         if pending:
             raise NotRenewed(
                 f"nothing was renewed: the checkout or the stack file has changes that are not deployed and would go"
@@ -152,7 +157,10 @@ def _renew(stack: Stack, settings: Settings, place: Place, *, dry_run: bool) -> 
             )
         if dry_run:
             return f"would be renewed: {', '.join(one.name for one in todo)}" if todo else "nothing is due"
-        if urns and stack.pulumi("up", "--yes", "--skip-preview", "--suppress-outputs", *_targets(urns)) != 0:
+        for key in plan.aged:
+            _say(stack, masked(str(key), settings.encrypted))
+        targets = _targets(urns, plan.aged)
+        if urns and stack.pulumi("up", "--yes", "--skip-preview", "--suppress-outputs", *targets) != 0:
             raise NotRenewed(
                 f"the engine could not renew {', '.join(one.name for one in todo)} (due since"
                 f" {', '.join(_date(one.renew_at) for one in todo)}); above is why"
@@ -203,7 +211,9 @@ def _plan(stack: Stack, settings: Settings, place: Place, *, patience_seconds: f
                 time.sleep(0.5)
             if not unseen and shown != leaves[one.name][1] and one not in undelivered:
                 undelivered.append(one)
-    return _Plan(certificates=certificates, due=due, undelivered=undelivered, leaves=leaves, unseen=unseen)
+    names = {one.name for one in due}
+    aged = [one for one in rekeying.aged(settings, resources, now) if one.name in names]
+    return _Plan(certificates=certificates, due=due, undelivered=undelivered, leaves=leaves, aged=aged, unseen=unseen)
 
 
 def _leaves(
@@ -245,21 +255,24 @@ def _guard(stack: Stack, settings: Settings) -> None:
     stack.recover()
 
 
-def _targets(urns: Iterable[str]) -> list[str]:
-    return [part for urn in urns for part in ("--target", urn)] + ["--target-dependents"]
+def _targets(urns: Iterable[str], aged: Iterable[Aged]) -> list[str]:
+    keys = [part for one in aged for part in ("--target-replace", one.key)]
+    return [*(part for urn in urns for part in ("--target", urn)), *keys, "--target-dependents"]
 
 
-def _foreseen(stack: Stack, urns: Sequence[str]) -> list[Mapping[str, Any]]:
+def _foreseen(stack: Stack, urns: Sequence[str], aged: Sequence[Aged]) -> list[Mapping[str, Any]]:
     """Return the engine's events of what it would do for these leaves and what follows from them."""
-    return stack.foreseen(*_targets(urns)) if urns else []
+    return stack.foreseen(*_targets(urns, aged)) if urns else []
 
 
-def unexpected(events: Iterable[Mapping[str, Any]], leaves: Iterable[str]) -> list[str]:
+def unexpected(events: Iterable[Mapping[str, Any]], leaves: Iterable[str], aged: Iterable[Aged] = ()) -> list[str]:
     """Return what the engine would do besides replacing `leaves`, or clocks of lists, and delivering them.
 
-    Each is as people call it.
+    The keys that are `aged` are replaced too. Each is as people call it.
     """
-    leaves = set(leaves)
+    expected = dict.fromkeys(leaves, _DUE)
+    for one in aged:
+        expected |= {one.key: frozenset(), one.request: _KEY_OF_REQUEST, one.leaf: _DUE | _REQUEST_OF_LEAF}
     found: dict[str, None] = {}
     for event in events:
         told = event.get("resOutputsEvent") or event.get("resourcePreEvent")
@@ -273,8 +286,8 @@ def unexpected(events: Iterable[Mapping[str, Any]], leaves: Iterable[str]) -> li
                 found |= dict.fromkeys(f"output {output}" for output in _changed_outputs(metadata))
         elif operation in _IDLE:
             continue
-        elif metadata["urn"] in leaves and operation in _REPLACING:
-            found |= dict.fromkeys(f"{name}: {one}" for one in sorted(changed - _DUE))
+        elif metadata["urn"] in expected and operation in _REPLACING:
+            found |= dict.fromkeys(f"{name}: {one}" for one in sorted(changed - expected[metadata["urn"]]))
         elif operation == "update":
             found |= dict.fromkeys(f"{name}: {one}" for one in sorted(changed - _DELIVERED))
         else:

@@ -7,7 +7,7 @@ from pydantic import Field
 from settings.authorities import STACK, YEAR_HOURS, Authorities, Authority, Generation, Revocations
 from settings.base import REMOVE, Conflict, Instant, Model
 from settings.registry import Certificates, External, Fleet, Imported, Issued, registry_conflicts
-from settings.values import SHORTEST_VALIDITY_HOURS, RenewalHours, ValidityHours
+from settings.values import SHORTEST_VALIDITY_HOURS, RekeyDays, RenewalHours, ValidityHours
 
 
 class Pki(Model):
@@ -26,6 +26,9 @@ class Pki(Model):
     )
     renewal_hours: RenewalHours = Field(
         default=30 * 24, description="Time in hours before its end in which any `up` issues a new one"
+    )
+    rekey_days: RekeyDays = Field(
+        default=360, description="Age in days from which `make up` and `make renew` make a new key with a renewal"
     )
 
     @property

@@ -810,6 +810,7 @@ Processes = Annotated[int, *_number(between(1, 64, "processes"), minimum=1, maxi
 WebSocketHours = Annotated[int, *_number(between(1, 168, "hours"), minimum=1, maximum=168)]
 Years = Annotated[int, *_number(between(1, 30, "years"), minimum=1, maximum=30)]
 Days = Annotated[int, *_number(at_least(1, "day"), minimum=1)]
+RekeyDays = Annotated[int, *_number(between(1, 3650, "days"), minimum=1, maximum=3650)]
 RenewalHours = Annotated[int, *_number(at_least(1, "hour"), minimum=1)]
 TokenMinutes = Annotated[
     int, *_number(between(SHORTEST_TOKEN_MINUTES, 24 * 60, "minutes"), minimum=SHORTEST_TOKEN_MINUTES, maximum=24 * 60)

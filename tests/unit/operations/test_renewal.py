@@ -14,6 +14,7 @@ import pytest
 from operations import checks, renewal
 from operations.checks import Checked
 from operations.healing import CONTAINER_TYPE, Damage
+from operations.rekeying import LEAF_TYPE
 from operations.served import NotServed, Place, edge_of, of_pem, served
 from operations.stack import Stack
 from settings import Problem, Settings
@@ -87,7 +88,7 @@ def in_state(leaf: Leaf) -> list[dict[str, object]]:
     return [
         {"urn": owner, "type": "reflector:certificate:Certificate", "outputs": {"certificate_pem": leaf[0]}},
         # What is in here is shown to nobody.
-        {"urn": URN, "parent": owner, "type": renewal.LEAF_TYPE, "outputs": {"certPem": "a template"}},
+        {"urn": URN, "parent": owner, "type": LEAF_TYPE, "outputs": {"certPem": "a template"}},
     ]
 
 
