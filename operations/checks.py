@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from components.base.daemon import Daemon, DaemonError
 from components.base.ownership import Owner
-from operations import authentik, capacity, healing, listing, ownership, postgres, revocations, store
+from operations import authentik, capacity, healing, listing, ownership, postgres, revocations, rollover, store
 from operations.healing import IMAGE_TYPE, Damage, Resource
 from operations.image_in_use import image_in_use
 from operations.listing import Listing
@@ -96,6 +96,7 @@ def check(stack: Stack) -> Checked:
         found.problems.extend(asked.problems)
         found.hints.extend(asked.hints)
         deployed = stack.resources() or ()
+        found.problems.extend(rollover.rollover_problems(settings, deployed))
         found.problems.extend(revocations.problems(settings, deployed))
         found.hints.extend(revocations.hints(settings, deployed, stack.past_states))
     problems += [problem.without(settings.encrypted) for problem in found.problems]

@@ -1,11 +1,12 @@
 """The authorities of the stack: who signs, for what purpose, which of their roots are trusted, and what is revoked."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field, StringConstraints
 
+from pki.rollover import MADE, STATE, Generations
 from settings.base import Conflict, Instant, Model
 from settings.material import choices, is_sealed, materials, password, wrong
 from settings.values import (
@@ -189,6 +190,28 @@ def number_of(generation: str) -> int:
 
 
 Authorities = dict[AuthorityName, Authority]
+
+
+def record(authorities: Mapping[str, Authority], brought: Mapping[str, Mapping[str, "Signer"]]) -> Generations:
+    """Return what is to be known of generations at the next run: in which state each was, and as what it was made.
+
+    `brought` are those that are brought along, by authority and number.
+    """
+    return {
+        name: {
+            generation: {STATE: one.state, MADE: _made_as(one, brought.get(name, {}).get(generation))}
+            for generation, one in authority.generations.items()
+        }
+        for name, authority in authorities.items()
+    }
+
+
+def _made_as(generation: AnyGeneration, signer: "Signer | None") -> str:
+    """Return in words what a root is made as."""
+    if isinstance(generation, ImportedGeneration):
+        return "brought along" + (f", {signer.fingerprint}" if signer is not None else "")
+    only = ", ".join((*generation.permitted_names, *generation.permitted_addresses))
+    return f"{generation.key_type} for {generation.years} years" + (f", {only} only" if only else "")
 
 
 class Revocation(Model):

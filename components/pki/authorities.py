@@ -9,7 +9,6 @@ from components.base.handles import AuthorityHandle, Issuer, RevocationList, Tru
 from components.pki.authority import COMMON_NAME_LENGTH, Authority, AuthorityArgs, brought_issuer
 from components.pki.generation import member, whole
 from components.pki.rollover import Rollover, RolloverArgs, guarded
-from pki.rollover import MADE, STATE, Generations
 from settings import authorities as registered
 from settings.authorities import STACK
 
@@ -36,7 +35,7 @@ def authorities(
     taken any more.
     """
     brought = brought or {}
-    guard = Rollover(_DECLARED, RolloverArgs(generations=_record(settings, brought)), guarded(_DECLARED))
+    guard = Rollover(_DECLARED, RolloverArgs(generations=registered.record(settings, brought)), guarded(_DECLARED))
     revoked = {own: [one.revoked for one in (revocations or {}).values() if one.authority == own] for own in settings}
     return {
         own: _authority(name, own, one, stack, brought.get(own, {}), revoked[own], guard)
@@ -50,25 +49,7 @@ def deployed(
     ready: Sequence[pulumi.Resource],
 ) -> None:
     """Record the generations as deployed once everything that shows or trusts one is `ready`."""
-    Rollover(_DEPLOYED, RolloverArgs(generations=_record(settings, brought)), guarded(_DEPLOYED, ready))
-
-
-def _record(settings: Mapping[str, registered.Authority], brought: Mapping[str, Mapping[str, "Signer"]]) -> Generations:
-    return {
-        own: {
-            name: {STATE: one.state, MADE: _made_as(one, brought.get(own, {}).get(name))}
-            for name, one in authority.generations.items()
-        }
-        for own, authority in settings.items()
-    }
-
-
-def _made_as(generation: registered.AnyGeneration, signer: "Signer | None") -> str:
-    """Return in words what a root is made as."""
-    if isinstance(generation, registered.ImportedGeneration):
-        return "brought along" + (f", {signer.fingerprint}" if signer is not None else "")
-    only = ", ".join((*generation.permitted_names, *generation.permitted_addresses))
-    return f"{generation.key_type} for {generation.years} years" + (f", {only} only" if only else "")
+    Rollover(_DEPLOYED, RolloverArgs(generations=registered.record(settings, brought)), guarded(_DEPLOYED, ready))
 
 
 def _authority(
