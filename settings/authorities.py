@@ -11,6 +11,7 @@ from settings.base import Conflict, Instant, Model
 from settings.material import choices, is_sealed, materials, password, wrong
 from settings.values import (
     SHORTEST_VALIDITY_HOURS,
+    AuthorityName,
     Brought,
     Day,
     EntryName,
@@ -46,8 +47,6 @@ _STATE: Final = (
 )
 _SIGNS: Final = "the certificate of an authority that may sign, with its key"
 
-# A word never begins with a digit, or relays-2 and the second generation of relays would be called the same.
-AuthorityName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*$", max_length=31)]
 GenerationName = Annotated[str, StringConstraints(pattern=r"^g[1-9][0-9]{0,2}$")]
 RevocationName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 
@@ -98,9 +97,12 @@ class ImportedGeneration(Model):
         yield from choices(self, "certificate", required="a certificate of an authority")
         yield from choices(self, "key")
 
-    def read(self, now: Instant, served: Sequence[str] = ()) -> "Signer | list[tuple[str, str]] | None":
+    def read(
+        self, now: Instant, served: Sequence[str] = (), used_as: str = "server"
+    ) -> "Signer | list[tuple[str, str]] | None":
         """Return who signs for `served` at `now`, or what is wrong; None where it is not decrypted yet.
 
+        What is signed is used as a server, a client, or a peer, which is both.
         What is wrong: `certificate` or `key`, and why.
         """
         from pki.client import AUTHORITY  # a tenth of a second, for those who bring one
@@ -113,20 +115,21 @@ class ImportedGeneration(Model):
         if certificate is None or is_sealed(self.key, self.password):
             return None
         made = signer(
-            certificate, key, password=password(self), leaf_hours=SHORTEST_VALIDITY_HOURS, served=served, now=now
+            certificate,
+            key,
+            password=password(self),
+            leaf_hours=SHORTEST_VALIDITY_HOURS,
+            served=served,
+            now=now,
+            used_as=used_as,
         )
         if isinstance(made, list):
             return [("certificate" if what == AUTHORITY else what, why) for what, why in made]
         return made
 
-    def conflicts_at(self, now: Instant) -> Iterator[Conflict]:
-        """Yield why it cannot sign at `now`; of one that is given up nobody cares."""
-        if self.state in LIVE:
-            yield from self.wrong(now)
-
-    def wrong(self, now: Instant, served: Sequence[str] = ()) -> Iterator[Conflict]:
-        """Yield why it cannot sign for `served` at `now`."""
-        found = self.read(now, served)
+    def wrong(self, now: Instant, served: Sequence[str] = (), used_as: str = "server") -> Iterator[Conflict]:
+        """Yield why it cannot sign for `served` at `now`, see `read`."""
+        found = self.read(now, served, used_as)
         yield from wrong(self, found if isinstance(found, list) else (), _SIGNS)
 
 

@@ -30,6 +30,8 @@ POOL_LONGEST_PREFIX: Final = 23
 """Of its sixteenths, each a /27, the largest network of a stack still has 29 addresses for containers."""
 _DEPLOYMENT: Final = re.compile(r"[0-9a-f]{16}")
 _ENTRY_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_AUTHORITY_NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
+_AUTHORITY_NAME_LENGTH: Final = 31
 _HEADER_PREFIX: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,19}(-[A-Za-z0-9]{1,20}){1,4}")
 _HEADERS_IN_USE: Final = ("x-forwarded", "x-real", "sec-", "proxy-", "content-", "accept-", "access-", "if-")
 _GENERATION_STATES: Final = ("trusted", "active", "retired", "distrusted")
@@ -254,6 +256,16 @@ def entry_name(text: str) -> str:
     """Return `text` if something can be called so in a mapping with names of the user's own."""
     if not _ENTRY_NAME.fullmatch(text):
         raise ValueError("a name of lower-case letters, digits and hyphens that begins with a letter")
+    return text
+
+
+def authority_name(text: str) -> str:
+    """Return `text` if an authority can be called so, and no generation of another is called the same."""
+    if len(text) > _AUTHORITY_NAME_LENGTH or not _AUTHORITY_NAME.fullmatch(text):
+        raise ValueError(
+            f"a name of lower-case letters, digits and hyphens of {_AUTHORITY_NAME_LENGTH} characters or fewer, each "
+            "of its words beginning with a letter: clients-2 is what the second generation of clients is called"
+        )
     return text
 
 
@@ -745,6 +757,9 @@ PrivatePool = Annotated[str, *_text(private_pool, pattern=r"^[0-9.]+/[0-9]+$")]
 AbsoluteFile = Annotated[str, *_text(absolute_file, pattern=r"^(/|~/).*[^/]$")]
 MemoryLimits = Annotated[str, *_text(one_of(*_MEMORY_LIMITS), enum=list(_MEMORY_LIMITS))]
 EntryName = Annotated[str, *_text(entry_name, pattern=f"^{_ENTRY_NAME.pattern}$")]
+AuthorityName = Annotated[
+    str, *_text(authority_name, pattern=f"^{_AUTHORITY_NAME.pattern}$", maxLength=_AUTHORITY_NAME_LENGTH)
+]
 HeaderPrefix = Annotated[str, *_text(header_prefix, pattern=f"^{_HEADER_PREFIX.pattern}$")]
 GenerationState = Annotated[str, *_text(one_of(*_GENERATION_STATES), enum=list(_GENERATION_STATES))]
 Purpose = Annotated[str, *_text(one_of(*_PURPOSES), enum=list(_PURPOSES))]
