@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from operations import inventory, pki_material, pki_rotate, revocations
+from operations.healing import Resource
 from operations.revocations import Issues, Known, of_no_use
 from operations.stack import Stack
 from operations.state import StateError
@@ -19,9 +20,12 @@ _SHORT = 8
 def revoke(stack: Stack, settings: Settings, arguments: argparse.Namespace) -> int:
     """Write down that certificates of a name are revoked, and return the exit status.
 
-    Raises: StateError, NoStatus, CalledProcessError.
+    Raises: StateError, CalledProcessError.
     """
-    current = pki_material.certificates(stack, settings)
+    resources = inventory.resources_of(stack)
+    current = inventory.read(stack, settings, resources)
+    if not current:
+        raise StateError(f"the stack {stack.name} is not deployed; make up STACK={stack.name}")
     issues = revocations.issues_of(arguments.name, current, stack.past_states)
     _see_that_it_can_be_revoked(arguments.name, settings, issues)
     now = datetime.now(UTC)
@@ -36,7 +40,7 @@ def revoke(stack: Stack, settings: Settings, arguments: argparse.Namespace) -> i
     for one in todo:
         _write(stack, settings, arguments.name, one, arguments.reason, now)
     if any(one.is_current for one in todo):
-        _have_it_made_anew(stack, settings, arguments.name)
+        _have_it_made_anew(stack, settings, arguments.name, resources)
     print(f"Nobody is refused yet. `make up STACK={stack.name}` makes the lists and tells the relays.")
     return 0
 
@@ -136,14 +140,14 @@ def _label(name: str, digits: str) -> str:
     return f"{name.lower()[: _LABEL_LENGTH - len(digits) - 1]}-{digits.lower()}"
 
 
-def _have_it_made_anew(stack: Stack, settings: Settings, name: str) -> None:
+def _have_it_made_anew(stack: Stack, settings: Settings, name: str, resources: Sequence[Resource]) -> None:
     """Raise the number of a certificate that is in use, unless somebody has done so since it was deployed."""
     for place in pki_rotate.places(settings):
         names = dict(zip(place.names, place.resources, strict=True))
         resource = names.get(name) or (name if name in place.resources else None)
         if resource is None:
             continue
-        deployed, _ = pki_material.issue_of(resource, inventory.resources_of(stack))
+        deployed, _ = pki_material.issue_of(resource, resources)
         if place.number > deployed:
             print(f"{place.path}: {place.number} already, for a new key in the next run")
         else:
