@@ -4,10 +4,11 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from operations import blueprint, checks, healing, image_lock, metrics, pki, renewal, schedule, status
+from operations import blueprint, checks, healing, image_lock, metrics, pki, rekeying, renewal, schedule, status
 from operations.checks import Checked
 from operations.convert import convert
 from operations.healing import IMAGE_TYPE, VOLUME_TYPE
@@ -42,7 +43,7 @@ def main() -> int:
         ("renew", "issue and deliver certificates near their end, and touch nothing else"),
         ("schedule", "let this machine do so by itself: a systemd timer, a line of cron, or a workflow on GitHub"),
         ("status", "show certificates with their ends, services, volumes; exit status 0 fine, 1 warning, 2 critical"),
-        ("pki", "certificates by name: list, show, export, verify, rotate, rekey"),
+        ("pki", "certificates by name: list, show, export, verify, rotate, rekey, revoke"),
         ("blueprint", "write what an Authentik elsewhere has to be told of Reflector, and say what to do with it"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -208,6 +209,17 @@ def mending(checked: Checked, *, refresh: bool) -> list[str]:
     return healing.flags(checked.damage, refresh=refresh)
 
 
+def rekeyed(stack: Stack, settings: Settings) -> list[str]:
+    """Say whose key has had its time, and return the flags that have the engine make it anew in the same run.
+
+    Where the state is not in files this is left to `make renew`, which asks the engine for it anyway.
+    """
+    aged = rekeying.aged(settings, stack.resources() or (), datetime.now(UTC))
+    for one in aged:
+        print(one)
+    return rekeying.flags(aged)
+
+
 def up(stack: Stack, *, refresh: bool) -> int:
     """Create or update the stack, and say where it is."""
     checked = check(stack)
@@ -220,7 +232,8 @@ def up(stack: Stack, *, refresh: bool) -> int:
     # `down` leaves images to the next `up`; if somebody cleared them away meanwhile, the engine has to look.
     refresh = refresh or checks.lacks_images(settings, stack.resources() or ())
     # Nobody reads a preview that is followed by the update at once; it would only run the program twice.
-    status = stack.pulumi("up", "--yes", "--skip-preview", *mending(checked, refresh=refresh))
+    flags = [*mending(checked, refresh=refresh), *rekeyed(stack, settings)]
+    status = stack.pulumi("up", "--yes", "--skip-preview", *flags)
     if status == 0:
         image_lock.record(stack, settings)
         summarize(settings, checks.forgotten_volumes(settings))
@@ -287,7 +300,8 @@ def preview(stack: Stack, *, refresh: bool) -> int:
         return 1
     stack.ensure()
     upgrade(stack)
-    status = stack.pulumi("preview", "--diff", *mending(checked, refresh=refresh))
+    flags = [*mending(checked, refresh=refresh), *rekeyed(stack, checked.settings)]
+    status = stack.pulumi("preview", "--diff", *flags)
     if status != 0:
         say_remedy(stack)
     return status

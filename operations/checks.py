@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from components.base.daemon import Daemon, DaemonError
 from components.base.ownership import Owner
-from operations import authentik, capacity, healing, listing, ownership, postgres, store
+from operations import authentik, capacity, healing, listing, ownership, postgres, revocations, rollover, store
 from operations.healing import IMAGE_TYPE, Damage, Resource
 from operations.image_in_use import image_in_use
 from operations.listing import Listing
@@ -95,6 +95,10 @@ def check(stack: Stack) -> Checked:
         asked = store.look_at_store(settings)
         found.problems.extend(asked.problems)
         found.hints.extend(asked.hints)
+        deployed = stack.resources() or ()
+        found.problems.extend(rollover.rollover_problems(settings, deployed))
+        found.problems.extend(revocations.problems(settings, deployed))
+        found.hints.extend(revocations.hints(settings, deployed, stack.past_states))
     problems += [problem.without(settings.encrypted) for problem in found.problems]
     return Checked(
         settings=None if problems else settings,

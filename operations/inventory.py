@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any, Final
@@ -16,6 +16,11 @@ CRITICAL: Final = timedelta(days=7)
 _CRITICAL_SHARE: Final = 4
 """Of a renewal window shorter than usual, the last quarter is critical."""
 
+LIST: Final = "crl"
+"""The kind of a revocation list: its end is its next update."""
+LIST_WARNING: Final = timedelta(days=3)
+LIST_CRITICAL: Final = timedelta(days=1)
+"""A list lives for two weeks and is made anew in the second: the days of certificates would always warn."""
 TOKEN: Final = "token"
 """The kind of what is no certificate and ends all the same."""
 _LEASE_TYPE: Final = "tls:index/selfSignedCert:SelfSignedCert"
@@ -36,7 +41,7 @@ class Certificate:
 
     name: str
     kind: str
-    """root, intermediate, server, client or peer; `token` for what is no certificate and ends like one."""
+    """root, intermediate, server, client or peer; `token` and `crl` for what is no certificate and ends like one."""
     source: str
     """private, own, acme, signed-by of what the edge shows, else issued, imported or external: who issues it."""
     names: Sequence[str] = ()
@@ -66,11 +71,29 @@ class Certificate:
     """Who uses it, by kind: edge, relays, services, hosts."""
     endpoint: str = ""
     """Where somebody else shows it."""
+    is_revoked: bool = False
+    """Whether a list of its authority has it."""
+    number: int | None = None
+    """Of a revocation list: greater than that of each before it."""
+    revoked: Sequence[str] = ()
+    """Serial numbers in a revocation list, hexadecimal."""
 
     @property
     def is_authority(self) -> bool:
         """Whether it signs others."""
         return self.kind in {"root", "intermediate"}
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it is no certificate, but the list of those that are revoked."""
+        return self.kind == LIST
+
+    @property
+    def told(self) -> str:
+        """What it is for, in words: its names, or what a list holds; empty where it is for nothing."""
+        if self.is_list:
+            return f"number {self.number}, {len(self.revoked)} revoked"
+        return ", ".join(name.partition(":")[2] for name in self.names)
 
     @property
     def called(self) -> str:
@@ -97,14 +120,18 @@ class Certificate:
         return self.renew_at is not None and now >= self.renew_at
 
     def level(self, now: datetime) -> Level:
-        """Return how near its end is: 30 days are a warning, 7 are critical.
+        """Return how near its end is: 30 days are a warning, 7 are critical; what is revoked is at its end.
 
         One that is renewed later than that by itself, as its whole life is short, is measured by its own window.
         """
+        if self.is_revoked:
+            return Level.CRITICAL
         if self.chain_expires is None:
             return Level.OK
         warning, critical = WARNING, CRITICAL
-        if self.renew_at is not None and self.expires is not None and self.renew_at < self.expires:
+        if self.is_list:
+            warning, critical = LIST_WARNING, LIST_CRITICAL
+        elif self.renew_at is not None and self.expires is not None and self.renew_at < self.expires:
             window = self.expires - self.renew_at
             warning, critical = min(WARNING, window), min(CRITICAL, window / _CRITICAL_SHARE)
         left = self.chain_expires - now
@@ -151,6 +178,7 @@ def certificates(entries: Sequence[Mapping[str, Any]], *, renewal_hours: int) ->
         details = entry.get("details") or {}
         expires, renew_at = _moment(entry.get("expires")), _moment(entry.get("renew_at"))
         source = str(entry.get("source", "private"))
+        number = details.get("number")
         if "source" not in entry and entry["kind"] == "server" and expires is not None:
             renew_at = expires - timedelta(hours=renewal_hours)
         found.append(
@@ -170,12 +198,15 @@ def certificates(entries: Sequence[Mapping[str, Any]], *, renewal_hours: int) ->
                 key=str(details.get("key", "")),
                 serial=str(details.get("serial", "")),
                 sha256=str(details.get("sha256", "")),
-                starts=_moment(details.get("not_before")),
+                starts=_moment(details.get("not_before") or details.get("this_update")),
                 users=_users(entry),
                 endpoint=str(entry.get("endpoint", "")),
+                number=None if number is None else int(number),
+                revoked=tuple(details.get("revoked") or ()),
             )
         )
-    return found
+    revoked = {(one.authority, serial) for one in found for serial in one.revoked}
+    return [replace(one, is_revoked=(one.authority, one.serial) in revoked) for one in found]
 
 
 def _users(entry: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
@@ -197,10 +228,10 @@ def ends_first(certificate: Certificate, all_of_them: Sequence[Certificate]) -> 
 
 def state(certificate: Certificate, all_of_them: Sequence[Certificate], now: datetime) -> str:
     """Return how a certificate is, in words: its level, and what it is about to come to."""
-    words = [certificate.level(now).name.lower()]
+    words = [certificate.level(now).name.lower(), *(["revoked"] if certificate.is_revoked else [])]
     left = certificate.days_left(now)
     if left is not None and left <= 0:
-        words.append("expired")
+        words.append("out of date" if certificate.is_list else "expired")
     elif certificate.is_due(now):
         words.append("due for renewal")
     above = ends_first(certificate, all_of_them)
@@ -210,7 +241,10 @@ def state(certificate: Certificate, all_of_them: Sequence[Certificate], now: dat
 
 
 def described(certificate: Certificate) -> dict[str, Any]:
-    """Return what identifies a certificate and who uses it, for JSON; None for what nobody knows."""
+    """Return what identifies a certificate and who uses it, for JSON; None for what nobody knows.
+
+    Of a revocation list `not_before` is when it was made.
+    """
     starts = certificate.starts
     return {
         "certificate": certificate.registered or None,
@@ -223,6 +257,8 @@ def described(certificate: Certificate) -> dict[str, Any]:
         "not_before": None if starts is None else starts.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "users": {kind: list(names) for kind, names in certificate.users.items()},
         "endpoint": certificate.endpoint or None,
+        "number": certificate.number,
+        "revoked": list(certificate.revoked) if certificate.is_list else None,
     }
 
 

@@ -43,7 +43,7 @@ def certificates_text(stack: str, at: datetime, certificates: Sequence[Certifica
 def _certificate_lines(stack_name: str, at: datetime, listed: Sequence[Certificate]) -> Iterator[str]:
     stack = {"stack": stack_name}
     certificates = [(one, {**stack, "name": one.name, "kind": one.kind, "source": one.source})
-                    for one in listed]  # fmt: skip
+                    for one in listed if not one.is_list]  # fmt: skip
     yield from _metric(
         "reflector_certificate_not_after_timestamp_seconds",
         "End of a certificate or of an authority above it, whichever comes first.",
@@ -78,6 +78,39 @@ def _certificate_lines(stack_name: str, at: datetime, listed: Sequence[Certifica
             for one, labels in certificates
             if one.sha256
         ],
+    )
+    yield from _list_lines(stack, at, [one for one in listed if one.is_list])
+
+
+def _list_lines(stack: Mapping[str, str], at: datetime, listed: Sequence[Certificate]) -> Iterator[str]:
+    # Names of their own: an alert on the ends of certificates, weeks before, would never be quiet.
+    lists = [
+        (one, {**stack, "name": one.name, "authority": one.authority, "generation": one.generation}) for one in listed
+    ]
+    yield from _metric(
+        "reflector_crl_next_update_timestamp_seconds",
+        "End of a revocation list: whoever checks it refuses everybody after that.",
+        [(labels, one.expires.timestamp()) for one, labels in lists if one.expires],
+    )
+    yield from _metric(
+        "reflector_crl_this_update_timestamp_seconds",
+        "When a revocation list was made.",
+        [(labels, one.starts.timestamp()) for one, labels in lists if one.starts],
+    )
+    yield from _metric(
+        "reflector_crl_number",
+        "Number of a revocation list, greater than that of each before it.",
+        [(labels, one.number) for one, labels in lists if one.number is not None],
+    )
+    yield from _metric(
+        "reflector_crl_revoked_certificates",
+        "How many certificates a revocation list holds.",
+        [(labels, len(one.revoked)) for one, labels in lists],
+    )
+    yield from _metric(
+        "reflector_crl_level",
+        "0 fine, 1 near its next update, 2 very near or past it.",
+        [(labels, one.level(at)) for one, labels in lists],
     )
 
 

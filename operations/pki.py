@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from operations import checks, inventory, metrics, pki_export, pki_rotate, pki_verify
+from operations import checks, inventory, metrics, pki_export, pki_revoke, pki_rotate, pki_verify
 from operations.inventory import Certificate, Level
 from operations.pki_material import certificates, find
 from operations.stack import Stack
 from operations.state import StateError
 from operations.status import NoStatus, table
 from settings import PROJECT, Settings, SettingsError, masked, parse
+from settings.values import REVOCATION_REASONS
 from toolchain import ToolchainError
 
 UNKNOWN: Final = 3
@@ -67,9 +68,16 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     chosen.add_argument("--all", action="store_true", help="all that are issued here")
     rekey = command("rekey", "have the next `up` make anew what has had its key for long")
     rekey.add_argument(
-        "--older-than", type=int, default=pki_rotate.REKEY_DAYS, metavar="DAYS",
-        help="how old a key may become (default: %(default)s)",
-    )  # fmt: skip
+        "--older-than", type=int, metavar="DAYS", help="how old a key may become (default: rekey_days of each)"
+    )
+    revoke = command("revoke", "have the next `up` let nobody in with certificates of a client, and make a new one")
+    revoke.add_argument("name", metavar="NAME")
+    which = revoke.add_mutually_exclusive_group()
+    which.add_argument("--serial", action="append", metavar="SERIAL", help="which, where there are several")
+    which.add_argument("--all", action="store_true", help="every one that is in its time")
+    revoke.add_argument(
+        "--reason", choices=REVOCATION_REASONS, default=REVOCATION_REASONS[0], help="why (default: %(default)s)"
+    )
 
 
 def run(stack: Stack, arguments: argparse.Namespace) -> int:
@@ -81,6 +89,7 @@ def run(stack: Stack, arguments: argparse.Namespace) -> int:
         "verify": pki_verify.verify,
         "rotate": pki_rotate.rotate,
         "rekey": pki_rotate.rekey,
+        "revoke": pki_revoke.revoke,
     }
     looks = arguments.pki_command in {"list", "show", "verify"}
     failed = UNKNOWN if looks else 1
@@ -126,13 +135,13 @@ def _row(one: Certificate, found: Sequence[Certificate], now: datetime) -> tuple
         one.called,
         one.kind,
         " ".join(filter(None, (one.authority, one.generation))) or "-",
-        ", ".join(name.partition(":")[2] for name in one.names) or one.subject or "-",
-        one.key or "?",
-        one.sha256[:_SHORT] or "?",
+        one.told or one.subject or "-",
+        one.key or ("-" if one.is_list else "?"),
+        one.sha256[:_SHORT] or ("-" if one.is_list else "?"),
         "?" if left is None else f"{left:.1f}",
         "-" if one.renew_at is None else f"{one.renew_at:{_DATE}}",
         inventory.state(one, found, now),
-        one.source if not one.is_authority else "-",
+        "-" if one.is_authority or one.is_list else one.source,
         "; ".join(users) or "-",
     )
 

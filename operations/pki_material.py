@@ -8,6 +8,7 @@ from typing import Any, Final
 from operations import inventory, renewal
 from operations.healing import Resource, of_type
 from operations.inventory import Certificate
+from operations.rekeying import KEY_TYPE
 from operations.served import Place, edge_of
 from operations.stack import Stack
 from operations.state import StateError
@@ -16,7 +17,6 @@ from settings import Settings
 
 _LEAF_TYPE: Final = "reflector:certificate:Certificate"
 _ROOT_TYPE: Final = "reflector:authority:Authority"
-_KEY_TYPE: Final = "tls:index/privateKey:PrivateKey"
 
 
 def certificates(stack: Stack, settings: Settings, at: str | None = None) -> list[Certificate]:
@@ -70,7 +70,7 @@ def issue_of(name: str, resources: Iterable[Resource]) -> tuple[int, Resource]:
     Raises: StateError.
     """
     pattern = re.compile(rf"{re.escape(name)}-(\d+)-key")
-    keys = ((pattern.fullmatch(name_of(one)), one) for one in of_type(resources, _KEY_TYPE))
+    keys = ((pattern.fullmatch(name_of(one)), one) for one in of_type(resources, KEY_TYPE))
     found = [(int(match[1]), one) for match, one in keys if match]
     if not found:
         raise StateError(f"the state has no key of {name}: it was not issued here, or make up has not run since")

@@ -4,19 +4,16 @@ import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
 from operations import checks, inventory, pki_material
 from operations.healing import Resource
+from operations.rekeying import EDGE, periods
 from operations.stack import Stack
 from operations.state import StateError
 from settings import Settings
 from settings.base import dotted
 from settings.certificate import Private, SignedBy
 from settings.registry import Issued, resource_name
-
-REKEY_DAYS: Final = 360
-EDGE: Final = "edge-certificate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +53,11 @@ def rotate(stack: Stack, settings: Settings, arguments: argparse.Namespace) -> i
     """
     every = places(settings)
     if arguments.all:
-        return _raise(stack, settings, every)
+        return raise_numbers(stack, settings, every)
     name = arguments.name
     for place in every:
         if name in {*place.names, *place.resources}:
-            return _raise(stack, settings, [place])
+            return raise_numbers(stack, settings, [place])
     other = settings.pki.every_certificate.get(name)
     if other is not None:
         raise StateError(f"{name} is {other.mode}: it is not issued here, so bring another one, then make up")
@@ -73,15 +70,21 @@ def rekey(stack: Stack, settings: Settings, arguments: argparse.Namespace) -> in
 
     Raises: StateError, CalledProcessError.
     """
-    if arguments.older_than < 0:
-        raise StateError(f"--older-than: {arguments.older_than}; allowed: 0 days or more")
-    limit = datetime.now(UTC) - timedelta(days=arguments.older_than)
-    resources = inventory.resources_of(stack)
-    old = [place for place in places(settings) if any(_made(name, resources) <= limit for name in place.resources)]
+    older_than: int | None = arguments.older_than
+    if older_than is not None and older_than < 0:
+        raise StateError(f"--older-than: {older_than}; allowed: 0 days or more")
+    days = {name: own if older_than is None else older_than for name, own in periods(settings).items()}
+    now, resources = datetime.now(UTC), inventory.resources_of(stack)
+    old = [
+        place
+        for place in places(settings)
+        if any(now - _made(name, resources) >= timedelta(days=days[name]) for name in place.resources)
+    ]
     if not old:
-        print(f"no key is older than {arguments.older_than} days; nothing was changed")
+        limit = "its rekey_days" if older_than is None else f"{older_than} days"
+        print(f"no key is older than {limit}; nothing was changed")
         return 0
-    return _raise(stack, settings, old)
+    return raise_numbers(stack, settings, old)
 
 
 def _made(name: str, resources: Sequence[Resource]) -> datetime:
@@ -95,7 +98,8 @@ def _made(name: str, resources: Sequence[Resource]) -> datetime:
     return datetime.fromisoformat(key["created"]).astimezone(UTC)
 
 
-def _raise(stack: Stack, settings: Settings, chosen: Iterable[Place]) -> int:
+def raise_numbers(stack: Stack, settings: Settings, chosen: Iterable[Place]) -> int:
+    """Have the next `up` make anew what is chosen, say so, and return the exit status."""
     chosen = list(chosen)
     if not chosen:
         print("nothing is issued here; nothing was changed")

@@ -82,12 +82,17 @@ def _findings(
         if one.is_authority:
             yield from _of_an_authority(one, resources, now)
             continue
+        if one.is_list:
+            yield _of_a_list(one, now)
+            continue
         chain = _chain(one, settings, resources)
         if one.endpoint:
             yield from _of_an_endpoint(one, now)
         elif chain is not None:
             above = pki_material.roots(found, resources, one.authority) if one.authority else ""
             problems = list(_problems(one, chain, above, now))
+            if one.is_revoked:
+                problems.append(f"revoked: {one.authority} has its serial number {one.serial} in its list; pki rotate")
             yield from (Finding(name=one.called, what=problem, fine=False) for problem in problems)
             if not problems:
                 yield Finding(name=one.called, what="chain, names, dates and use", fine=True)
@@ -116,6 +121,14 @@ def _of_an_authority(one: Certificate, resources: Sequence[Resource], now: datet
     yield from (Finding(name=one.called, what=problem, fine=False) for problem in problems)
     if not problems:
         yield Finding(name=one.called, what="dates and use", fine=True)
+
+
+def _of_a_list(one: Certificate, now: datetime) -> Finding:
+    assert one.expires is not None, "a list without a next update is none of ours"
+    if one.expires <= now:
+        what = f"out of date since {one.expires:%Y-%m-%d %H:%M} UTC, so whoever checks it refuses everybody; make renew"
+        return Finding(name=one.called, what=what, fine=False)
+    return Finding(name=one.called, what=f"in date, {one.told}", fine=True)
 
 
 def _kinds_of(one: Certificate) -> str:

@@ -1,8 +1,9 @@
-"""Renewal without a person: certificates near their end are issued anew and delivered, and nothing else is touched.
+"""Renewal without a person: certificates near their end are issued anew and delivered, revocation lists made anew, and
+nothing else is touched.
 
-The engine is told to look at the leaves and what follows from them alone. That keeps every other resource as it is, but
-what follows, the delivery to the edge, carries names and routes as well, and the stack's outputs are written anew. So
-it is asked first what it would do, and nothing is done where a change nobody has deployed yet would go along.
+The engine is told to look at the leaves and lists and what follows from them alone. That keeps every other resource as
+it is, but what follows, the delivery to the edge, carries names and routes as well, and the stack's outputs are written
+anew. So it is asked first what it would do, and nothing is done where a change nobody has deployed yet would go along.
 """
 
 import json
@@ -17,8 +18,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from components.base.daemon import DaemonError
-from operations import checks, healing, inventory
+from operations import checks, healing, inventory, rekeying
 from operations.inventory import Certificate, Level
+from operations.rekeying import LEAF_TYPE, Aged
 from operations.served import NotServed, Place, edge_of, of_pem, places_of, served
 from operations.stack import Stack
 from operations.state import StateError
@@ -26,13 +28,19 @@ from pki.moments import rfc3339
 from settings import PROJECT, Settings, SettingsError, masked, parse
 from toolchain import ToolchainError
 
-LEAF_TYPE: Final = "tls:index/locallySignedCert:LocallySignedCert"
+CLOCK_TYPE: Final = "tls:index/selfSignedCert:SelfSignedCert"
+"""What a revocation list has its time from."""
+_UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+"""What the engine writes for a text that only the run itself will know (UnknownStringValue of its sdk/resource)."""
 _CERTIFICATE_TYPE: Final = "reflector:certificate:Certificate"
 _STACK_TYPE: Final = "pulumi:pulumi:Stack"
 _IDLE: Final = frozenset({"same", "read", "refresh"})
 _REPLACING: Final = frozenset({"replace", "create-replacement", "delete-replaced"})
 _DUE: Final = frozenset({"readyForRenewal"})
 """What of a leaf the provider sees changed once it is inside its window."""
+_KEY_OF_REQUEST: Final = frozenset({"privateKeyPem"})
+_REQUEST_OF_LEAF: Final = frozenset({"certRequestPem"})
+"""What changes with a new key."""
 _DELIVERED: Final = frozenset({"stdin"})
 """What of a step changes with the certificate it delivers."""
 _TIMES: Final = ("expires", "chain_expires", "renew_at", "details")
@@ -67,7 +75,10 @@ class _Plan:
     undelivered: Sequence[Certificate]
     """Renewed before, and not what the edge shows."""
     leaves: Mapping[str, tuple[str, str]]
-    """URN and fingerprint of each leaf that is ours, by its name in the inventory."""
+    """URN and fingerprint of each leaf that is ours, by its name in the inventory; of a list that of its clock, and
+    none."""
+    aged: Sequence[Aged] = ()
+    """Those that get a new key with it."""
     unseen: str = ""
     """Why the edge could not be looked at; empty if it could."""
 
@@ -138,7 +149,7 @@ def _renew(stack: Stack, settings: Settings, place: Place, *, dry_run: bool) -> 
         todo = [*plan.due, *plan.undelivered]
         _guard(stack, settings)
         urns = [plan.leaves[one.name][0] for one in todo]
-        pending = unexpected(_foreseen(stack, urns), urns)
+        pending = unexpected(_foreseen(stack, urns, plan.aged), urns, plan.aged)
         if pending:
             raise NotRenewed(
                 f"nothing was renewed: the checkout or the stack file has changes that are not deployed and would go"
@@ -146,7 +157,10 @@ def _renew(stack: Stack, settings: Settings, place: Place, *, dry_run: bool) -> 
             )
         if dry_run:
             return f"would be renewed: {', '.join(one.name for one in todo)}" if todo else "nothing is due"
-        if urns and stack.pulumi("up", "--yes", "--skip-preview", "--suppress-outputs", *_targets(urns)) != 0:
+        for key in plan.aged:
+            _say(stack, masked(str(key), settings.encrypted))
+        targets = _targets(urns, plan.aged)
+        if urns and stack.pulumi("up", "--yes", "--skip-preview", "--suppress-outputs", *targets) != 0:
             raise NotRenewed(
                 f"the engine could not renew {', '.join(one.name for one in todo)} (due since"
                 f" {', '.join(_date(one.renew_at) for one in todo)}); above is why"
@@ -156,7 +170,11 @@ def _renew(stack: Stack, settings: Settings, place: Place, *, dry_run: bool) -> 
     for one in plan.due:
         new = next(other for other in after.certificates if other.name == one.name)
         text = f"renewed {one.name}: ended {_date(one.expires)}, ends {_date(new.expires)}"
-        _say(stack, masked(f"{text}, served at {place}", settings.encrypted))
+        if one.is_list:
+            text += f", {new.told}"
+        else:
+            text += f", served at {place}"
+        _say(stack, masked(text, settings.encrypted))
     _see_what_nobody_renews(after.certificates, settings, place)
     return f"{len(plan.due)} renewed, {len(plan.undelivered)} delivered"
 
@@ -173,7 +191,7 @@ def _plan(stack: Stack, settings: Settings, place: Place, *, patience_seconds: f
     lost = [one.name for one in ours if one.name not in leaves]
     if lost:
         raise NotRenewed(
-            f"nothing was renewed: the state has no leaf for {', '.join(lost)}; make it: make up STACK={stack.name}"
+            f"nothing was renewed: the state has nothing for {', '.join(lost)}; make it: make up STACK={stack.name}"
         )
     due = [one for one in ours if one.is_due(now)]
     undelivered: list[Certificate] = []
@@ -193,7 +211,9 @@ def _plan(stack: Stack, settings: Settings, place: Place, *, patience_seconds: f
                 time.sleep(0.5)
             if not unseen and shown != leaves[one.name][1] and one not in undelivered:
                 undelivered.append(one)
-    return _Plan(certificates=certificates, due=due, undelivered=undelivered, leaves=leaves, unseen=unseen)
+    names = {one.name for one in due}
+    aged = [one for one in rekeying.aged(settings, resources, now) if one.name in names]
+    return _Plan(certificates=certificates, due=due, undelivered=undelivered, leaves=leaves, aged=aged, unseen=unseen)
 
 
 def _leaves(
@@ -201,13 +221,19 @@ def _leaves(
 ) -> Iterator[tuple[str, tuple[str, str]]]:
     """Yield URN and fingerprint of each certificate's leaf in the state: the one of its highest generation.
 
+    A list has a clock, under its own name.
     What the leaf's own resource has is a template, which nobody is shown: what is shown is among the outputs of the
     component that it is a part of.
     """
     resources = list(resources)
     signed = healing.of_type(resources, LEAF_TYPE)
     components = {one["urn"]: one for one in healing.of_type(resources, _CERTIFICATE_TYPE)}
+    clocks = {one["urn"].rpartition("::")[2]: one["urn"] for one in healing.of_type(resources, CLOCK_TYPE)}
     for one in certificates:
+        if one.is_list:
+            if one.name in clocks:
+                yield one.name, (clocks[one.name], "")
+            continue
         pattern = re.compile(rf"::{re.escape(one.name)}-(\d+)-certificate$")
         found = [(int(match[1]), leaf) for leaf in signed if (match := pattern.search(leaf["urn"]))]
         if one.is_ours and found:
@@ -229,18 +255,24 @@ def _guard(stack: Stack, settings: Settings) -> None:
     stack.recover()
 
 
-def _targets(urns: Iterable[str]) -> list[str]:
-    return [part for urn in urns for part in ("--target", urn)] + ["--target-dependents"]
+def _targets(urns: Iterable[str], aged: Iterable[Aged]) -> list[str]:
+    keys = [part for one in aged for part in ("--target-replace", one.key)]
+    return [*(part for urn in urns for part in ("--target", urn)), *keys, "--target-dependents"]
 
 
-def _foreseen(stack: Stack, urns: Sequence[str]) -> list[Mapping[str, Any]]:
+def _foreseen(stack: Stack, urns: Sequence[str], aged: Sequence[Aged]) -> list[Mapping[str, Any]]:
     """Return the engine's events of what it would do for these leaves and what follows from them."""
-    return stack.foreseen(*_targets(urns)) if urns else []
+    return stack.foreseen(*_targets(urns, aged)) if urns else []
 
 
-def unexpected(events: Iterable[Mapping[str, Any]], leaves: Iterable[str]) -> list[str]:
-    """Return what the engine would do besides replacing `leaves` and delivering them, each as people call it."""
-    leaves = set(leaves)
+def unexpected(events: Iterable[Mapping[str, Any]], leaves: Iterable[str], aged: Iterable[Aged] = ()) -> list[str]:
+    """Return what the engine would do besides replacing `leaves`, or clocks of lists, and delivering them.
+
+    The keys that are `aged` are replaced too. Each is as people call it.
+    """
+    expected = dict.fromkeys(leaves, _DUE)
+    for one in aged:
+        expected |= {one.key: frozenset(), one.request: _KEY_OF_REQUEST, one.leaf: _DUE | _REQUEST_OF_LEAF}
     found: dict[str, None] = {}
     for event in events:
         told = event.get("resOutputsEvent") or event.get("resourcePreEvent")
@@ -254,8 +286,8 @@ def unexpected(events: Iterable[Mapping[str, Any]], leaves: Iterable[str]) -> li
                 found |= dict.fromkeys(f"output {output}" for output in _changed_outputs(metadata))
         elif operation in _IDLE:
             continue
-        elif metadata["urn"] in leaves and operation in _REPLACING:
-            found |= dict.fromkeys(f"{name}: {one}" for one in sorted(changed - _DUE))
+        elif metadata["urn"] in expected and operation in _REPLACING:
+            found |= dict.fromkeys(f"{name}: {one}" for one in sorted(changed - expected[metadata["urn"]]))
         elif operation == "update":
             found |= dict.fromkeys(f"{name}: {one}" for one in sorted(changed - _DELIVERED))
         else:
@@ -264,7 +296,7 @@ def unexpected(events: Iterable[Mapping[str, Any]], leaves: Iterable[str]) -> li
 
 
 def _changed_outputs(metadata: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the outputs of the stack that would change, but for the times of certificates."""
+    """Yield the outputs of the stack that would change, but for the times of certificates, and lists made anew."""
     old, new = ((metadata.get(when) or {}).get("outputs") or {} for when in ("old", "new"))
     if not new:  # not told yet
         return
@@ -272,6 +304,8 @@ def _changed_outputs(metadata: Mapping[str, Any]) -> Iterator[str]:
         before, after = old.get(name), new.get(name)
         if name == "pki_inventory":
             before, after = _without_times(before), _without_times(after)
+        if name == "revocation_lists":
+            before, after = _without_unknown(before, after), _without_unknown(after, after)
         if before != after:
             yield name
 
@@ -280,6 +314,13 @@ def _without_times(inventory_output: Any) -> Any:
     if not isinstance(inventory_output, list):  # secret, and not told
         return inventory_output
     return [{key: value for key, value in entry.items() if key not in _TIMES} for entry in inventory_output]
+
+
+def _without_unknown(lists: Any, planned: Any) -> Any:
+    """Return lists by authority, but for those that are not known before the run: a clock that is a target."""
+    if not isinstance(lists, Mapping) or not isinstance(planned, Mapping):  # of a release that had none
+        return lists
+    return {name: text for name, text in lists.items() if planned.get(name) != _UNKNOWN}
 
 
 def _check(before: _Plan, after: _Plan, place: Place) -> None:

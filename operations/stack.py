@@ -196,6 +196,12 @@ class Stack:
         files = self._files()
         return [] if files is None else files.copies()
 
+    @property
+    def past_states(self) -> Sequence[Path]:
+        """Files with the states of earlier runs, the newest first; none where they are not in files."""
+        files = self._files()
+        return () if files is None else files.past()
+
     def ensure(self) -> None:
         """Make sure the stack exists and can be read, and that git sees nothing of its salt whoever made it.
 

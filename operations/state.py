@@ -241,6 +241,11 @@ class StateFiles:
         beside = sorted(self.checkpoints.glob(f"{self.stack}.json*.bak*"))
         return [str(path) for path in (*folders, *beside) if path.exists()]
 
+    def past(self) -> list[Path]:
+        """Return the states earlier runs have left, the newest first."""
+        found = [path for ending in FORMATS for path in self.history.glob(f"*.checkpoint{ending}")]
+        return sorted(found, key=lambda path: path.name, reverse=True)
+
     def _latest(self) -> Mapping[str, Any]:
         if self.checkpoint is not None:
             try:
@@ -296,6 +301,21 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     if not isinstance(latest, dict):
         raise Damaged("is no checkpoint")
     return latest
+
+
+def mentions(path: Path, text: str) -> bool:
+    """Return whether a checkpoint has `text` anywhere; that of one which cannot be read is not known, so it may.
+
+    Much quicker than to read it.
+    Raises: OSError.
+    """
+    if ".json.zst" in path.name:
+        return True
+    data = path.read_bytes()
+    try:
+        return text.encode() in (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return True
 
 
 @lru_cache(maxsize=1)

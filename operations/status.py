@@ -228,7 +228,7 @@ def as_text(status: Status) -> str:
             one.name,
             one.kind,
             one.source,
-            ", ".join(name.partition(":")[2] for name in one.names) or "-",
+            one.told or "-",
             "?" if (days := _days(one, status.at)) is None else f"{days:.1f}",
             "-" if one.renew_at is None else f"{one.renew_at:{_DATE}}",
             inventory.state(one, status.certificates, status.at),

@@ -2,6 +2,7 @@
 
 from typing import TypedDict
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from pki import facts, pem
@@ -21,6 +22,17 @@ class Details(TypedDict):
     """RFC 3339 time."""
 
 
+class ListDetails(TypedDict):
+    """Of one revocation list."""
+
+    number: int
+    """Greater than that of each list before it."""
+    this_update: str
+    """RFC 3339 time."""
+    revoked: list[str]
+    """Serial numbers as `Details.serial` has them, in order."""
+
+
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 
 
@@ -35,6 +47,16 @@ def details(text: str) -> Details:
         serial=facts.serial(one),
         sha256=facts.fingerprint(one),
         not_before=rfc3339(one.not_valid_before_utc),
+    )
+
+
+def list_details(text: str) -> ListDetails:
+    """Return what is to be told of a revocation list (CRL), PEM."""
+    one = x509.load_pem_x509_crl(text.encode())
+    return ListDetails(
+        number=one.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number,
+        this_update=rfc3339(one.last_update_utc),
+        revoked=[facts.hexadecimal(entry.serial_number) for entry in sorted(one, key=lambda each: each.serial_number)],
     )
 
 

@@ -6,7 +6,7 @@ is compromised goes at once.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 Generations: TypeAlias = Mapping[str, Mapping[str, Mapping[str, str]]]
 """Authority → generation → STATE, and MADE: what it was made as."""
@@ -20,8 +20,20 @@ DISTRUSTED: Final = "distrusted"
 GIVEN_UP: Final = frozenset({RETIRED, DISTRUSTED})
 
 
-def problems(deployed: Generations, wanted: Generations) -> list[str]:
-    """Return why what is wanted may not follow what is deployed; one line each, with the setting and what to do.
+class Jump(NamedTuple):
+    """Why something may not follow; as text it is one line."""
+
+    setting: str
+    given: str
+    allowed: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {self.given}; allowed: {self.allowed}. {self.remedy}"
+
+
+def problems(deployed: Generations, wanted: Generations) -> list[Jump]:
+    """Return why what is wanted may not follow what is deployed, with the setting and what to do.
 
     What is deployed is nothing where a stack is new, or was deployed by a release that did not know of generations.
     """
@@ -35,7 +47,7 @@ def problems(deployed: Generations, wanted: Generations) -> list[str]:
 
 def _of_authority(
     authority: str, deployed: Mapping[str, Mapping[str, str]], wanted: Mapping[str, Mapping[str, str]]
-) -> Iterator[str]:
+) -> Iterator[Jump]:
     states = {name: one[STATE] for name, one in deployed.items()}
     compromised = any(states.get(name) == ACTIVE and one[STATE] == DISTRUSTED for name, one in wanted.items())
     for name in sorted({*deployed, *wanted}, key=_number):
@@ -43,21 +55,25 @@ def _of_authority(
         setting = f"pki.authorities.{authority}.generations.{name}"
         if after is None:
             if before not in GIVEN_UP:
-                yield (
-                    f"{setting}: removed, and it is deployed as {before}; allowed: removing what is retired or "
-                    f"distrusted. Put it back, and {_steps(before)}"
+                yield Jump(
+                    setting,
+                    f"removed, and it is deployed as {before}",
+                    "removing what is retired or distrusted",
+                    f"Put it back, and {_steps(before)}",
                 )
             continue
         if before is None:
             yield from _new(setting, name, after, wanted, is_first=not states, compromised=compromised)
             continue
         if said := _jump(before, after, compromised=compromised):
-            yield f"{setting}.state: {after}, and it is deployed as {before}; allowed: {said}"
+            yield Jump(f"{setting}.state", f"{after}, and it is deployed as {before}", *said)
         made, known = wanted[name].get(MADE), deployed[name].get(MADE)
         if before not in GIVEN_UP and known is not None and made != known:
-            yield (
-                f"{setting}: {made}, and it was made as {known}; allowed: what it was made as, for clients have this "
-                "very root. Put that back, and give what is new to a further generation"
+            yield Jump(
+                setting,
+                f"{made}, and it was made as {known}",
+                "what it was made as, for clients have this very root",
+                "Put that back, and give what is new to a further generation",
             )
 
 
@@ -69,41 +85,44 @@ def _new(
     *,
     is_first: bool,
     compromised: bool,
-) -> Iterator[str]:
+) -> Iterator[Jump]:
     """Yield why a generation may not appear as it is."""
+    setting = f"{setting}.state"
+    never = f"{state}, and it was never deployed"
     if state in GIVEN_UP:
-        yield f"{setting}.state: {state}, and it was never deployed; allowed: active or trusted. Remove it"
+        yield Jump(setting, never, "active or trusted", "Remove it")
     elif is_first:
         older = [one for one in wanted if _number(one) < _number(name) and wanted[one][STATE] == TRUSTED]
         if state == ACTIVE and older:
-            yield (
-                f"{setting}.state: active beside {', '.join(older)}, and none is deployed; allowed: the oldest one. "
-                f"Make {older[0]} active and deploy that first, or remove it"
+            yield Jump(
+                setting,
+                f"active beside {', '.join(older)}, and none is deployed",
+                "the oldest one",
+                f"Make {older[0]} active and deploy that first, or remove it",
             )
     elif state == ACTIVE and not compromised:
-        yield (
-            f"{setting}.state: active, and it was never deployed; allowed: trusted, so that everybody knows it before "
-            "it signs. Set that and deploy it first: make up"
-        )
+        known = "trusted, so that everybody knows it before it signs"
+        yield Jump(setting, never, known, "Set that and deploy it first: make up")
 
 
-def _jump(before: str, after: str, *, compromised: bool) -> str:
+def _jump(before: str, after: str, *, compromised: bool) -> tuple[str, str] | None:
     """Return what is allowed instead of a change of state, and what to do; nothing where it is allowed."""
     if before == after:
-        return ""
+        return None
     match before, after:
         case ("active", "trusted" | "distrusted") | ("trusted", "active" | "retired" | "distrusted"):
-            return ""
+            return None
         case ("retired", "trusted" | "distrusted"):
-            return ""
+            return None
         case ("active", "retired"):
-            return "trusted first, while another signs. Set that, make up, and retire it then"
+            return "trusted first, while another signs", "Set that, make up, and retire it then"
         case ("retired", "active"):
             if compromised:
-                return ""
-            return "trusted first, so that everybody knows it again. Set that, make up, and make it active then"
+                return None
+            return "trusted first, so that everybody knows it again", "Set that, make up, and make it active then"
         case _:
-            return "distrusted, for ever: somebody else may have its key. Set that, and take a further generation"
+            kept = "distrusted, for ever: somebody else may have its key"
+            return kept, "Set that, and take a further generation"
 
 
 def _steps(before: str | None) -> str:

@@ -48,11 +48,13 @@ def signer(
     served: Sequence[str],
     now: facts.Instant,
     between: int = 0,
+    used_as: str = facts.SERVER,
 ) -> Signer | list[Problem]:
     """Return who is to sign, or all that is wrong: AUTHORITY or KEY, and why.
 
     `certificate` may hold those over it too; `key` may be left out where it is a PKCS #12 with the key in it. Leaves of
-    `leaf_hours` are to be signed for `served` from `now` on, with so many authorities `between`.
+    `leaf_hours` are to be signed for `served` from `now` on, to be used as one of `facts.USES`, with so many
+    authorities `between`.
     """
     wrong: list[Problem] = []
     try:
@@ -75,10 +77,10 @@ def signer(
         return [*wrong, *((AUTHORITY, reason) for reason in reasons)]
     way = chain(one, found.certificates, now)
     ends = min(each.not_valid_after_utc for each in (one, *way.over(one)))
-    wrong += [(AUTHORITY, reason) for reason in _problems(one, between, served, now)]
+    wrong += [(AUTHORITY, reason) for reason in _problems(one, between, served, now, used_as)]
     for below, over in enumerate(way.over(one), between + 1):
         name = facts.shown(over.subject)
-        reasons = [*defects(over, below, now, is_root=over == way.root), *constrained(over, served)]
+        reasons = [*_defects(over, below, now, used_as, is_root=over == way.root), *constrained(over, served)]
         wrong += [(AUTHORITY, f"{name} over it: {reason}") for reason in reasons]
     if now <= ends and (ends - now).total_seconds() < leaf_hours * _HOUR_SECONDS:
         wrong.append((AUTHORITY, f"ends on {ends:%Y-%m-%d %H:%M UTC}, before a leaf of {leaf_hours} hours would"))
@@ -119,12 +121,19 @@ def _key(
         return None
 
 
-def _problems(one: pem.Certificate, between: int, served: Sequence[str], now: facts.Instant) -> Iterator[str]:
+def _problems(
+    one: pem.Certificate, between: int, served: Sequence[str], now: facts.Instant, used_as: str
+) -> Iterator[str]:
     if not facts.is_authority(one):
         yield f"no CA certificate: {facts.shown(one.subject)}"
         return
-    yield from defects(one, between, now, is_root=facts.names_itself(one))
+    yield from _defects(one, between, now, used_as, is_root=facts.names_itself(one))
     yield from constrained(one, served)
+
+
+def _defects(one: pem.Certificate, below: int, now: facts.Instant, used_as: str, *, is_root: bool) -> Iterator[str]:
+    # What clients are signed with no browser ever judges.
+    return defects(one, below, now, is_root=is_root, for_browsers=used_as != facts.CLIENT, used_as=used_as)
 
 
 def _warnings(one: pem.Certificate, every: Sequence[pem.Certificate], *, known: bool) -> Iterator[str]:

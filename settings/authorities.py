@@ -1,15 +1,17 @@
 """The authorities of the stack: who signs, for what purpose, which of their roots are trusted, and what is revoked."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field, StringConstraints
 
+from pki.rollover import MADE, STATE, Generations
 from settings.base import Conflict, Instant, Model
 from settings.material import choices, is_sealed, materials, password, wrong
 from settings.values import (
     SHORTEST_VALIDITY_HOURS,
+    AuthorityName,
     Brought,
     Day,
     EntryName,
@@ -45,8 +47,6 @@ _STATE: Final = (
 )
 _SIGNS: Final = "the certificate of an authority that may sign, with its key"
 
-# A word never begins with a digit, or relays-2 and the second generation of relays would be called the same.
-AuthorityName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*$", max_length=31)]
 GenerationName = Annotated[str, StringConstraints(pattern=r"^g[1-9][0-9]{0,2}$")]
 RevocationName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 
@@ -97,9 +97,12 @@ class ImportedGeneration(Model):
         yield from choices(self, "certificate", required="a certificate of an authority")
         yield from choices(self, "key")
 
-    def read(self, now: Instant, served: Sequence[str] = ()) -> "Signer | list[tuple[str, str]] | None":
+    def read(
+        self, now: Instant, served: Sequence[str] = (), used_as: str = "server"
+    ) -> "Signer | list[tuple[str, str]] | None":
         """Return who signs for `served` at `now`, or what is wrong; None where it is not decrypted yet.
 
+        What is signed is used as a server, a client, or a peer, which is both.
         What is wrong: `certificate` or `key`, and why.
         """
         from pki.client import AUTHORITY  # a tenth of a second, for those who bring one
@@ -112,20 +115,21 @@ class ImportedGeneration(Model):
         if certificate is None or is_sealed(self.key, self.password):
             return None
         made = signer(
-            certificate, key, password=password(self), leaf_hours=SHORTEST_VALIDITY_HOURS, served=served, now=now
+            certificate,
+            key,
+            password=password(self),
+            leaf_hours=SHORTEST_VALIDITY_HOURS,
+            served=served,
+            now=now,
+            used_as=used_as,
         )
         if isinstance(made, list):
             return [("certificate" if what == AUTHORITY else what, why) for what, why in made]
         return made
 
-    def conflicts_at(self, now: Instant) -> Iterator[Conflict]:
-        """Yield why it cannot sign at `now`; of one that is given up nobody cares."""
-        if self.state in LIVE:
-            yield from self.wrong(now)
-
-    def wrong(self, now: Instant, served: Sequence[str] = ()) -> Iterator[Conflict]:
-        """Yield why it cannot sign for `served` at `now`."""
-        found = self.read(now, served)
+    def wrong(self, now: Instant, served: Sequence[str] = (), used_as: str = "server") -> Iterator[Conflict]:
+        """Yield why it cannot sign for `served` at `now`, see `read`."""
+        found = self.read(now, served, used_as)
         yield from wrong(self, found if isinstance(found, list) else (), _SIGNS)
 
 
@@ -189,6 +193,28 @@ def number_of(generation: str) -> int:
 
 
 Authorities = dict[AuthorityName, Authority]
+
+
+def record(authorities: Mapping[str, Authority], brought: Mapping[str, Mapping[str, "Signer"]]) -> Generations:
+    """Return what is to be known of generations at the next run: in which state each was, and as what it was made.
+
+    `brought` are those that are brought along, by authority and number.
+    """
+    return {
+        name: {
+            generation: {STATE: one.state, MADE: _made_as(one, brought.get(name, {}).get(generation))}
+            for generation, one in authority.generations.items()
+        }
+        for name, authority in authorities.items()
+    }
+
+
+def _made_as(generation: AnyGeneration, signer: "Signer | None") -> str:
+    """Return in words what a root is made as."""
+    if isinstance(generation, ImportedGeneration):
+        return "brought along" + (f", {signer.fingerprint}" if signer is not None else "")
+    only = ", ".join((*generation.permitted_names, *generation.permitted_addresses))
+    return f"{generation.key_type} for {generation.years} years" + (f", {only} only" if only else "")
 
 
 class Revocation(Model):

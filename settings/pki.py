@@ -1,13 +1,23 @@
 """The private PKI: who signs, what is issued by name, and for how long."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pydantic import Field
 
-from settings.authorities import STACK, YEAR_HOURS, Authorities, Authority, Generation, Revocations
+from settings.authorities import (
+    LIVE,
+    STACK,
+    YEAR_HOURS,
+    Authorities,
+    Authority,
+    Generation,
+    ImportedGeneration,
+    Revocations,
+)
 from settings.base import REMOVE, Conflict, Instant, Model
 from settings.registry import Certificates, External, Fleet, Imported, Issued, registry_conflicts
-from settings.values import SHORTEST_VALIDITY_HOURS, RenewalHours, ValidityHours
+from settings.values import SHORTEST_VALIDITY_HOURS, RekeyDays, RenewalHours, ValidityHours
 
 
 class Pki(Model):
@@ -27,6 +37,9 @@ class Pki(Model):
     renewal_hours: RenewalHours = Field(
         default=30 * 24, description="Time in hours before its end in which any `up` issues a new one"
     )
+    rekey_days: RekeyDays = Field(
+        default=360, description="Age in days from which `make up` and `make renew` make a new key with a renewal"
+    )
 
     @property
     def every_authority(self) -> dict[str, Authority]:
@@ -44,6 +57,23 @@ class Pki(Model):
             certificate.validity_hours or self.certificate_validity_hours,
             certificate.renewal_hours or self.renewal_hours,
         )
+
+    def used_as(self, authority: str) -> str:
+        """Return what an authority signs for: server, client, or peer, which is both."""
+        kinds = {one.kind for one in self.every_certificate.values()
+                 if isinstance(one, Issued) and one.authority == authority}  # fmt: skip
+        purpose = self.every_authority[authority].purpose
+        kinds |= {"client"} if purpose == "client" else {"server"} if authority == STACK or not kinds else set()
+        return next(iter(kinds)) if len(kinds) == 1 else "peer"
+
+    def conflicts_at(self, now: Instant) -> Iterator[Conflict]:
+        """Yield authorities that are brought along and cannot sign at `now`; of one that is given up nobody cares."""
+        for name, authority in self.every_authority.items():
+            for generation, one in authority.generations.items():
+                if isinstance(one, ImportedGeneration) and one.state in LIVE:
+                    for conflict in one.wrong(now, used_as=self.used_as(name)):
+                        path = ("authorities", name, "generations", generation, *conflict.path)
+                        yield replace(conflict, path=path)
 
     def conflicts(self) -> Iterator[Conflict]:
         """Yield a renewal that would be due at once, at every run, and what is wrong with authorities and registry."""

@@ -21,6 +21,7 @@ from settings.values import (
     Issue,
     KeyKind,
     RegisteredName,
+    RekeyDays,
     RenewalHours,
     ValidityHours,
 )
@@ -64,6 +65,10 @@ class Issued(Model):
     renewal_hours: RenewalHours | None = Field(
         default=None,
         description="Time in hours before its end in which any `up` issues a new one; by default pki.renewal_hours",
+    )
+    rekey_days: RekeyDays | None = Field(
+        default=None,
+        description="Age in days from which a renewal makes a new key as well; by default pki.rekey_days",
     )
     issue: Issue = Field(default=1, description=ISSUE)
 

@@ -30,13 +30,15 @@ POOL_LONGEST_PREFIX: Final = 23
 """Of its sixteenths, each a /27, the largest network of a stack still has 29 addresses for containers."""
 _DEPLOYMENT: Final = re.compile(r"[0-9a-f]{16}")
 _ENTRY_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_AUTHORITY_NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
+_AUTHORITY_NAME_LENGTH: Final = 31
 _HEADER_PREFIX: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,19}(-[A-Za-z0-9]{1,20}){1,4}")
 _HEADERS_IN_USE: Final = ("x-forwarded", "x-real", "sec-", "proxy-", "content-", "accept-", "access-", "if-")
 _GENERATION_STATES: Final = ("trusted", "active", "retired", "distrusted")
 _PURPOSES: Final = ("server", "client", "docker-hosts")
 _CERTIFICATE_KINDS: Final = ("server", "client", "peer")
 _KEY_TYPES: Final = ("P256", "P384", "RSA-3072", "Ed25519")
-_REVOCATION_REASONS: Final = (
+REVOCATION_REASONS: Final = (
     # Those of RFC 5280, 5.3.1 that are about certificates of clients and last.
     "unspecified", "key-compromise", "affiliation-changed", "superseded", "cessation-of-operation",
     "privilege-withdrawn",
@@ -254,6 +256,16 @@ def entry_name(text: str) -> str:
     """Return `text` if something can be called so in a mapping with names of the user's own."""
     if not _ENTRY_NAME.fullmatch(text):
         raise ValueError("a name of lower-case letters, digits and hyphens that begins with a letter")
+    return text
+
+
+def authority_name(text: str) -> str:
+    """Return `text` if an authority can be called so, and no generation of another is called the same."""
+    if len(text) > _AUTHORITY_NAME_LENGTH or not _AUTHORITY_NAME.fullmatch(text):
+        raise ValueError(
+            f"a name of lower-case letters, digits and hyphens of {_AUTHORITY_NAME_LENGTH} characters or fewer, each "
+            "of its words beginning with a letter: clients-2 is what the second generation of clients is called"
+        )
     return text
 
 
@@ -745,6 +757,9 @@ PrivatePool = Annotated[str, *_text(private_pool, pattern=r"^[0-9.]+/[0-9]+$")]
 AbsoluteFile = Annotated[str, *_text(absolute_file, pattern=r"^(/|~/).*[^/]$")]
 MemoryLimits = Annotated[str, *_text(one_of(*_MEMORY_LIMITS), enum=list(_MEMORY_LIMITS))]
 EntryName = Annotated[str, *_text(entry_name, pattern=f"^{_ENTRY_NAME.pattern}$")]
+AuthorityName = Annotated[
+    str, *_text(authority_name, pattern=f"^{_AUTHORITY_NAME.pattern}$", maxLength=_AUTHORITY_NAME_LENGTH)
+]
 HeaderPrefix = Annotated[str, *_text(header_prefix, pattern=f"^{_HEADER_PREFIX.pattern}$")]
 GenerationState = Annotated[str, *_text(one_of(*_GENERATION_STATES), enum=list(_GENERATION_STATES))]
 Purpose = Annotated[str, *_text(one_of(*_PURPOSES), enum=list(_PURPOSES))]
@@ -759,7 +774,7 @@ Endpoint = Annotated[str, *_text(endpoint, pattern=r"^([A-Za-z0-9_.-]+|\[[0-9A-F
 KeyKind = Annotated[str, *_text(one_of(*_KEY_KINDS), enum=list(_KEY_KINDS))]
 CertificateKind = Annotated[str, *_text(one_of(*_CERTIFICATE_KINDS), enum=list(_CERTIFICATE_KINDS))]
 KeyType = Annotated[str, *_text(one_of(*_KEY_TYPES), enum=list(_KEY_TYPES))]
-RevocationReason = Annotated[str, *_text(one_of(*_REVOCATION_REASONS), enum=list(_REVOCATION_REASONS))]
+RevocationReason = Annotated[str, *_text(one_of(*REVOCATION_REASONS), enum=list(REVOCATION_REASONS))]
 SerialNumber = Annotated[str, *_text(serial_number, pattern=r"^[0-9A-Fa-f:]+$")]
 Day = Annotated[str, *_text(day, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
 Network = Annotated[str, *_text(network, pattern=r"^[0-9A-Fa-f.:]+(/[0-9]+)?$")]
@@ -810,6 +825,7 @@ Processes = Annotated[int, *_number(between(1, 64, "processes"), minimum=1, maxi
 WebSocketHours = Annotated[int, *_number(between(1, 168, "hours"), minimum=1, maximum=168)]
 Years = Annotated[int, *_number(between(1, 30, "years"), minimum=1, maximum=30)]
 Days = Annotated[int, *_number(at_least(1, "day"), minimum=1)]
+RekeyDays = Annotated[int, *_number(between(1, 3650, "days"), minimum=1, maximum=3650)]
 RenewalHours = Annotated[int, *_number(at_least(1, "hour"), minimum=1)]
 TokenMinutes = Annotated[
     int, *_number(between(SHORTEST_TOKEN_MINUTES, 24 * 60, "minutes"), minimum=SHORTEST_TOKEN_MINUTES, maximum=24 * 60)

@@ -222,8 +222,21 @@ class Issuer(Protocol):
 
     def list_revoked(
         self, name: str, *, revoked: Sequence["Revoked"], opts: pulumi.ResourceOptions
-    ) -> pulumi.Output[str]:
-        """Return the list (PEM) of what it has signed and is not to be taken any more; it may be empty."""
+    ) -> "RevocationList":
+        """Return the list of what it has signed and is not to be taken any more; it may be empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevocationList:
+    """A revocation list (CRL) of one generation of an authority."""
+
+    name: str
+    """Under which it is known."""
+    pem: pulumi.Output[str]
+    expires: pulumi.Output[str]
+    """RFC 3339 time of its next update: whoever checks it takes nobody after that."""
+    renew_at: pulumi.Output[str]
+    """RFC 3339 time from which a run makes the next one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,10 +270,18 @@ class AuthorityHandle:
     """Which one that is, such as g1."""
     trusted: TrustBundle
     """The generations that are trusted, the active one among them, by age."""
-    crls: pulumi.Output[str]
-    """PEM of a revocation list of each of these, in the same order; empty where nobody looks at any (server)."""
+    lists: Mapping[str, RevocationList]
+    """The revocation list of each of these by its generation, in the same order; none where nobody looks at any
+    (server)."""
     issuers: Mapping[str, Issuer]
     """Every generation that is trusted, by its name in the inventory."""
+    generations: Mapping[str, str]
+    """Which one each of these is, such as g1, by the same name."""
+
+    @property
+    def crls(self) -> pulumi.Output[str]:
+        """PEM of all revocation lists, empty where there is none."""
+        return pulumi.Output.concat(*(one.pem for one in self.lists.values()))
 
 
 def _joined(pems: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from components.base.handles import (
     EdgeCertificate,
     Issuer,
     OrderedCertificate,
+    RevocationList,
     TrustBundle,
 )
 from components.base.secrecy import revealed
@@ -24,7 +25,7 @@ from settings.identity import Named
 from settings.registry import External, resource_name
 
 if TYPE_CHECKING:
-    from pki.details import Details
+    from pki.details import Details, ListDetails
     from pki.server import ServerCertificate
     from pki.signer import Signer
 
@@ -154,16 +155,28 @@ def inventory(
     clients refuse it. `renew_at` is there where this program issues a new one.
     What is ordered by the edge has no end here: the last one only the edge knows. `brought` are authorities that sign
     besides the stack's own, by their names here. `certificates` are those of the edge; those of the registry that is
-    `named` have `certificate`, which is what they are called there, and all have their `users` by kind.
+    `named` have `certificate`, which is what they are called there, and all have their `users` by kind. What is of the
+    kind `crl` is a revocation list, and ends with its next update.
     """
     roots: list[Mapping[str, pulumi.Input[object]]] = [
-        {**_root_entry(name, issuer), "authority": authority.name, "purpose": authority.purpose}
+        {
+            **_root_entry(name, issuer),
+            "authority": authority.name,
+            "generation": authority.generations[name],
+            "purpose": authority.purpose,
+        }
         for authority in authorities.values()
         for name, issuer in authority.issuers.items()
     ]
     registered = {handle.name for handle in named.handles.values()}
+    lists = [
+        _list_entry(authority.name, generation, one)
+        for authority in authorities.values()
+        for generation, one in authority.lists.items()
+    ]
     return [
         *roots,
+        *lists,
         *(_root_entry(name, issuer) for name, issuer in brought.items()),
         *(
             {**_leaf_entry(one), "users": {"edge": [one.names[0].removeprefix("DNS:")]}}
@@ -185,6 +198,18 @@ def _root_entry(name: str, issuer: Issuer) -> Mapping[str, pulumi.Input[object]]
         "subject": issuer.common_name,
         "expires": issuer.expires,
         "details": issuer.certificate_pem.apply(_details),
+    }
+
+
+def _list_entry(authority: str, generation: str, revocations: RevocationList) -> Mapping[str, pulumi.Input[object]]:
+    return {
+        "name": revocations.name,
+        "kind": "crl",
+        "authority": authority,
+        "generation": generation,
+        "expires": revocations.expires,
+        "renew_at": revocations.renew_at,
+        "details": revocations.pem.apply(_list_details),
     }
 
 
@@ -224,6 +249,12 @@ def _details(text: str) -> "Details":
     from pki.details import details  # a tenth of a second, once it is known what there is to tell
 
     return details(text)
+
+
+def _list_details(text: str) -> "ListDetails":
+    from pki.details import list_details  # as above
+
+    return list_details(text)
 
 
 def _end(certificate: EdgeCertificate) -> Mapping[str, pulumi.Input[object]]:

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING
 
 import pulumi
 
-from components.base.handles import AuthorityHandle, Issuer, TrustBundle
+from components.base.handles import AuthorityHandle, Issuer, RevocationList, TrustBundle
 from components.pki.authority import COMMON_NAME_LENGTH, Authority, AuthorityArgs, brought_issuer
 from components.pki.generation import member, whole
 from components.pki.rollover import Rollover, RolloverArgs, guarded
-from pki.rollover import MADE, STATE, Generations
 from settings import authorities as registered
 from settings.authorities import STACK
 
@@ -36,7 +35,7 @@ def authorities(
     taken any more.
     """
     brought = brought or {}
-    guard = Rollover(_DECLARED, RolloverArgs(generations=_record(settings, brought)), guarded(_DECLARED))
+    guard = Rollover(_DECLARED, RolloverArgs(generations=registered.record(settings, brought)), guarded(_DECLARED))
     revoked = {own: [one.revoked for one in (revocations or {}).values() if one.authority == own] for own in settings}
     return {
         own: _authority(name, own, one, stack, brought.get(own, {}), revoked[own], guard)
@@ -50,25 +49,7 @@ def deployed(
     ready: Sequence[pulumi.Resource],
 ) -> None:
     """Record the generations as deployed once everything that shows or trusts one is `ready`."""
-    Rollover(_DEPLOYED, RolloverArgs(generations=_record(settings, brought)), guarded(_DEPLOYED, ready))
-
-
-def _record(settings: Mapping[str, registered.Authority], brought: Mapping[str, Mapping[str, "Signer"]]) -> Generations:
-    return {
-        own: {
-            name: {STATE: one.state, MADE: _made_as(one, brought.get(own, {}).get(name))}
-            for name, one in authority.generations.items()
-        }
-        for own, authority in settings.items()
-    }
-
-
-def _made_as(generation: registered.AnyGeneration, signer: "Signer | None") -> str:
-    """Return in words what a root is made as."""
-    if isinstance(generation, registered.ImportedGeneration):
-        return "brought along" + (f", {signer.fingerprint}" if signer is not None else "")
-    only = ", ".join((*generation.permitted_names, *generation.permitted_addresses))
-    return f"{generation.key_type} for {generation.years} years" + (f", {only} only" if only else "")
+    Rollover(_DEPLOYED, RolloverArgs(generations=registered.record(settings, brought)), guarded(_DEPLOYED, ready))
 
 
 def _authority(
@@ -93,25 +74,27 @@ def _authority(
             continue
         issuers[generation] = _made(base, own, stack, generation, one, guard)
         anchors[generation] = issuers[generation].certificate_pem
-    lists: list[pulumi.Output[str]] = []
+    lists: dict[str, RevocationList] = {}
     if settings.purpose == "client":
         # Of each generation, an empty one too: who checks them takes nobody of an authority that has none.
-        lists = [
-            issuers[generation].list_revoked(
+        lists = {
+            generation: issuers[generation].list_revoked(
                 member(base, registered.number_of(generation), "revocations"),
                 revoked=revoked,
                 opts=pulumi.ResourceOptions(depends_on=[guard]),
             )
             for generation in settings.trusted
-        ]
+        }
+    called = {generation: whole(base, registered.number_of(generation)) for generation in settings.trusted}
     return AuthorityHandle(
         name=own,
         purpose=settings.purpose,
         issuer=issuers[settings.active],
         generation=settings.active,
         trusted=TrustBundle(certificates=tuple(anchors[generation] for generation in settings.trusted)),
-        crls=pulumi.Output.concat(*lists),
-        issuers={whole(base, registered.number_of(generation)): issuers[generation] for generation in settings.trusted},
+        lists=lists,
+        issuers={called[generation]: issuers[generation] for generation in settings.trusted},
+        generations={called[generation]: generation for generation in settings.trusted},
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pulumi
 import pulumi_tls as tls
 
-from components.base.handles import Issuer, Signed
+from components.base.handles import Issuer, RevocationList, Signed
 from components.pki import moments
 from components.pki.generation import former_names, member, whole
 from pki import crl, issue
@@ -107,8 +107,8 @@ class _Issuer:
 
     def list_revoked(
         self, name: str, *, revoked: Sequence[crl.Revoked], opts: pulumi.ResourceOptions
-    ) -> pulumi.Output[str]:
-        """Return the list (PEM) of what is not to be taken any more; in time at every `up`, and anew with each change.
+    ) -> RevocationList:
+        """Return the list of what is not to be taken any more; in time at every `up`, and anew with each change.
 
         The provider is its clock, by a certificate that exists for that alone (docs/decisions/0006).
         """
@@ -128,7 +128,12 @@ class _Issuer:
         )
         times = (clock.validity_start_time, clock.validity_end_time)
         made = pulumi.Output.all(self.certificate_pem, self._private_key_pem, *times)
-        return pulumi.Output.unsecret(made.apply(partial(_listed, revoked=tuple(revoked))))
+        return RevocationList(
+            name=name,
+            pem=pulumi.Output.unsecret(made.apply(partial(_listed, revoked=tuple(revoked)))),
+            expires=clock.validity_end_time,
+            renew_at=clock.validity_end_time.apply(partial(moments.hours_before, hours=REVOCATIONS_HOURS // 2)),
+        )
 
 
 def _leaf(of: Sequence[str]) -> issue.Written:

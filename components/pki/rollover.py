@@ -50,7 +50,7 @@ def _guard(asked: pulumi.ResourceHookArgs) -> None:
     before: Mapping[str, object] = asked.old_inputs or {}
     after: Mapping[str, object] = asked.new_inputs or {}
     if found := problems(_generations(before), _generations(after)):
-        raise pulumi.RunError("; ".join(found))
+        raise pulumi.RunError("; ".join(map(str, found)))
 
 
 def _generations(inputs: Mapping[str, object]) -> Generations:

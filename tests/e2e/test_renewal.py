@@ -88,15 +88,19 @@ class SlowDownload:
 
 DAYS: Final = 70
 """Puts a leaf of 90 days inside its window of 30."""
+KEY_DAYS: Final = 365
+"""Puts a key beyond its period of 360."""
 
 
 def near_its_end(state: dict[str, Any]) -> dict[str, Any]:
-    """Return a state, of the shape of an export, in which the leaf is older, and so is what the outputs tell of it.
+    """Return a state, of the shape of an export, in which the leaf is older, and so are its key and what outputs tell.
 
     The clock of the machine is left alone; the provider and we hold the times in the state against it.
     """
     resources = state["deployment"]["resources"]
     leaf = next(one["outputs"] for one in resources if one["urn"].endswith("::edge-certificate-1-certificate"))
+    key = next(one for one in resources if one["urn"].endswith("::edge-certificate-1-key"))
+    key["created"] = (datetime.fromisoformat(key["created"]) - timedelta(days=KEY_DAYS)).isoformat()
     listed = next(one["outputs"] for one in resources if one["type"] == "pulumi:pulumi:Stack")["pki_inventory"]
     moments = {
         leaf["validityStartTime"],
@@ -108,6 +112,12 @@ def near_its_end(state: dict[str, Any]) -> dict[str, Any]:
         earlier = datetime.fromisoformat(moment) - timedelta(days=DAYS)
         text = text.replace(moment, earlier.isoformat().replace("+00:00", "Z"))
     return dict(json.loads(text))
+
+
+def public_key(stack: Stack) -> object:
+    """Return the public half of the edge's key."""
+    urn = stack.urn("edge-certificate-1-key")
+    return next(one["outputs"]["publicKeyPem"] for one in stack.resources() if one["urn"] == urn)
 
 
 class Scheduled:
@@ -140,6 +150,7 @@ def test_the_timers_command_renews_the_leaf_and_loses_no_request(
     scheduled = Scheduled(deployment, tmp_path)
     containers = {name: (one["Id"], one["State"]["StartedAt"]) for name, one in deployment.containers().items()}
     deployment.restore(near_its_end(deployment.export()))
+    key = public_key(deployment)
     assert deployment.run("status", "--no-sizes").status == 1, "20 days are a warning"
     page = "/v1/config"
     digest = hashlib.sha256(deployment.edge.ask("GET", page).body).hexdigest()
@@ -153,6 +164,8 @@ def test_the_timers_command_renews_the_leaf_and_loses_no_request(
     deployment.checkout.configure(deployment.name, {"workflow.memory_mib": memory_mib + 32})
     first = scheduled.run().succeeded()
     assert re.search(r"^renewed edge-certificate: ended .* UTC, ends .* UTC, served at ", first.output, re.MULTILINE)
+    assert "edge-certificate is due for renewal, and its key is 365 days old: it gets a new one" in first.output
+    assert public_key(deployment) != key
     deployment.checkout.configure(deployment.name, {"workflow.memory_mib": memory_mib})
     deadline = time.monotonic() + 30
     while any(len(visitor.traffic.serials) < 2 for visitor in visitors[:2]):

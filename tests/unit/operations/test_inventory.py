@@ -1,5 +1,6 @@
 """The certificates of a stack, and what each end means."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -45,6 +46,36 @@ def test_thirty_days_are_a_warning_and_seven_are_critical(days: float, level: Le
 )
 def test_what_lives_for_a_week_is_measured_by_its_own_window(days: float, level: Level) -> None:
     assert ending(days, window_days=2).level(NOW) is level
+
+
+@pytest.mark.parametrize(
+    ("days", "level"),
+    [
+        (6, Level.OK),
+        (3.1, Level.OK),
+        (3, Level.WARNING),
+        (1.1, Level.WARNING),
+        (1, Level.CRITICAL),
+        (-1, Level.CRITICAL),
+    ],
+)
+def test_a_list_that_nobody_makes_anew_is_told_of_in_its_last_days(days: float, level: Level) -> None:
+    one = replace(ending(days, window_days=7), kind="crl", number=7, revoked=("0A",))
+    assert one.level(NOW) is level
+    assert one.told == "number 7, 1 revoked"
+    assert ("out of date" in inventory.state(one, [one], NOW)) == (days < 0)
+
+
+def test_what_a_list_of_its_authority_has_is_revoked_and_critical() -> None:
+    def listed(authority: str) -> dict[str, Any]:
+        return {"name": f"{authority}-list", "kind": "crl", "authority": authority, "details": {"revoked": ["0A"]}}
+
+    leaf = {"name": "x", "kind": "client", "source": "issued", "authority": "clients", "details": {"serial": "0A"}}
+    for authority, revoked in (("clients", True), ("others", False)):
+        _, one = inventory.certificates([listed(authority), leaf], renewal_hours=24)
+        assert one.is_revoked == revoked
+        assert one.level(NOW) is (Level.CRITICAL if revoked else Level.OK)
+        assert inventory.state(one, [one], NOW) == ("critical, revoked" if revoked else "ok")
 
 
 def test_a_window_that_is_none_makes_nothing_fine() -> None:

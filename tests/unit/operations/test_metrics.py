@@ -80,6 +80,25 @@ def test_every_end_service_and_size_is_there() -> None:
     assert found['reflector_status_timestamp_seconds{stack="test"}'] == 1772323200
 
 
+def test_a_revocation_list_is_told_of_apart_from_certificates() -> None:
+    one = Certificate(
+        name="authority-clients-1-revocations", kind="crl", source="private", authority="clients", generation="g1",
+        expires=datetime(2026, 3, 3, tzinfo=UTC), chain_expires=datetime(2026, 3, 3, tzinfo=UTC),
+        starts=datetime(2026, 2, 17, tzinfo=UTC), renew_at=datetime(2026, 2, 24, tzinfo=UTC), number=1771286400,
+        revoked=("0A", "0B"),
+    )  # fmt: skip
+    found = samples(metrics.text(status_of(certificates=[one])))
+    labels = 'stack="test",name="authority-clients-1-revocations",authority="clients",generation="g1"'
+    assert {key: value for key, value in found.items() if labels in key} == {
+        f"reflector_crl_next_update_timestamp_seconds{{{labels}}}": 1772496000,
+        f"reflector_crl_this_update_timestamp_seconds{{{labels}}}": 1771286400,
+        f"reflector_crl_number{{{labels}}}": 1771286400,
+        f"reflector_crl_revoked_certificates{{{labels}}}": 2,
+        f"reflector_crl_level{{{labels}}}": 1,
+    }
+    assert not [key for key in found if key.startswith("reflector_certificate")], "it lives for two weeks alone"
+
+
 def test_what_is_not_known_is_not_told() -> None:
     text = metrics.text(status_of(services=[], volumes={}, unfinished_uploads=None, renewal=None))
     assert {key.partition("{")[0] for key in samples(text)} == {

@@ -1,6 +1,8 @@
 """Certificates by name: what the commands show, hand over, verify and have made anew."""
 
+import gzip
 import json
+import re
 import socket
 import ssl
 import stat
@@ -27,7 +29,7 @@ from settings import parse
 from testing.certificates import CLIENT, SERVER, Issued, issue
 from testing.commands import calls
 from testing.docker import free_port
-from tests.unit.operations.stand_ins import with_engine, with_file, with_state
+from tests.unit.operations.stand_ins import checkpoint, with_engine, with_file, with_state
 
 NOW: Final = datetime.now(UTC)
 ROOT: Final = issue("root of the stack", now=NOW, ca=True, to_days=3000)
@@ -36,7 +38,7 @@ FOR_SERVERS: Final = (x509.ExtendedKeyUsage([SERVER]), False)
 FOR_CLIENTS: Final = (x509.ExtendedKeyUsage([CLIENT]), False)
 WEB: Final = issue("a.test", ROOT, now=NOW, sans=["a.test", "ip:127.0.0.1"], extensions=[FOR_SERVERS])
 API: Final = issue("api.test", ROOT, now=NOW, sans=["api.test"], extensions=[FOR_SERVERS])
-AGENT: Final = issue("agent", CLIENTS, now=NOW, sans=["agent.test"], extensions=[FOR_CLIENTS])
+AGENT: Final = issue("agent", CLIENTS, now=NOW, sans=["agent.test"], extensions=[FOR_CLIENTS], serial=0x0A1B2C3D4E5F)
 PORTS: Final = (free_port(), free_port())
 SETTINGS: Final[dict[str, Any]] = {
     "edge": {"domain": "a.test", "https_port": PORTS[0], "bind_addresses": ["127.0.0.1"]},
@@ -70,8 +72,9 @@ def entry(name: str, of: Issued, **more: Any) -> dict[str, Any]:
     }
 
 
-def inventory(**more: Any) -> list[dict[str, Any]]:
+def inventory(entries: Sequence[dict[str, Any]] = (), **more: Any) -> list[dict[str, Any]]:
     return [
+        *entries,
         entry("authority", ROOT, kind="root", authority="stack", purpose="server"),
         entry("authority-clients", CLIENTS, kind="root", authority="clients", purpose="client"),
         entry(
@@ -175,6 +178,31 @@ def test_the_same_for_programs(run: Run) -> None:
     line = next(line for line in text.splitlines() if line.startswith("reflector_certificate_info") and '"api"' in line)
     assert f'sha256="{facts.fingerprint(API.certificate)}"' in line
     assert "reflector_service_up" not in text
+
+
+def test_a_revocation_list_is_shown_and_what_it_has_is_marked(run: Run) -> None:
+    end = rfc3339(NOW + timedelta(days=10))
+    crl = {
+        "name": "authority-clients-1-revocations", "kind": "crl", "authority": "clients", "generation": "g1",
+        "expires": end, "renew_at": rfc3339(NOW + timedelta(days=3)),
+        "details": {"number": 7, "this_update": rfc3339(NOW), "revoked": [facts.serial(AGENT.certificate)]},
+    }  # fmt: skip
+    status, text = run("list", entries=[crl])
+    lines = {line.split()[0]: line for line in text.splitlines() if line}
+    assert status == 2, "what is revoked is not taken"
+    assert "clients g1" in lines["authority-clients-1-revocations"]
+    assert "number 7, 1 revoked" in lines["authority-clients-1-revocations"]
+    assert "critical, revoked" in lines["agent"]
+    status, text = run("show", "authority-clients-1-revocations", entries=[crl])
+    assert status == 0
+    assert re.search(r"^number +7$", text, re.MULTILINE)
+    assert re.search(rf"^expires +{end}$", text, re.MULTILINE)
+    assert re.search(rf"^revoked +{facts.serial(AGENT.certificate)}$", text, re.MULTILINE)
+    _, text = run("verify", entries=[crl])
+    assert "ok    authority-clients-1-revocations: in date, number 7, 1 revoked" in text
+    assert "FAIL  agent: revoked: clients has its serial number" in text
+    _, text = run("verify", entries=[{**crl, "expires": rfc3339(NOW - timedelta(hours=1))}])
+    assert "FAIL  authority-clients-1-revocations: out of date since " in text
 
 
 def test_one_is_shown_by_either_of_its_names(run: Run) -> None:
@@ -319,6 +347,121 @@ def test_keys_are_made_anew_by_their_age(run: Run) -> None:
 def test_nothing_of_the_edge_is_rotated_where_somebody_else_issues_it() -> None:
     tree = {"certificate": {"mode": "acme"}, "edge": {"domain": "reflector.example.com"}}
     assert places(parse(tree, "test", "reflector")) == []
+
+
+# --- Taken back -------------------------------------------------------------------------------------------------------
+
+SERIAL: Final = facts.serial(AGENT.certificate)
+EARLIER: Final = issue("agent", CLIENTS, now=NOW, extensions=[FOR_CLIENTS], serial=0x5E4D3C2B1A09)
+EARLIER_SERIAL: Final = facts.serial(EARLIER.certificate)
+ENDED: Final = issue("agent", CLIENTS, now=NOW, from_days=-90, to_days=-1, serial=0x778899AABBCC)
+
+
+def with_past(stack: Stack, *certificates: Issued, packed: bool = False) -> None:
+    """Give a stack the states of earlier runs, in each of which its agent had another certificate."""
+    folder = stack.files.history
+    folder.mkdir(parents=True)
+    for number, one in enumerate(certificates):
+        listed = entry("certificate-agent", one, certificate="agent", authority="clients", generation="g1")
+        text = checkpoint(resources=[{"type": "pulumi:pulumi:Stack", "outputs": {"pki_inventory": [listed]}}])
+        if packed:
+            (folder / f"test-{number}.checkpoint.json.gz").write_bytes(gzip.compress(text.encode()))
+        else:
+            (folder / f"test-{number}.checkpoint.json").write_text(text, encoding="utf-8")
+
+
+def revoking(serial: str, **more: str) -> dict[str, Any]:
+    """Return the settings with a certificate of clients revoked."""
+    lost = {"authority": "clients", "serial": serial, "on": "2026-01-01", **more}
+    return {**SETTINGS, "pki": {**SETTINGS["pki"], "revocations": {"lost": lost}}}
+
+
+def test_one_is_revoked_by_its_name_and_gets_a_new_key(run: Run) -> None:
+    """Case c09."""
+    status, text = run("revoke", "agent", "--reason", "key-compromise")
+    label = f"pki.revocations.agent-{SERIAL[:8].lower()}"
+    assert status == 0
+    assert written(run) == [
+        [f"{label}.authority", "clients", "--type", "string"],
+        [f"{label}.serial", SERIAL, "--type", "string"],
+        [f"{label}.on", f"{datetime.now(UTC):%Y-%m-%d}", "--type", "string"],
+        [f"{label}.reason", "key-compromise", "--type", "string"],
+        ["pki.certificates.agent.issue", "4", "--type", "int"],
+    ]
+    assert f"{SERIAL}, clients g1, ends " in text, "what there is is listed first"
+    assert "Nobody is refused yet. `make up STACK=test` makes the lists and tells the relays." in text
+
+
+@pytest.mark.parametrize("serial", [SERIAL, SERIAL.lower()])
+def test_what_is_revoked_already_stays_as_it_is(run: Run, serial: str) -> None:
+    for command in (["revoke", "agent"], ["revoke", "agent", "--all"], ["revoke", "agent", "--serial", SERIAL]):
+        status, text = run(*command, tree=revoking(serial))
+        assert (status, written(run)) == (0, [])
+        assert "the one in use, revoked by pki.revocations.lost" in text
+        assert "nothing was changed: it is revoked already" in text
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_of_several_one_has_to_say_which(run: Run, stack: Stack, packed: bool) -> None:
+    with_past(stack, ENDED, EARLIER, EARLIER, packed=packed)
+    status, text = run("revoke", "agent")
+    assert (status, written(run)) == (1, [])
+    assert "agent has 2 certificates in their time; say which" in text
+    assert [line.split(",")[0].strip() for line in text.splitlines()[1:3]] == [SERIAL, EARLIER_SERIAL]
+    status, _ = run("revoke", "agent", "--serial", EARLIER_SERIAL.lower())
+    assert status == 0
+    assert [one[:2] for one in written(run)][1:] == [
+        [f"pki.revocations.agent-{EARLIER_SERIAL[:8].lower()}.serial", EARLIER_SERIAL],
+        *[[f"pki.revocations.agent-{EARLIER_SERIAL[:8].lower()}.{name}", value]
+          for name, value in (("on", f"{datetime.now(UTC):%Y-%m-%d}"), ("reason", "unspecified"))],
+    ], "and who has the one in use keeps it"  # fmt: skip
+
+
+def test_all_of_a_name_are_revoked_but_for_those_that_are(run: Run, stack: Stack) -> None:
+    with_past(stack, EARLIER)
+    status, _ = run("revoke", "agent", "--all", tree=revoking(EARLIER_SERIAL))
+    assert status == 0
+    assert [one[1] for one in written(run) if one[0].endswith(".serial")] == [SERIAL]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["agent", "--serial", "0BAD"], f"nobody here has issued it to agent; known are: {SERIAL}, "),
+        (["agent", "--serial", "xyz"], "--serial: 'xyz'; allowed: hexadecimal digits"),
+        (["agent", "--serial", facts.serial(ENDED.certificate)], "lets nobody in any more: it ended on "),
+        (["api"], "api is signed by stack, whose purpose is server: nobody asks for a list of it"),
+        (["edge-certificate"], "edge-certificate is signed by stack, whose purpose is server"),
+        (["db"], "db is external: it is not issued here"),
+        (["gone"], "no certificate called gone is known to have been issued; there are: agent, api, vault-server"),
+    ],
+)
+def test_what_cannot_be_revoked_is_refused_in_words(run: Run, stack: Stack, command: list[str], said: str) -> None:
+    with_past(stack, ENDED)
+    status, text = run("revoke", *command)
+    assert (status, written(run)) == (1, [])
+    assert said in text
+
+
+def test_a_number_that_is_raised_already_is_not_raised_again(run: Run) -> None:
+    certificates = {
+        **SETTINGS["pki"]["certificates"],
+        "agent": {**SETTINGS["pki"]["certificates"]["agent"], "issue": 4},
+    }
+    status, text = run("revoke", "agent", tree={**SETTINGS, "pki": {**SETTINGS["pki"], "certificates": certificates}})
+    assert status == 0
+    assert not [one for one in written(run) if one[0].endswith("issue")]
+    assert "pki.certificates.agent.issue: 4 already" in text
+
+
+def test_what_cannot_be_looked_into_is_told(run: Run, stack: Stack) -> None:
+    with_past(stack, EARLIER)
+    folder = stack.files.history
+    (folder / "test-8.checkpoint.json").write_text('{"checkpoint": "agent', encoding="utf-8")
+    (folder / "test-9.checkpoint.json.zst").write_bytes(b"x")
+    _, text = run("revoke", "agent", "--serial", EARLIER_SERIAL)
+    assert "There may be more: test-8.checkpoint.json is cut off" in text
+    assert "There may be more: test-9.checkpoint.json.zst is compressed by zstd" in text
 
 
 # --- Held against what clients do -------------------------------------------------------------------------------------

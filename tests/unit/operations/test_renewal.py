@@ -14,6 +14,7 @@ import pytest
 from operations import checks, renewal
 from operations.checks import Checked
 from operations.healing import CONTAINER_TYPE, Damage
+from operations.rekeying import LEAF_TYPE
 from operations.served import NotServed, Place, edge_of, of_pem, served
 from operations.stack import Stack
 from settings import Problem, Settings
@@ -87,7 +88,7 @@ def in_state(leaf: Leaf) -> list[dict[str, object]]:
     return [
         {"urn": owner, "type": "reflector:certificate:Certificate", "outputs": {"certificate_pem": leaf[0]}},
         # What is in here is shown to nobody.
-        {"urn": URN, "parent": owner, "type": renewal.LEAF_TYPE, "outputs": {"certPem": "a template"}},
+        {"urn": URN, "parent": owner, "type": LEAF_TYPE, "outputs": {"certPem": "a template"}},
     ]
 
 
@@ -115,12 +116,17 @@ def deployed(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Deployed:
     """Makes a stack with a leaf, and returns the log of its engine, which plans as it is told."""
 
     def deploy(
-        leaf: Leaf, *, entries: Sequence[Mapping[str, object]] = (), preview: str = RENEWS, renews: Any = None
+        leaf: Leaf,
+        *,
+        entries: Sequence[Mapping[str, object]] = (),
+        preview: str = RENEWS,
+        renews: Any = None,
+        clocks: Sequence[Mapping[str, object]] = (),
     ) -> Path:
         with_file(stack, {"edge": {"domain": "a.test", "https_port": free_port(), "http_port": free_port()}})
 
         def state(current: Leaf) -> Path:
-            with_state(stack, resources=in_state(current))
+            with_state(stack, resources=[*in_state(current), *clocks])
             outputs = {"pki_inventory": [*(entries or [entry_of(current)])]}
             answers = {"stack_output": json.dumps(outputs), "stack_select": "", "preview": preview}
             return with_engine(stack, **answers)
@@ -204,6 +210,71 @@ def test_what_was_renewed_and_never_delivered_is_delivered(stack: Stack, deploye
     log = deployed(deployed_leaf, renews=renews)
     assert renewal.renew(stack, place=edge.place) == 0
     assert len(deploy_runs[log]) == 1
+
+
+LIST: Final = "authority-clients-1-revocations"
+CLOCK: Final = f"urn:pulumi:test::reflector::tls:index/selfSignedCert:SelfSignedCert::{LIST}"
+UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+
+
+def list_entry(days: float, number: int) -> dict[str, object]:
+    """Return what the inventory says of a list whose next update is in so many days."""
+    end = datetime.now(UTC) + timedelta(days=days)
+    return {
+        "name": LIST, "kind": "crl", "authority": "clients", "generation": "g1", "expires": end.isoformat(),
+        "renew_at": (end - timedelta(days=7)).isoformat(),
+        "details": {"number": number, "this_update": end.isoformat(), "revoked": ["0A1B"]},
+    }  # fmt: skip
+
+
+def lists_planned(clients: str, others: str = "of others") -> str:
+    """Return what the engine tells of the outputs with lists, of which only that of clients is planned anew."""
+    old = {"outputs": {"revocation_lists": {"clients": "of clients", "others": "of others"}}}
+    new = {"outputs": {"revocation_lists": {"clients": clients, "others": others}}}
+    return event(STACK, "same", type_="pulumi:pulumi:Stack", old=old, new=new)
+
+
+RENEWS_LIST: Final = "".join(
+    [
+        event(CLOCK, "create-replacement", diffs=["readyForRenewal"], detailedDiff=None),
+        event(CLOCK, "replace", diffs=["readyForRenewal"], detailedDiff=None),
+        lists_planned(UNKNOWN),
+    ]
+)
+
+
+def test_a_revocation_list_inside_its_window_is_made_anew(
+    stack: Stack, deployed: Deployed, edge: Edge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edge.leaf = certificate("a.test", to_days=60)
+    entries = [entry_of(edge.leaf), list_entry(6, number=7)]
+
+    def renews() -> Leaf:
+        entries[1] = list_entry(14, number=8)
+        return edge.leaf
+
+    clock = {"urn": CLOCK, "type": renewal.CLOCK_TYPE}
+    log = deployed(edge.leaf, entries=entries, preview=RENEWS_LIST, renews=renews, clocks=[clock])
+    assert renewal.renew(stack, place=edge.place) == 0
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"renewed {LIST}: ended ")
+    assert first.endswith(", number 8, 1 revoked")
+    assert last == "1 renewed, 0 delivered"
+    assert deploy_runs[log] == [f"up --yes --skip-preview --suppress-outputs --target {CLOCK} --target-dependents"]
+
+
+@pytest.mark.parametrize(
+    ("planned", "said"),
+    [
+        (event(CLOCK, "replace", diffs=["subject", "readyForRenewal"]), f"{LIST}: subject"),
+        (lists_planned("with another serial"), "output revocation_lists"),
+        (lists_planned(UNKNOWN, others="with another serial"), "output revocation_lists"),
+    ],
+)
+def test_a_revocation_that_is_not_deployed_does_not_go_along(planned: str, said: str) -> None:
+    events = [json.loads(line) for line in planned.splitlines()]
+    assert renewal.unexpected(events, [CLOCK]) == [said]
+    assert renewal.unexpected([json.loads(line) for line in RENEWS_LIST.splitlines()], [CLOCK]) == []
 
 
 # --- What is refused, each in one line --------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 
 from components import pki
-from components.base.handles import AuthorityHandle, CertificateHandle, Signed
+from components.base.handles import AuthorityHandle, CertificateHandle, RevocationList, Signed
 from components.pki.certificate import Certificate, CertificateArgs
 from components.pki.moments import earliest, hours_before
 from pki import issue
@@ -128,7 +128,7 @@ def test_any_issuer_will_do() -> None:
             self.asked = (name, list(uses), validity_hours, renewal_hours)
             return signed()
 
-        def list_revoked(self, *_: object, **__: object) -> pulumi.Output[str]:
+        def list_revoked(self, *_: object, **__: object) -> RevocationList:
             raise AssertionError("nobody asked for it")
 
     issuer = Elsewhere()
@@ -225,6 +225,7 @@ def test_the_inventory_lists_roots_and_leaves_as_they_name_themselves_and_no_key
             "subject": "Reflector test root",
             "expires": "2036-01-01T00:00:00Z",
             "authority": "stack",
+            "generation": "g1",
             "purpose": "server",
         },
         {

@@ -8,7 +8,7 @@ import pytest
 from components import pki as room
 from components.pki.registry import Registry
 from pki import facts, pem
-from settings.authorities import Authority
+from settings.authorities import Authority, Revocation
 from settings.certificate import Private, SignedBy
 from settings.pki import Pki
 from settings.registry import External, Fleet, FleetService, Issued, Read
@@ -106,8 +106,10 @@ def test_a_use_of_nothing_or_by_nobody_is_a_mistake_here(name: str, by: str, sai
 
 
 def test_the_inventory_tells_all_of_it_and_no_key() -> None:
+    lost = Revocation(authority="clients", serial="A1B", on="2026-01-01")
+
     def build(_: object) -> None:
-        authorities = room.authorities("authority", SETTINGS.every_authority, "test")
+        authorities = room.authorities("authority", SETTINGS.every_authority, "test", revocations={"lost": lost})
         registry = room.registry(SETTINGS, authorities, NOTHING)
         registry.use("api", by="relay agents")
         pulumi.export("inventory", room.inventory(authorities, {}, [], registry))
@@ -115,10 +117,15 @@ def test_the_inventory_tells_all_of_it_and_no_key() -> None:
     engine = building.build(build).engine
     entries = {entry["name"]: entry for entry in engine.exports["inventory"]}
     assert list(entries) == [
-        "authority", "authority-clients", "certificate-api", "certificate-agent", "certificate-nobody",
-        "certificate-node", "certificate-db",
+        "authority", "authority-clients", "authority-clients-1-revocations", "certificate-api", "certificate-agent",
+        "certificate-nobody", "certificate-node", "certificate-db",
     ]  # fmt: skip
-    assert entries["authority-clients"]["purpose"] == "client"
+    assert (entries["authority-clients"]["purpose"], entries["authority-clients"]["generation"]) == ("client", "g1")
+    assert entries["authority-clients-1-revocations"] == {
+        "name": "authority-clients-1-revocations", "kind": "crl", "authority": "clients", "generation": "g1",
+        "expires": "2036-01-01T00:00:00Z", "renew_at": "2035-12-25T00:00:00Z",
+        "details": {"number": 1767225600, "this_update": "2025-12-31T23:00:00Z", "revoked": ["0A1B"]},
+    }  # fmt: skip
     api = entries["certificate-api"]
     details = api.pop("details")
     assert api == {

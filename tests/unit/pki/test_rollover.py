@@ -56,7 +56,7 @@ def test_each_step_but_the_last_can_be_taken_back() -> None:
     ],
 )  # fmt: skip
 def test_a_jump_is_refused_in_one_line(before: Generations, after: Generations, said: str) -> None:
-    (problem,) = problems(before, after)
+    (problem,) = map(str, problems(before, after))
     assert problem.startswith(said)
     assert "\n" not in problem
 

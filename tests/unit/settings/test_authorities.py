@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from cryptography import x509
 
 from settings import PROJECT, Settings, SettingsError, parse
-from testing.certificates import issue
+from testing.certificates import CLIENT, SERVER, issue
 
 NOW: Final = datetime(2026, 11, 28, tzinfo=UTC)
 ACTIVE: Final = {"mode": "created", "state": "active"}
@@ -105,6 +106,53 @@ def test_an_authority_that_is_brought_along_signs_and_its_leaves_end_before_it(t
     hours, renewal = settings.leaf_hours
     assert hours <= 60 * 24
     assert renewal < hours
+
+
+@pytest.mark.parametrize(
+    ("uses", "purpose", "kinds", "said"),
+    [
+        ([CLIENT], "client", ["client"], ""),
+        ([CLIENT], "client", [], ""),
+        ([CLIENT, SERVER], "client", ["client", "peer"], ""),
+        ([SERVER], "client", ["client"], "may not sign for clients (its extended key usage has no clientAuth)"),
+        ([CLIENT], "client", ["peer"], "may not sign for servers (its extended key usage has no serverAuth)"),
+        ([CLIENT], "server", [], "may not sign for servers"),
+        ([SERVER], "docker-hosts", ["server"], ""),
+        ([SERVER], "docker-hosts", ["server", "client"], "may not sign for clients"),
+        ([CLIENT], "docker-hosts", ["client"], ""),
+    ],
+)
+def test_one_that_is_brought_along_may_sign_for_what_it_signs(
+    tmp_path: Path, uses: list[x509.ObjectIdentifier], purpose: str, kinds: list[str], said: str
+) -> None:
+    given = brought(tmp_path, extensions=[(x509.ExtendedKeyUsage(uses), False)])
+    pki = {
+        "authorities": {"company": {"purpose": purpose, "generations": {"g1": given}}},
+        "certificates": {
+            kind: {"mode": "issued", "kind": kind, "authority": "company", "names": ["DNS:a.test"]} for kind in kinds
+        },
+    }
+    if not said:
+        assert read(pki).signers["company"]["g1"].subject == "CN=authority of a company"
+        return
+    (problem,) = refused(pki)
+    assert problem.startswith("pki.authorities.company.generations.g1.certificate_file: ")
+    assert said in problem
+
+
+def test_clients_may_be_signed_by_what_no_browser_takes(tmp_path: Path) -> None:
+    given = brought(tmp_path, kind="ed25519")
+    assert read({"authorities": {"company": {"purpose": "client", "generations": {"g1": given}}}}).signers["company"]
+    (problem,) = refused({"authorities": {"company": {"purpose": "server", "generations": {"g1": given}}}})
+    assert "an Ed25519 key, which no browser takes" in problem
+
+
+@pytest.mark.parametrize("name", ["clients-2", "clients-2-key", "2"])
+def test_no_authority_is_called_as_a_generation_of_another_would_be(name: str) -> None:
+    """The second generation of clients is known to the engine as clients-2."""
+    (problem,) = refused({"authorities": {"clients": {"purpose": "client"}, name: {}}})
+    assert f"{name!r}; allowed: a name of " in problem
+    assert "clients-2 is what the second generation of clients is called. Rename it" in problem
 
 
 def test_one_that_has_ended_or_has_no_key_is_refused_in_one_line(tmp_path: Path) -> None:
