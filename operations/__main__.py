@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from operations import blueprint, checks, healing, image_lock, metrics, pki, renewal, schedule, status
+from operations import blueprint, checks, healing, image_lock, metrics, pki, policy, renewal, schedule, status
 from operations.checks import Checked
 from operations.convert import convert
 from operations.healing import IMAGE_TYPE, VOLUME_TYPE
@@ -33,6 +33,7 @@ def main() -> int:
     for name, text in (
         ("up", "check, then create or update the stack"),
         ("preview", "check, then show what would change"),
+        ("policy", "preview with the policy pack, and look for private keys in clear text in the state"),
         ("check", "only check the settings and the Docker host"),
         ("down", "remove the stack's containers and networks; data, keys and passwords stay"),
         ("images-accept", "take what was pulled last for what each image tag means"),
@@ -105,6 +106,10 @@ def run(stack: Stack, arguments: argparse.Namespace) -> int:
         case "preview":
             stack.mention_who_is_at_work()
             return preview(stack, refresh=arguments.refresh)
+        case "policy":
+            stack.mention_who_is_at_work()
+            previewed = preview(stack, refresh=False, policies=policy.flags(stack))
+            return policy.see_that_the_state_holds_no_key(stack) or previewed
         case "check":
             return 0 if check(stack).settings else 1
         case "images-accept":
@@ -279,14 +284,14 @@ def summarize(settings: Settings, forgotten: Sequence[str] = ()) -> None:
         print(f"\nKept for modes that are switched off, with all that is in them: {', '.join(forgotten)}")
 
 
-def preview(stack: Stack, *, refresh: bool) -> int:
-    """Show what `up` would change."""
+def preview(stack: Stack, *, refresh: bool, policies: Sequence[str] = ()) -> int:
+    """Show what `up` would change; with flags for `policies`, fail where it would break one."""
     checked = check(stack)
     if checked.settings is None:
         return 1
     stack.ensure()
     upgrade(stack)
-    status = stack.pulumi("preview", "--diff", *mending(checked, refresh=refresh))
+    status = stack.pulumi("preview", "--diff", *mending(checked, refresh=refresh), *policies)
     if status != 0:
         say_remedy(stack)
     return status
