@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from operations import checks, inventory, metrics, pki_export, pki_rotate, pki_verify
+from operations import checks, inventory, metrics, pki_export, pki_root, pki_rotate, pki_verify
 from operations.inventory import Certificate, Level
 from operations.pki_material import certificates, find
 from operations.stack import Stack
@@ -70,6 +70,10 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         "--older-than", type=int, default=pki_rotate.REKEY_DAYS, metavar="DAYS",
         help="how old a key may become (default: %(default)s)",
     )  # fmt: skip
+    root = command(
+        "root", "a root whose key is in a file away from every stack: make one, and have it sign authorities"
+    )
+    pki_root.add_commands(root)
 
 
 def run(stack: Stack, arguments: argparse.Namespace) -> int:
@@ -81,11 +85,14 @@ def run(stack: Stack, arguments: argparse.Namespace) -> int:
         "verify": pki_verify.verify,
         "rotate": pki_rotate.rotate,
         "rekey": pki_rotate.rekey,
+        "root": pki_root.run,
     }
     looks = arguments.pki_command in {"list", "show", "verify"}
     failed = UNKNOWN if looks else 1
     settings: Settings | None = None
     try:
+        if pki_root.is_about_no_stack(arguments):
+            return pki_root.new(arguments)
         # What reads no file of certificates needs no moment, and tells of what is out of its time as of all else.
         now = datetime.now(UTC) if arguments.pki_command == "verify" else None
         settings = parse(checks.tree_of(stack), stack.name, PROJECT, now)

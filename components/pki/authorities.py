@@ -64,9 +64,9 @@ def _record(settings: Mapping[str, registered.Authority], brought: Mapping[str, 
 
 
 def _made_as(generation: registered.AnyGeneration, signer: "Signer | None") -> str:
-    """Return in words what a root is made as."""
+    """Return in words what a root is made as; who signs below it may be renewed, which clients do not see."""
     if isinstance(generation, registered.ImportedGeneration):
-        return "brought along" + (f", {signer.fingerprint}" if signer is not None else "")
+        return "brought along" + (f", {signer.anchor}" if signer is not None else "")
     only = ", ".join((*generation.permitted_names, *generation.permitted_addresses))
     return f"{generation.key_type} for {generation.years} years" + (f", {only} only" if only else "")
 
