@@ -61,7 +61,7 @@ status: ## show certificates and their ends, services, volumes: make status [ARG
 	@$(TOOLCHAIN) setup >&2
 	@$(OPERATIONS) status --stack $(STACK) $(ARGS)
 
-pki: ## certificates by name: make pki ARGS='list|show NAME|export NAME --pem FILE|verify|rotate NAME|rekey|root'
+pki: ## certificates by name: make pki ARGS='list|show NAME|export NAME --pem FILE|verify|rotate NAME|rekey|history|root'
 	@$(TOOLCHAIN) setup >&2
 	@$(OPERATIONS) pki --stack $(STACK) $(ARGS)
 

@@ -42,7 +42,7 @@ def main() -> int:
         ("renew", "issue and deliver certificates near their end, and touch nothing else"),
         ("schedule", "let this machine do so by itself: a systemd timer, a line of cron, or a workflow on GitHub"),
         ("status", "show certificates with their ends, services, volumes; exit status 0 fine, 1 warning, 2 critical"),
-        ("pki", "certificates by name: list, show, export, verify, rotate, rekey, root"),
+        ("pki", "certificates by name: list, show, export, verify, rotate, rekey, history, root"),
         ("blueprint", "write what an Authentik elsewhere has to be told of Reflector, and say what to do with it"),
     ):
         command = commands.add_parser(name, help=text, description=text)

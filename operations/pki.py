@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from operations import checks, inventory, metrics, pki_export, pki_root, pki_rotate, pki_verify
+from operations import checks, inventory, metrics, pki_export, pki_history, pki_root, pki_rotate, pki_verify
 from operations.inventory import Certificate, Level
 from operations.pki_material import certificates, find
 from operations.stack import Stack
@@ -70,6 +70,11 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         "--older-than", type=int, default=pki_rotate.REKEY_DAYS, metavar="DAYS",
         help="how old a key may become (default: %(default)s)",
     )  # fmt: skip
+    history = command("history", "show what each run has changed of certificates, who ran it, and who uses them since")
+    history.add_argument(
+        "--last", type=int, default=pki_history.LAST, metavar="RUNS", help="how many runs (default: %(default)s)"
+    )
+    history.add_argument("--json", action="store_true", help="print JSON")
     root = command(
         "root", "a root whose key is in a file away from every stack: make one, and have it sign authorities"
     )
@@ -86,6 +91,7 @@ def run(stack: Stack, arguments: argparse.Namespace) -> int:
         "rotate": pki_rotate.rotate,
         "rekey": pki_rotate.rekey,
         "root": pki_root.run,
+        "history": pki_history.show,
     }
     looks = arguments.pki_command in {"list", "show", "verify"}
     failed = UNKNOWN if looks else 1

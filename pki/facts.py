@@ -171,7 +171,12 @@ def fingerprint(certificate: Certificate) -> str:
 
 def serial(certificate: Certificate) -> str:
     """Return the serial number as `openssl x509 -serial` shows it."""
-    digits = f"{certificate.serial_number:X}"
+    return hexadecimal(certificate.serial_number)
+
+
+def hexadecimal(serial_number: int) -> str:
+    """Return a serial number in whole bytes."""
+    digits = f"{serial_number:X}"
     return digits if len(digits) % 2 == 0 else f"0{digits}"
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 
+from operations.stack import by_whom
 from tests.e2e.processes import Finished
 from tests.e2e.stack import DOMAIN, Stack
 
@@ -112,6 +113,14 @@ def test_certificates_are_issued_handed_over_verified_and_made_anew(stack: Stack
     assert served == after["edge-certificate"]["sha256"], "the new one is served"
     assert stack.ids()["caddy"] == caddy, "a certificate is delivered into the running container"
     assert "answers with it" in pki(stack, "verify")
+    *_, first, last = json.loads((text := pki(stack, "history", "--json"))[text.index("[") :])
+    assert last["who"] == first["who"] == by_whom()
+    assert {line.partition(" ")[2].split(" ")[0] for line in first["changes"] if line.startswith("+")} == {
+        "agent", "api", "authority-clients", "authority-guests", "guest",
+    }  # fmt: skip
+    assert [
+        line for line in last["changes"] if line.startswith(f"~ agent {after['agent']['serial']}: with a new key, ")
+    ]
 
 
 def a_client_is_under_a_root_in_a_file(stack: Stack, root: Path) -> None:
