@@ -17,7 +17,7 @@ PYTEST_PARALLEL = $(PYTEST) -n auto --dist loadfile
 PYTHON_SOURCES = $(wildcard __main__.py conftest.py components developer operations pki policy rendering settings testing tests toolchain images/probe)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up preview down recover renew schedule status pki images-accept convert blueprint test check check-python check-go check-shell check-caddy unit program e2e campaign images doctor pin pin-check clean docs docs-check benchmark
+.PHONY: help setup setup-dev up preview down recover renew schedule status pki policy images-accept convert blueprint test check check-python check-go check-shell check-caddy unit program e2e campaign images doctor pin pin-check clean docs docs-check benchmark
 
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -61,9 +61,13 @@ status: ## show certificates and their ends, services, volumes: make status [ARG
 	@$(TOOLCHAIN) setup >&2
 	@$(OPERATIONS) status --stack $(STACK) $(ARGS)
 
-pki: ## certificates by name: make pki ARGS='list|show NAME|export NAME --pem FILE|verify|rotate NAME|rekey'
+pki: ## certificates by name: make pki ARGS='list|show NAME|export NAME --pem FILE|verify|rotate NAME|rekey|revoke NAME|history|root'
 	@$(TOOLCHAIN) setup >&2
 	@$(OPERATIONS) pki --stack $(STACK) $(ARGS)
+
+policy: ## fail where the stack would break a rule of policy/, or its state holds a private key in clear text
+	@$(TOOLCHAIN) setup --stack $(STACK)
+	@$(OPERATIONS) policy --stack $(STACK)
 
 # On standard output is the blueprint alone.
 blueprint: ## write what an Authentik of your own has to be told: make blueprint ARGS='--output FILE'

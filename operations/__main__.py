@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from operations import blueprint, checks, healing, image_lock, metrics, pki, rekeying, renewal, schedule, status
+from operations import blueprint, checks, healing, image_lock, metrics, pki, policy, rekeying, renewal, schedule, status
 from operations.checks import Checked
 from operations.convert import convert
 from operations.healing import IMAGE_TYPE, VOLUME_TYPE
@@ -35,6 +35,7 @@ def main() -> int:
     for name, text in (
         ("up", "check, then create or update the stack"),
         ("preview", "check, then show what would change"),
+        ("policy", "preview with the policy pack, and look for private keys in clear text in the state"),
         ("check", "only check the settings and the Docker host"),
         ("down", "remove the stack's containers and networks; data, keys and passwords stay"),
         ("images-accept", "take what was pulled last for what each image tag means"),
@@ -43,7 +44,7 @@ def main() -> int:
         ("renew", "issue and deliver certificates near their end, and touch nothing else"),
         ("schedule", "let this machine do so by itself: a systemd timer, a line of cron, or a workflow on GitHub"),
         ("status", "show certificates with their ends, services, volumes; exit status 0 fine, 1 warning, 2 critical"),
-        ("pki", "certificates by name: list, show, export, verify, rotate, rekey, revoke"),
+        ("pki", "certificates by name: list, show, export, verify, rotate, rekey, revoke, history, root"),
         ("blueprint", "write what an Authentik elsewhere has to be told of Reflector, and say what to do with it"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -107,6 +108,10 @@ def run(stack: Stack, arguments: argparse.Namespace) -> int:
         case "preview":
             stack.mention_who_is_at_work()
             return preview(stack, refresh=arguments.refresh)
+        case "policy":
+            stack.mention_who_is_at_work()
+            previewed = preview(stack, refresh=False, policies=policy.flags(stack))
+            return policy.see_that_the_state_holds_no_key(stack) or previewed
         case "check":
             return 0 if check(stack).settings else 1
         case "images-accept":
@@ -293,14 +298,14 @@ def summarize(settings: Settings, forgotten: Sequence[str] = ()) -> None:
         print(f"\nKept for modes that are switched off, with all that is in them: {', '.join(forgotten)}")
 
 
-def preview(stack: Stack, *, refresh: bool) -> int:
-    """Show what `up` would change."""
+def preview(stack: Stack, *, refresh: bool, policies: Sequence[str] = ()) -> int:
+    """Show what `up` would change; with flags for `policies`, fail where it would break one."""
     checked = check(stack)
     if checked.settings is None:
         return 1
     stack.ensure()
     upgrade(stack)
-    flags = [*mending(checked, refresh=refresh), *rekeyed(stack, checked.settings)]
+    flags = [*mending(checked, refresh=refresh), *rekeyed(stack, checked.settings), *policies]
     status = stack.pulumi("preview", "--diff", *flags)
     if status != 0:
         say_remedy(stack)

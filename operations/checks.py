@@ -133,6 +133,15 @@ def tree_of(stack: Stack) -> dict[str, object]:
     return dict(file.settings)
 
 
+def opened_tree_of(stack: Stack) -> dict[str, object]:
+    """Return the settings with what is encrypted in them in clear text; the engine is asked. Never print them.
+
+    Raises: SettingsError.
+    """
+    tree_of(stack)  # which says so where there is no file, or none that can be read
+    return _asked(stack, read(path_of(stack.name, stack.layout.root)))
+
+
 def _asked(stack: Stack, file: StackFile) -> dict[str, object]:
     if file.imports and stack.keeps_state_in_files:
         raise SettingsError(

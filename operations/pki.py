@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from operations import checks, inventory, metrics, pki_export, pki_revoke, pki_rotate, pki_verify
+from operations import checks, inventory, metrics, pki_export, pki_history, pki_revoke, pki_root, pki_rotate, pki_verify
 from operations.inventory import Certificate, Level
 from operations.pki_material import certificates, find
 from operations.stack import Stack
@@ -78,6 +78,15 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     revoke.add_argument(
         "--reason", choices=REVOCATION_REASONS, default=REVOCATION_REASONS[0], help="why (default: %(default)s)"
     )
+    history = command("history", "show what each run has changed of certificates, who ran it, and who uses them since")
+    history.add_argument(
+        "--last", type=int, default=pki_history.LAST, metavar="RUNS", help="how many runs (default: %(default)s)"
+    )
+    history.add_argument("--json", action="store_true", help="print JSON")
+    root = command(
+        "root", "a root whose key is in a file away from every stack: make one, and have it sign authorities"
+    )
+    pki_root.add_commands(root)
 
 
 def run(stack: Stack, arguments: argparse.Namespace) -> int:
@@ -90,11 +99,15 @@ def run(stack: Stack, arguments: argparse.Namespace) -> int:
         "rotate": pki_rotate.rotate,
         "rekey": pki_rotate.rekey,
         "revoke": pki_revoke.revoke,
+        "root": pki_root.run,
+        "history": pki_history.show,
     }
     looks = arguments.pki_command in {"list", "show", "verify"}
     failed = UNKNOWN if looks else 1
     settings: Settings | None = None
     try:
+        if pki_root.is_about_no_stack(arguments):
+            return pki_root.new(arguments)
         # What reads no file of certificates needs no moment, and tells of what is out of its time as of all else.
         now = datetime.now(UTC) if arguments.pki_command == "verify" else None
         settings = parse(checks.tree_of(stack), stack.name, PROJECT, now)

@@ -40,33 +40,44 @@ def export(stack: Stack, settings: Settings, arguments: argparse.Namespace) -> i
     path: Path = arguments.pem or arguments.p12
     if path.exists():
         raise StateError(f"{path} is there already; nothing was written")
-    password, is_new = _password(arguments) if arguments.p12 is not None else ("", False)
+    password, is_new = new_password(arguments.password_file) if arguments.p12 is not None else ("", False)
     resources = pki_material.opened(stack)
     _, key_resource = pki_material.issue_of(one.name, resources)
     chain, key = pki_material.chain_of(one, resources), pki_material.private_key(key_resource)
     if chain is None:
         raise StateError(f"the state has no certificate of {one.called}; make up STACK={stack.name}")
     if arguments.pem is not None:
-        _write(path, f"{key.strip()}\n{chain.strip()}\n".encode())
+        write_new(path, f"{key.strip()}\n{chain.strip()}\n".encode())
     else:
         above = pki_material.roots(found, resources, one.authority) if one.authority else ""
-        _write(path, _pkcs12(one, key, chain, above, password))
+        write_new(path, _pkcs12(one, key, chain, above, password))
     print(f"written: {path}, {one.called} with its private key, which ends on {one.expires:%Y-%m-%d}")
     if is_new:
         print(f"Its password, which is shown this once: {password}", file=sys.stderr)
     return 0
 
 
-def _password(arguments: argparse.Namespace) -> tuple[str, bool]:
-    """Return the password, and whether it was made here."""
-    if arguments.password_file is not None:
-        lines = arguments.password_file.read_text(encoding="utf-8").splitlines()
-        if not lines or not lines[0]:
-            raise StateError(f"{arguments.password_file} has no password in its first line")
-        return lines[0], False
+def new_password(file: Path | None) -> tuple[str, bool]:
+    """Return the password of a new file, the first line of `file` if there is one, and whether it was made here.
+
+    Raises: StateError, OSError.
+    """
+    if file is not None:
+        return password_in(file), False
     if not sys.stderr.isatty():
         raise StateError("there is no terminal to show a password on; give one: --password-file FILE")
     return secrets.token_urlsafe(_PASSWORD_BYTES), True
+
+
+def password_in(file: Path) -> str:
+    """Return the first line of a file.
+
+    Raises: StateError, OSError.
+    """
+    lines = file.read_text(encoding="utf-8").splitlines()
+    if not lines or not lines[0]:
+        raise StateError(f"{file} has no password in its first line")
+    return lines[0]
 
 
 def _pkcs12(one: Certificate, key: str, chain: str, above: str, password: str) -> bytes:
@@ -85,7 +96,7 @@ def _pkcs12(one: Certificate, key: str, chain: str, above: str, password: str) -
     )
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_new(path: Path, content: bytes) -> None:
     """Write a file that is not there yet, and that nobody else could open at any time.
 
     Raises: StateError, OSError.

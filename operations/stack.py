@@ -1,10 +1,12 @@
 """A stack's life around the engine: made on first use, freed from what an interrupted run left, taken up and down."""
 
 import contextlib
+import getpass
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,8 +31,19 @@ _WITHOUT_SALT: Final = (
 _WRONG_PASSPHRASE: Final = "incorrect passphrase"
 """What the engine calls it (ErrIncorrectPassphrase of its secrets/passphrase); its exit status is that of any error."""
 _ANY_ERROR: Final = 1
+_MESSAGE: Final = "PULUMI_OPTION_MESSAGE"
+"""Stands for --message of commands that have it; what it is goes into the history of the stack."""
 _MARKUP: Final = re.compile(r"<\{%.*?%\}>")
 """Colours in the messages of events."""
+
+
+def by_whom() -> str:
+    """Return who runs this, and where, as it is noted in the history of a stack."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # an account without a name
+        user = "somebody"
+    return f"by {user}@{socket.gethostname()}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +66,8 @@ class Stack:
         with subprocess.Popen(
             [str(self.layout.bin / "pulumi"), *arguments, "--stack", self.name],
             cwd=self.layout.root,
-            env=self.environment,
+            # The history has no other place for who it was.
+            env=self.environment | {_MESSAGE: by_whom()},
         ) as engine:
             while engine.returncode is None:
                 # Ctrl-C reaches the engine as well. It then brings what it is at to an end, or with a second one

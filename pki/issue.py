@@ -117,7 +117,7 @@ def leaf(template: str, issuer: str, issuer_key: str) -> Written:
     for extension in found.extensions:
         if not isinstance(extension.value, x509.AuthorityKeyIdentifier):
             builder = builder.add_extension(extension.value, critical=extension.critical)
-    made = _signed(builder.add_extension(authority_key(over), critical=False), key)
+    made = signed(builder.add_extension(authority_key(over), critical=False), key)
     if issuer_name(made) != subject_name(over):
         raise IssueError(f"the name of the authority {facts.shown(over.subject)} cannot be written in its own bytes")
     return written(made)
@@ -146,13 +146,13 @@ def root(template: str, key: str, permitted: Permitted) -> Written:
         .not_valid_before(found.not_valid_before_utc - BACKDATED)
         .not_valid_after(found.not_valid_after_utc)
         .add_extension(x509.BasicConstraints(ca=True, path_length=PATH_LENGTH), critical=True)
-        .add_extension(_SIGNS, critical=True)
+        .add_extension(SIGNS, critical=True)
         .add_extension(identifier, critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
     )
     if constraints := permitted.constraints():
         builder = builder.add_extension(constraints, critical=True)
-    return written(_signed(builder, private))
+    return written(signed(builder, private))
 
 
 def written(certificate: pem.Certificate) -> Written:
@@ -186,7 +186,7 @@ def deterministic(key: SigningKey) -> bool | None:
     return True if isinstance(key, ec.EllipticCurvePrivateKey) else None
 
 
-_SIGNS: Final = x509.KeyUsage(
+SIGNS: Final = x509.KeyUsage(
     # Of an own signature under a certificate request or a challenge, besides those under certificates and lists.
     digital_signature=True,
     key_cert_sign=True,
@@ -198,6 +198,7 @@ _SIGNS: Final = x509.KeyUsage(
     encipher_only=False,
     decipher_only=False,
 )
+"""Key usage of an authority."""
 
 
 def authority_key(issuer: pem.Certificate) -> x509.AuthorityKeyIdentifier:
@@ -208,8 +209,8 @@ def authority_key(issuer: pem.Certificate) -> x509.AuthorityKeyIdentifier:
     return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())  # type: ignore[arg-type]  # it signs
 
 
-def _signed(builder: x509.CertificateBuilder, key: SigningKey) -> pem.Certificate:
-    """Return the certificate with a serial number made of all that is in it.
+def signed(builder: x509.CertificateBuilder, key: SigningKey) -> pem.Certificate:
+    """Return a certificate with a serial number made of all that is in it.
 
     So two that differ in anything never have the same: Firefox refuses a second one of an issuer.
     """

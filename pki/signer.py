@@ -31,6 +31,8 @@ class Signer:
     expiry: facts.Instant
     """When the first of them ends; no leaf may end later."""
     fingerprint: str
+    anchor: str
+    """Fingerprint of whom clients are told to trust: the root, where that was brought along, else who signs."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -95,6 +97,7 @@ def signer(
         subject=facts.shown(one.subject),
         expiry=ends,
         fingerprint=facts.fingerprint(one),
+        anchor=facts.fingerprint(way.root or one),
         warnings=tuple(_warnings(one, (one, *way.over(one)), known=way.root is not None)),
     )
 

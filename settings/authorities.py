@@ -210,9 +210,9 @@ def record(authorities: Mapping[str, Authority], brought: Mapping[str, Mapping[s
 
 
 def _made_as(generation: AnyGeneration, signer: "Signer | None") -> str:
-    """Return in words what a root is made as."""
+    """Return in words what a root is made as; who signs below it may be renewed, which clients do not see."""
     if isinstance(generation, ImportedGeneration):
-        return "brought along" + (f", {signer.fingerprint}" if signer is not None else "")
+        return "brought along" + (f", {signer.anchor}" if signer is not None else "")
     only = ", ".join((*generation.permitted_names, *generation.permitted_addresses))
     return f"{generation.key_type} for {generation.years} years" + (f", {only} only" if only else "")
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 
+from operations.stack import by_whom
 from tests.e2e.processes import Finished
 from tests.e2e.stack import DOMAIN, Stack
 
@@ -27,16 +28,35 @@ REGISTRY: Final = {
     "pki.certificates.agent.names": ["URI:spiffe://stack.internal/agent"],
     "pki.certificates.agent.key_type": "Ed25519",
 }
+UNDER_A_ROOT: Final = {
+    "pki.certificates.guest.mode": "issued",
+    "pki.certificates.guest.kind": "client",
+    "pki.certificates.guest.authority": "guests",
+    "pki.certificates.guest.names": [f"DNS:guest.{DOMAIN}"],
+}
+"""Once there is the authority."""
 
 
 @pytest.fixture
-def stack(deployment: Stack) -> Iterator[Stack]:
-    """The shared stack with a registry; as it was at the end."""
+def root(tmp_path: Path) -> Path:
+    """Where a root in a file is; its password is in the file `word` beside it."""
+    (tmp_path / "word").write_text(f"{PASSWORD}\n", encoding="utf-8")
+    return tmp_path / "root.p12"
+
+
+@pytest.fixture
+def stack(deployment: Stack, root: Path) -> Iterator[Stack]:
+    """The shared stack with a registry, a part of it under a root in a file; as it was at the end."""
     file = deployment.checkout.stack_file(deployment.name)
     content = file.read_text(encoding="utf-8")
     deployment.configure(REGISTRY)
-    file.write_text(file.read_text(encoding="utf-8").replace("\nconfig:\n", f"\n{COMMENT}config:\n"), encoding="utf-8")
     try:
+        word = ("--password-file", str(root.with_name("word")))
+        pki(deployment, "root", "new", str(root), "--name", "Root in a drawer", *word)
+        pki(deployment, "root", "sign", str(root), "guests", "--purpose", "client", "--permitted-name", DOMAIN, *word)
+        deployment.configure(UNDER_A_ROOT)
+        text = file.read_text(encoding="utf-8")
+        file.write_text(text.replace("\nconfig:\n", f"\n{COMMENT}config:\n"), encoding="utf-8")
         deployment.up()
         yield deployment
     finally:
@@ -64,7 +84,7 @@ def openssl(*arguments: str) -> str:
     return subprocess.run(["openssl", *arguments], capture_output=True, text=True, check=True).stdout
 
 
-def test_certificates_are_issued_handed_over_verified_and_made_anew(stack: Stack, tmp_path: Path) -> None:
+def test_certificates_are_issued_handed_over_verified_and_made_anew(stack: Stack, tmp_path: Path, root: Path) -> None:
     before = listed(stack)
     assert (before["api"]["key"], before["agent"]["key"]) == ("RSA-2048", "Ed25519")
     assert (before["agent"]["authority"], before["agent"]["generation"]) == ("clients", "g1")
@@ -75,6 +95,7 @@ def test_certificates_are_issued_handed_over_verified_and_made_anew(stack: Stack
     assert "spiffe://stack.internal/agent" in pki(stack, "show", "agent")
 
     a_client_is_handed_over(stack, tmp_path)
+    a_client_is_under_a_root_in_a_file(stack, root)
     assert "answers with it" in pki(stack, "verify")
 
     for name in ("edge-certificate", "agent"):
@@ -92,6 +113,25 @@ def test_certificates_are_issued_handed_over_verified_and_made_anew(stack: Stack
     assert served == after["edge-certificate"]["sha256"], "the new one is served"
     assert stack.ids()["caddy"] == caddy, "a certificate is delivered into the running container"
     assert "answers with it" in pki(stack, "verify")
+    *_, first, last = json.loads((text := pki(stack, "history", "--json"))[text.index("[") :])
+    assert last["who"] == first["who"] == by_whom()
+    assert {line.partition(" ")[2].split(" ")[0] for line in first["changes"] if line.startswith("+")} == {
+        "agent", "api", "authority-clients", "authority-guests", "guest",
+    }  # fmt: skip
+    assert [
+        line for line in last["changes"] if line.startswith(f"~ agent {after['agent']['serial']}: with a new key, ")
+    ]
+
+
+def a_client_is_under_a_root_in_a_file(stack: Stack, root: Path) -> None:
+    file, anchor = root.with_name("guest.pem"), root.with_name("anchor.pem")
+    pki(stack, "export", "guest", "--pem", str(file))
+    word = root.with_name("word")
+    anchor.write_text(openssl("pkcs12", "-in", str(root), "-passin", f"file:{word}", "-nokeys"), encoding="ascii")
+    assert file.read_text(encoding="ascii").count("BEGIN CERTIFICATE") == 2, "the leaf, and who has signed it"
+    openssl(
+        *("verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", str(anchor), "-untrusted", str(file)), str(file)
+    )
 
 
 def openssl_fingerprint(pem: str, folder: Path) -> str:

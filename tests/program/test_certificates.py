@@ -1,10 +1,14 @@
 """The identities of the edge, and who is trusted, in the whole program."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from pki import facts, issue, offline, pem
+from pki.rollover import problems
 from rendering.relay import FRONT_FILE, pool
 from testing.building import delivered
 from testing.certificates import Issued
@@ -14,7 +18,10 @@ from tests.program.shapes import (
     OTHER_ROOT,
     OWN,
     ROOT_OF_A_COMPANY,
+    Encrypted,
     Shape,
+    run,
+    settings_of,
     shape,
 )
 from tests.program.test_program import TRUST_VARIABLES
@@ -184,3 +191,45 @@ def test_the_whole_registry_is_in_the_inventory_and_no_key_is() -> None:
 def test_what_a_registry_has_changes_nothing_of_the_stack() -> None:
     more = {name for name in shape("registry").names if name not in shape("selfhosted").names}
     assert all(name.startswith(("certificate-", "authority-clients")) for name in more), more
+
+
+# --- Under a root in a file -------------------------------------------------------------------------------------------
+
+
+def test_clients_of_a_stack_under_an_offline_root_trust_that_and_are_shown_what_is_between() -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    root_key, key = (ec.generate_private_key(ec.SECP384R1()) for _ in range(2))
+    root = offline.root("Root in a drawer", root_key, now=now, years=20, permitted=issue.ANYTHING)
+    below = offline.issuing(
+        "Issuing", key, root, root_key, now=now, years=5, permitted=issue.ANYTHING, uses=offline.SERVERS_ONLY
+    )
+    brought = {
+        "mode": "imported",
+        "state": "active",
+        "certificate": Encrypted(pem.certificates_text([below, root])),
+        "key": Encrypted(pem.private_key_text(key)),
+    }
+    engine, settings = run(
+        {**settings_of("selfhosted"), "pki": {"authorities": {"stack": {"generations": {"g1": brought}}}}}
+    )
+    assert engine.exports["ca_certificate"] == pem.certificates_text([root])
+    assert "authority-1-key" not in {one.name for one in engine.resources}, "none is made here"
+    leaf = engine.named("edge-certificate-1-certificate")
+    assert leaf.plain("caCertPem") == pem.certificates_text([below])
+    shown = delivered(engine.named("caddy-release"))
+    chain = pem.certificates(shown["edge-certificate.pem"].encode())
+    assert [facts.shown(one.subject) for one in chain[1:]] == [facts.shown(below.subject)]
+    assert facts.signed_by(chain[0], below)
+    # What signs is where it signs, and the root's key is nowhere.
+    lines = [pem.private_key_text(one).splitlines()[1] for one in (key, root_key)]
+    holders = [[one.type for one in engine.resources if line in one.text()] for line in lines]
+    assert holders == [["tls:index/locallySignedCert:LocallySignedCert"], []]
+    # Renewed by its root, it is the same authority to whoever guards rollovers.
+    again = offline.renewed(below, root, root_key, now=now, years=6)
+    renewed = {**brought, "certificate": Encrypted(pem.certificates_text([again, root]))}
+    later, _ = run({**settings_of("selfhosted"), "pki": {"authorities": {"stack": {"generations": {"g1": renewed}}}}})
+    records = [one.named("authorities-declared").plain("generations") for one in (engine, later)]
+    assert problems(*records) == []
+    assert later.named("edge-certificate-1-certificate").plain("caCertPem") == pem.certificates_text([again])
+    assert later.exports["ca_certificate"] == engine.exports["ca_certificate"]
+    assert settings.signers["stack"]["g1"].warnings == ()

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from policy import rules as policy
 from rendering.garage import S3_PORT
 from rendering.reference import is_pinned
 from settings.base import Model
@@ -118,6 +119,16 @@ def test_only_the_edge_and_relays_publish_ports(stack: Shape) -> None:
 def test_every_container_keeps_every_rule(stack: Shape) -> None:
     for container in stack.containers.values():
         assert_rules(container)
+
+
+def test_no_shape_breaks_a_rule_of_the_policy_pack(stack: Shape) -> None:
+    asked = [
+        policy.Resource(urn=one.urn, type=one.type, name=one.name, properties=one.inputs, protect=one.request.protect)
+        for one in stack.engine.resources
+    ]
+    broken = [violation for one in asked for _, violation in policy.of_resource(one)]
+    broken += [violation for _, violation in policy.of_stack(asked)]
+    assert broken == []
 
 
 def test_every_service_has_the_memory_limit_of_the_settings(stack: Shape) -> None:

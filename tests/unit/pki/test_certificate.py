@@ -11,6 +11,7 @@ from components import pki
 from components.base.handles import AuthorityHandle, CertificateHandle, RevocationList, Signed
 from components.pki.certificate import Certificate, CertificateArgs
 from components.pki.moments import earliest, hours_before
+from components.pki.registry import Registry
 from pki import issue
 from settings.authorities import STACK
 from settings.certificate import Private
@@ -160,7 +161,7 @@ def identity(settings: Pki, authority: AuthorityHandle, name: str, *addresses: s
         "it",
         Private(),
         {STACK: authority},
-        pki.Registry(),
+        Registry(),
         own=None,
         signer=None,
         hours=(settings.certificate_validity_hours, settings.renewal_hours),

@@ -74,13 +74,13 @@ def read(text: str) -> x509.Certificate:
 
 
 def by_cryptography(leaf: str, root: str, at: datetime, name: str = "a.test") -> str:
-    """Return what the verifier of Python's library says against a server's leaf."""
+    """Return what the verifier of Python's library says against a server's leaf, and what is behind it."""
     subject: Any = x509.DNSName(name)
     if name.replace(".", "").isdigit():
         subject = x509.IPAddress(ipaddress.ip_address(name))
     builder = verification.PolicyBuilder().store(verification.Store([read(root)])).time(at)
     try:
-        builder.build_server_verifier(subject).verify(read(leaf), [])
+        builder.build_server_verifier(subject).verify(read(leaf), pem.certificates(leaf.encode())[1:])
     except verification.VerificationError as error:
         return str(error)
     return ""
@@ -95,7 +95,8 @@ def by_openssl(folder: Path, leaf: str, root: str, at: datetime, *, name: str = 
     done = subprocess.run(
         [
             _OPENSSL, "verify", "-x509_strict", "-check_ss_sig", "-attime", str(int(at.timestamp())),
-            "-verify_hostname", name, *lists, "-CAfile", str(folder / "root.pem"), str(folder / "leaf.pem"),
+            "-verify_hostname", name, *lists, "-CAfile", str(folder / "root.pem"),
+            "-untrusted", str(folder / "leaf.pem"), str(folder / "leaf.pem"),
         ],
         capture_output=True, text=True, check=False,
     )  # fmt: skip

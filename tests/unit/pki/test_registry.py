@@ -167,7 +167,7 @@ def test_the_certificate_of_the_edge_has_a_number_too(issue: int) -> None:
     def build(_: object) -> None:
         authorities = room.authorities("authority", Pki().every_authority, "test")
         room.edge_identity(
-            "it", Private(issue=issue), authorities, room.Registry(), own=None, signer=None, hours=(240, 48),
+            "it", Private(issue=issue), authorities, Registry(), own=None, signer=None, hours=(240, 48),
             dns_names=["a.test"], ip_addresses=[], trusted=[], common_name="a.test",
         )  # fmt: skip
 

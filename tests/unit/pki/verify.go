@@ -10,7 +10,7 @@ import (
 )
 
 type verifyCase struct {
-	Leaf, Root, Name string
+	Leaf, Root, Name string // of the leaf with what is between it and the root
 	Client           bool
 	At               time.Time
 	Revoked          string
@@ -45,12 +45,14 @@ func verify(one verifyCase) string {
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(root)
+	between := x509.NewCertPool()
+	between.AppendCertsFromPEM([]byte(one.Leaf))
 	usage := x509.ExtKeyUsageServerAuth
 	if one.Client {
 		usage = x509.ExtKeyUsageClientAuth
 	}
 	_, err := parse(one.Leaf).Verify(x509.VerifyOptions{
-		DNSName: one.Name, Roots: roots, CurrentTime: one.At, KeyUsages: []x509.ExtKeyUsage{usage},
+		DNSName: one.Name, Roots: roots, Intermediates: between, CurrentTime: one.At, KeyUsages: []x509.ExtKeyUsage{usage},
 	})
 	if err != nil {
 		return err.Error()
