@@ -112,8 +112,8 @@ def look(
             ]
         )
     return Look(
-        problems=[problem for kind, rest in lines for problem in _problems(settings, kind, rest)],
-        damage=list(_damage(settings, deployed, _missing(lines))),
+        problems=tuple(problem for kind, rest in lines for problem in _problems(settings, kind, rest)),
+        damage=tuple(_damage(settings, deployed, _missing(lines))),
     )
 
 
@@ -170,8 +170,8 @@ def _problems(settings: Settings, kind: str, rest: str) -> Iterator[Problem]:
             file, _, lacking = rest.rpartition(" ")
             yield Problem(
                 setting=f"{_SETTING}.registries",
-                given=f"{file} lies on {settings.host.address} without {lacking}: Docker takes it for half of a client's "
-                "certificate, and pulls nothing from there",
+                given=f"{file} lies on {settings.host.address} without {lacking}: Docker takes it for a client's, and "
+                "pulls nothing from there",
                 allowed="files that end in .crt for authorities, and .cert with .key for a client",
                 remedy="Rename it there, or remove it",
             )

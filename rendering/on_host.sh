@@ -4,7 +4,7 @@
 # it: the image holds links to the host's own programs and nothing else, so it is there before any registry is trusted.
 set -eu
 
-if ! docker image inspect "$IMAGE" > /dev/null 2>&1; then
+if ! docker image inspect "$IMAGE" < /dev/null > /dev/null 2>&1; then
     links=$(mktemp -d)
     trap 'rm -r "$links"' EXIT
     for folder in bin sbin lib lib64 usr; do

@@ -454,7 +454,7 @@ class Settings(Model):
                     others=(("hosts", name, "trust"), ("certificate",)),
                     given=f"nothing, while hosts.{name}.trust is set and the stack has no root that is not public",
                     allowed="authorities the host is to trust",
-                    remedy="Add one: pulumi config set --path trusted_authorities.own.path <file>",
+                    remedy="Set it: pulumi config set --path trusted_authorities.own.path <file>",
                 )
 
     def _acme_conflicts(self, acme: Acme) -> Iterator[Conflict]:

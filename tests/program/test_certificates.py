@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import pytest
 
+from testing.building import depends_on
 from testing.certificates import Issued
 from tests.program.shapes import (
     AUTHORITY_OF_A_COMPANY,
@@ -169,3 +170,31 @@ def test_the_whole_registry_is_in_the_inventory_and_no_key_is() -> None:
 def test_what_a_registry_has_changes_nothing_of_the_stack() -> None:
     more = {name for name in shape("registry").names if name not in shape("selfhosted").names}
     assert all(name.startswith(("certificate-", "authority-clients")) for name in more), more
+
+
+# --- Hosts ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_host_itself_trusts_the_stack_and_the_authorities_of_others_where_that_is_set() -> None:
+    stack = shape("company")
+    for name in ("host-trust-store", "host-trust-registries"):
+        made = stack.engine.named(name)
+        files = [line.split("_")[1] for line in made.plain("environment")["AUTHORITIES"].splitlines()]
+        assert files == ["stack", "company"]
+        assert ROOT_OF_A_COMPANY.pem.decode() in made.plain("stdin")
+    entries = {entry["name"]: entry for entry in stack.engine.exports["pki_inventory"]}
+    assert entries["authority"]["users"] == {"hosts": ["main"]}
+
+
+def test_where_it_is_not_set_a_host_is_told_nothing_and_the_inventory_as_well() -> None:
+    stack = shape("selfhosted")
+    assert not [name for name in stack.names if name.startswith("host-trust")]
+    entries = {entry["name"]: entry for entry in stack.engine.exports["pki_inventory"]}
+    assert "users" not in entries["authority"]
+
+
+def test_no_step_of_a_rollover_is_done_before_the_host_trusts_it() -> None:
+    stack = shape("company")
+    deployed = stack.engine.named("authorities-deployed")
+    for name in ("host-trust-store", "host-trust-registries"):
+        assert depends_on(stack.engine, deployed, name)
