@@ -59,6 +59,8 @@ def remote() -> Iterator[RemoteHost]:
 def registry(remote: RemoteHost) -> Iterator[Registry]:
     """A registry of a private authority, which the other host knows nothing of."""
     with Registry(remote.near, ip=remote.neighbour) as started:
+        # Now the daemon has read the system's store, too, and does not read it again.
+        assert "x509: certificate signed by unknown authority" in started.pull(f"{started.address}/some:v1.0.0").stderr
         yield started
 
 
