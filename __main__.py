@@ -29,7 +29,7 @@ drop_debug_messages()
 settings = load()
 keep_secret(settings.encrypted)
 
-# The Docker host, and the images on it.
+# The Docker host.
 host = hosts.docker_host(
     "host",
     settings.host,
@@ -40,7 +40,6 @@ host = hosts.docker_host(
     direct=settings.reached_directly,
     logins=settings.sources.logins,
 )
-parts = images.images("images", settings.sources, host)
 
 # Identity and trust.
 authorities = pki.authorities(
@@ -69,6 +68,10 @@ certificate = identity_of_edge.certificate
 roots = pki.trust(*identity_of_edge.roots)
 trust = pki.trust(*identity_of_edge.issuers, *settings.trusted_certificates)
 outside = pki.trust(*settings.trusted_certificates)
+trusting = hosts.host_trust("host-trust", settings.host, host, roots=roots, trusted=settings.trusted_by_name)
+
+# The images, which the host may have to trust somebody for.
+parts = images.images("images", settings.sources, host, pulls=trusting.pulls)
 
 # Data.
 stores = data.data_services(
@@ -151,7 +154,12 @@ relayed = relays.relays(
 # The stack's outputs are an interface: names and shapes are only ever added to.
 services = [*own, *(relay.service for relay in relayed.values())]
 # A step of a rollover is done once all of these have it.
-ready = [caddy.ready, *(relay.ready for relay in relayed.values()), *(service.ready for service in services)]
+ready = [
+    caddy.ready,
+    *trusting.ready,
+    *(relay.ready for relay in relayed.values()),
+    *(service.ready for service in services),
+]
 pki.deployed(settings.pki.every_authority, settings.signers, ready)
 outputs = {
     "url": settings.url,
@@ -160,7 +168,13 @@ outputs = {
     "trust_page": caddy.trust_page_url,
     "trust_bundle": trust.pem,
     "revocation_lists": pki.revocation_lists(authorities),
-    "pki_inventory": pki.inventory(authorities, identity_of_edge.authorities, [certificate], registry),
+    "pki_inventory": pki.inventory(
+        authorities,
+        identity_of_edge.authorities,
+        [certificate],
+        registry,
+        hosts=dict.fromkeys(identity_of_edge.relied_on, trusting.names),
+    ),
     "services": {service.name: service.described for service in services},
     "admin_email": identity.admin_email,
     "admin_password": identity.admin_password,

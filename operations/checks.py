@@ -19,7 +19,18 @@ from typing import Any, Final
 
 from components.base.daemon import Daemon, DaemonError
 from components.base.ownership import Owner
-from operations import authentik, capacity, healing, listing, ownership, postgres, revocations, rollover, store
+from operations import (
+    authentik,
+    capacity,
+    healing,
+    host_trust,
+    listing,
+    ownership,
+    postgres,
+    revocations,
+    rollover,
+    store,
+)
 from operations.healing import IMAGE_TYPE, Damage, Resource
 from operations.image_in_use import image_in_use
 from operations.listing import Listing
@@ -203,6 +214,10 @@ def look_at_host(
     listings = list(listing.containers(containers))
     there = listing.volumes(volumes[0]) if volumes else {}
     server, engine = json.loads(version), json.loads(info)
+    is_there = any(one.owner.stack == settings.prefix for one in listings)
+    trust = host_trust.look(
+        settings, daemon, engine, lambda: resources if resources is not None else ask() if is_there else ()
+    )
     free_gib = _free_gib(settings, engine)
     return Found(
         problems=[
@@ -214,12 +229,13 @@ def look_at_host(
             *_address_problems(settings),
             *_port_problems(settings, listings),
             *_subnet_problems(settings, daemon),
+            *trust.problems,
         ],
         hints=[
             *_hints(settings, server),
             *capacity.hints(settings, engine, free_gib=free_gib, resources=resources or ()),
         ],
-        damage=_damage(settings, daemon, resources, listings, there, ask),
+        damage=[*_damage(settings, daemon, resources, listings, there, ask), *trust.damage],
     )
 
 

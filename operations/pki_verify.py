@@ -16,12 +16,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from operations import inventory, pki_material
+from components.base.daemon import Daemon, DaemonError
+from operations import host_trust, inventory, pki_material
 from operations.healing import Resource
 from operations.inventory import Certificate, Level
 from operations.served import Place, of_der, of_pem, places_of
 from operations.stack import Stack
 from settings import Settings, masked
+from settings.hosts import MAIN
 from settings.registry import Issued, covered, resource_name
 
 if TYPE_CHECKING:
@@ -98,6 +100,17 @@ def _findings(
                 yield Finding(name=one.called, what="chain, names, dates and use", fine=True)
         for place in places_of(one, settings, edge):
             yield from _shown(stack, settings, one, chain, place, anchors, is_edge=place == edge)
+    yield from _of_the_host(settings, resources)
+
+
+def _of_the_host(settings: Settings, resources: Sequence[Resource]) -> Iterator[Finding]:
+    """Yield what the Docker host itself was told to trust, and whether it does."""
+    daemon = Daemon(address=settings.host.address, certificates=settings.host.certificates or "")
+    try:
+        for what, fine in host_trust.findings(settings, daemon, resources):
+            yield Finding(name=f"hosts.{MAIN}", what=what, fine=fine)
+    except DaemonError as error:
+        yield Finding(name=f"hosts.{MAIN}", what=f"cannot be asked whom it trusts: {error}", fine=False)
 
 
 def _chain(one: Certificate, settings: Settings, resources: Sequence[Resource]) -> str | None:

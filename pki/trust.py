@@ -32,6 +32,8 @@ class Authorities:
     subjects: tuple[str, ...]
     fingerprints: tuple[str, ...]
     """SHA-256, hexadecimal with colons, in the order of `subjects`."""
+    sources: tuple[str, ...]
+    """What each came from, in the order of `subjects`: the first source that has it."""
     earliest_end: facts.Instant
     warnings: tuple[str, ...] = ()
 
@@ -40,7 +42,7 @@ def authorities(sources: Sequence[Source], now: facts.Instant) -> Authorities | 
     """Return whom `sources` say to trust at `now`, or all that is wrong: the name of a source, and why."""
     wrong: list[Problem] = []
     warnings: list[str] = []
-    kept: dict[pem.Certificate, None] = {}
+    kept: dict[pem.Certificate, str] = {}
     for source in sources:
         try:
             found = container.certificates(source.data, source.password)
@@ -58,7 +60,7 @@ def authorities(sources: Sequence[Source], now: facts.Instant) -> Authorities | 
             expired = now > one.not_valid_after_utc
             warnings += [f"{source.name}: {reason}" for reason in _warnings(one, now, expired=expired)]
             if not expired:
-                kept.setdefault(one)
+                kept.setdefault(one, source.name)
     if not wrong and not kept:
         wrong = [(source.name, "nothing in it that is still valid") for source in sources]
     if wrong or not kept:
@@ -68,6 +70,7 @@ def authorities(sources: Sequence[Source], now: facts.Instant) -> Authorities | 
         certificates=tuple(pem.certificates_text([one]) for one in kept),
         subjects=tuple(facts.shown(one.subject) for one in kept),
         fingerprints=tuple(map(facts.fingerprint, kept)),
+        sources=tuple(kept.values()),
         earliest_end=min(one.not_valid_after_utc for one in kept),
         warnings=tuple(dict.fromkeys([*warnings, *_of_one_name([*kept])])),
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import Field, StringConstraints
 
 from settings.base import REMOVE, Conflict, Instant, Model
-from settings.values import DeploymentId, DockerAddress, Folder, Gibibytes, MemoryLimits, PrivatePool
+from settings.values import DeploymentId, DockerAddress, Folder, Gibibytes, MemoryLimits, PrivatePool, PulledFrom
 
 if TYPE_CHECKING:
     from pki.client import ClientCredentials
@@ -23,6 +23,32 @@ _FILES: Final = {"authority": "ca.pem", "certificate": "cert.pem", "key": "key.p
 _ALL_FILES: Final = ", ".join(_FILES.values())
 
 HostId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+
+
+class HostTrust(Model):
+    """What of a Docker host itself trusts the stack's own roots and `trusted_authorities`."""
+
+    system_store: bool = Field(
+        default=False,
+        description="Whether they are installed in its store of authorities, for all programs there; done as its root",
+    )
+    registries: Annotated[tuple[PulledFrom, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Registries, each named as the images begin, where its Docker daemon trusts them when it pulls",
+    )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything of it does."""
+        return self.system_store or bool(self.registries)
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Yield what is named twice."""
+        for index, one in enumerate(self.registries):
+            if one in self.registries[:index]:
+                yield Conflict(
+                    path=("registries", index), given=f"{one!r} a second time", allowed="each once", remedy=REMOVE
+                )
 
 
 class Host(Model):
@@ -52,6 +78,10 @@ class Host(Model):
     )
     minimum_free_disk_gib: Gibibytes = Field(
         default=5, description="Free disk, in GiB, a local host must have before anything is created"
+    )
+
+    trust: HostTrust = Field(
+        default=HostTrust(), description="What of the host itself trusts the stack's own roots and trusted_authorities"
     )
 
     @property

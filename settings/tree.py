@@ -13,7 +13,7 @@ from settings import references, registry, sign_in, storage
 from settings.application import WORKER_PROCESS_MIB, Application
 from settings.authorities import ACTIVE, STACK, ImportedGeneration
 from settings.base import REMOVE, Conflict, Instant, Model, Path, dotted
-from settings.certificate import Acme, Own, Private, SignedBy, not_public, stranger
+from settings.certificate import Acme, Own, Private, SignedBy, is_public, not_public, stranger
 from settings.data import Data
 from settings.edge import Edge, Place
 from settings.health import Health
@@ -254,6 +254,11 @@ class Settings(Model):
         return self.trusted.certificates if self.trusted is not None else ()
 
     @property
+    def trusted_by_name(self) -> tuple[tuple[str, str], ...]:
+        """The same, each with the name it has in `trusted_authorities`, in the same order."""
+        return tuple(zip(self.trusted.sources, self.trusted_certificates, strict=True)) if self.trusted else ()
+
+    @property
     def own(self) -> "ServerCertificate | None":
         """The certificate of the edge that is brought along; None where there is none, or it is not decrypted yet."""
         return self._brought(self.now).own
@@ -391,6 +396,7 @@ class Settings(Model):
         yield from self._own_port_conflicts()
         if isinstance(self.certificate, Acme):
             yield from self._acme_conflicts(self.certificate)
+            yield from self._host_trust_conflicts()
         if isinstance(self.certificate, Named) and isinstance(self.named, Issued) and self.named.kind == "server":
             yield from self._named_conflicts(self.certificate.name, self.named)
         yield from self._administrator_conflicts()
@@ -432,6 +438,9 @@ class Settings(Model):
                 )
         if brought.own is None or brought.conflicts:
             return
+        lacking = [*self._host_trust_conflicts()]
+        if lacking and (not brought.own.root or is_public(brought.own.root)):
+            yield from lacking
         called = tuple(dict.fromkeys(one for one in (self.storage_domain, self.sign_in_domain) if one))
         if called and (unknown := stranger(brought.own.chain, brought.authorities)):
             yield Conflict(
@@ -469,6 +478,18 @@ class Settings(Model):
                 allowed="every name and address the edge is asked by, for this authority signs for it",
                 remedy="Set them: pulumi config set --path {path}[0] <domain or network>",
             )
+
+    def _host_trust_conflicts(self) -> Iterator[Conflict]:
+        """Yield hosts that are to trust somebody and have nobody to, where the edge has no root that is not public."""
+        for name, host in sorted(self.hosts.items()):
+            if host.trust.is_on and not self.trusted_authorities:
+                yield Conflict(
+                    path=("trusted_authorities",),
+                    others=(("hosts", name, "trust"), ("certificate",)),
+                    given=f"nothing, while hosts.{name}.trust is set and the stack has no root that is not public",
+                    allowed="authorities the host is to trust",
+                    remedy="Set it: pulumi config set --path trusted_authorities.own.path <file>",
+                )
 
     def _acme_conflicts(self, acme: Acme) -> Iterator[Conflict]:
         """Yield what a public authority cannot sign for, and ports it does not ask."""

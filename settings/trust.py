@@ -1,6 +1,7 @@
 """Authorities to be trusted besides the public ones."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -85,7 +86,10 @@ def _files(path: str) -> list[str]:
 
 
 def trusted(group: Mapping[str, TrustedAuthority], now: Instant) -> "Authorities | list[Conflict] | None":
-    """Return whom to trust at `now`, or what is wrong; None where there is nobody, or it is not decrypted yet."""
+    """Return whom to trust at `now`, or what is wrong; None where there is nobody, or it is not decrypted yet.
+
+    Their sources are the names they have in `group`.
+    """
     from pki.trust import authorities
 
     sources: dict[str, Source] = {}
@@ -108,7 +112,7 @@ def trusted(group: Mapping[str, TrustedAuthority], now: Instant) -> "Authorities
         return None
     result = authorities(list(sources.values()), now)
     if not isinstance(result, list):
-        return result
+        return replace(result, sources=tuple(owners[source][0] for source in result.sources))
     return [
         _wrong(*owners[source], reason if owners[source][1] == "certificates" else f"{source}: {reason}")
         for source, reason in result

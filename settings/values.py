@@ -29,6 +29,7 @@ _PRIVATE: Final = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12
 POOL_LONGEST_PREFIX: Final = 23
 """Of its sixteenths, each a /27, the largest network of a stack still has 29 addresses for containers."""
 _DEPLOYMENT: Final = re.compile(r"[0-9a-f]{16}")
+_BRACKETED: Final = re.compile(r"\[(?P<host>[0-9a-f:.]+)\](:(?P<port>[0-9]{1,5}))?")
 _ENTRY_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _AUTHORITY_NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
 _AUTHORITY_NAME_LENGTH: Final = 31
@@ -506,6 +507,24 @@ def registry_address(text: str) -> str:
     return text
 
 
+def pulled_from(text: str) -> str:
+    """Return `text` if Docker looks for a folder of that name for the authorities of a registry."""
+    bracketed = _BRACKETED.fullmatch(text)
+    try:
+        if bracketed is not None:
+            valid = bool(ipaddress.IPv6Address(bracketed["host"])) and _is_port(bracketed["port"])
+        else:
+            valid = bool(registry_address(text)) and text != DOCKER_HUB
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError(
+            "<host>[:<port>] of a registry of your own, in lower case as images begin with it, an IPv6 address in "
+            "brackets, without https:// and path"
+        )
+    return text
+
+
 def absolute_file(text: str) -> str:
     """Return `text` if it is the path of a file whatever folder it is used in."""
     if not text.startswith(("/", "~/")) or text.endswith("/") or not text.isprintable() or text != text.strip():
@@ -753,6 +772,7 @@ DockerAddress = Annotated[str, *_text(docker_address, pattern=r"^([Uu][Nn][Ii][X
 ProxyUrl = Annotated[str, *_text(proxy_url, pattern=r"^https?://[^/@?#\s]+/?$")]
 ReachedDirectly = Annotated[str, *_text(reached_directly, pattern=r"^[A-Za-z0-9.:/-]+$")]
 RegistryAddress = Annotated[str, *_text(registry_address, pattern=r"^[a-z0-9.-]+(:[0-9]+)?$")]
+PulledFrom = Annotated[str, *_text(pulled_from, pattern=r"^([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]+)?$")]
 PrivatePool = Annotated[str, *_text(private_pool, pattern=r"^[0-9.]+/[0-9]+$")]
 AbsoluteFile = Annotated[str, *_text(absolute_file, pattern=r"^(/|~/).*[^/]$")]
 MemoryLimits = Annotated[str, *_text(one_of(*_MEMORY_LIMITS), enum=list(_MEMORY_LIMITS))]

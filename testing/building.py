@@ -34,6 +34,7 @@ from components.data.postgres import Postgres, PostgresArgs
 from components.data.redis import Redis, RedisArgs
 from components.edge.caddy import Caddy, CaddyArgs
 from components.hosts.host import NETWORKS, Host, HostArgs
+from components.hosts.trust import HostTrust, HostTrustArgs
 from components.images.image import ImageArgs, Images, ImagesArgs
 from components.language_model.ollama import Ollama, OllamaArgs
 from components.pki.authority import Authority, AuthorityArgs
@@ -382,6 +383,23 @@ def application(domain: str = "reflector.test", **given: Any) -> authentik.Appli
     return authentik.Application(**{**usual, **given})
 
 
+def host_trust_args(near: Neighbours, **given: Any) -> HostTrustArgs:
+    """Return the arguments of a host that is to trust one root, in its store and at a registry."""
+    body = base64.b64encode(f"{near.prefix}Root".encode()).decode()
+    usual: dict[str, Any] = {
+        "host": near.host,
+        "authorities": [("stack", pulumi.Output.from_input(pem_of(body)))],
+        "system_store": True,
+        "registries": ["registry.test:5000"],
+    }
+    return HostTrustArgs(**{**usual, **given})
+
+
+def pem_of(body: str) -> str:
+    """Return what looks like a certificate."""
+    return f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n"
+
+
 def certificate_args(name: str, **given: Any) -> CertificateArgs:
     """Return the arguments of a certificate called `name`, and make the authority that signs it."""
     usual: dict[str, Any] = {
@@ -398,6 +416,7 @@ Build = Callable[[str, Neighbours], pulumi.ComponentResource]
 
 COMPONENTS: Final[Mapping[str, Build]] = {
     "Host": lambda name, near: Host(name, host_args(f"of-{name}", prefix=f"{near.prefix}{PREFIX}")),
+    "HostTrust": lambda name, near: HostTrust(name, host_trust_args(near)),
     "Images": lambda name, near: Images(
         name,
         ImagesArgs(

@@ -51,13 +51,33 @@ class Daemon:
 
         Raises: DaemonError with the command's own last words if it fails, hangs or is not installed.
         """
+        return self._run(("docker", *arguments), {}, None, timeout_seconds, both_streams=both_streams)
+
+    def run_script(
+        self, script: str, environment: Mapping[str, str], stdin: str, *, timeout_seconds: int = _TIMEOUT_SECONDS
+    ) -> str:
+        """Run a shell script beside us whose `docker` commands ask this daemon, and return its standard output.
+
+        Raises: DaemonError as `run` does.
+        """
+        return self._run(("sh", "-c", script), environment, stdin, timeout_seconds)
+
+    def _run(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        stdin: str | None,
+        timeout_seconds: int,
+        *,
+        both_streams: bool = False,
+    ) -> str:
         # Where its logins are kept is the user's own; which daemon is asked never is.
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("DOCKER_") or k == "DOCKER_CONFIG"}
-        command = ("docker", *arguments)
         try:
             done = subprocess.run(
                 command,
-                env=inherited | self.environment,
+                env={**inherited, **environment, **self.environment},
+                input=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT if both_streams else subprocess.PIPE,
                 text=True,
@@ -78,7 +98,8 @@ class Daemon:
                     remedy="Install it there, or link it to where such sessions look (ssh <host> 'echo $PATH'), often "
                     "/usr/bin or /usr/local/bin",
                 )
-            raise DaemonError(said.strip() or f"{' '.join(command)} ended with status {done.returncode}")
+            shown = " ".join(command) if command[0] == "docker" else "it"
+            raise DaemonError(said.strip() or f"{shown} ended with status {done.returncode}")
         return done.stdout
 
     def _inspect(self, kind: str, name: str) -> Mapping[str, Any] | None:

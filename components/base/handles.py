@@ -257,6 +257,22 @@ NOBODY: Final = TrustBundle(certificates=())
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrustingHost:
+    """What of a Docker host itself trusts the stack's roots."""
+
+    names: Sequence[str] = ()
+    """Of the hosts; empty: none does."""
+    ready: Sequence[pulumi.Resource] = ()
+    """Made once they do."""
+    pulls: pulumi.Output[str] | None = None
+    """Known once its daemon trusts the registries it is to; None: it is told of none."""
+
+
+NO_HOST_TRUST: Final = TrustingHost()
+"""Where no host is made to trust anybody."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuthorityHandle:
     """An authority by its name: who signs, and whom those have to trust who rely on it."""
 

@@ -11,7 +11,9 @@ from typing import Final
 import pulumi
 import pulumi_command as command
 
+from components.base.daemon import Daemon
 from components.base.handles import Environment, Service
+from rendering.host_trust import ON_HOST
 
 _SCRIPT: Final = "STEP"
 """The variable a step's script is in."""
@@ -51,6 +53,37 @@ def removal(name: str, script: str, environment: Environment, parent: pulumi.Res
         name,
         command.local.CommandArgs(delete=script, environment=environment),
         opts=pulumi.ResourceOptions(parent=parent),
+    )
+
+
+def on_host(
+    name: str,
+    daemon: Daemon,
+    call: Environment,
+    *,
+    stdin: pulumi.Input[str],
+    given: Environment,
+    parent: pulumi.Resource,
+) -> command.local.Command:
+    """Have a Docker host do something by its own tools; `call` says what, and how (rendering/host_trust.py).
+
+    It is done for what is `given` in variables and in `stdin`. Deleted, it is done for nothing at all, and must then
+    take back what it did before.
+    """
+    run = f'eval "${_SCRIPT}"'
+    nothing = "; ".join(f"{variable}=" for variable in sorted(given))
+    return command.local.Command(
+        name,
+        command.local.CommandArgs(
+            create=f"{run} # {name}",
+            update=f"{run} # {name}",
+            delete=f"{nothing}; {run} < /dev/null # {name}",
+            stdin=stdin,
+            environment={**daemon.environment, **call, **given, _SCRIPT: ON_HOST},
+            logging=command.local.Logging.STDERR,
+        ),
+        # Made anew it does what is already done, and the old one would take that back.
+        opts=pulumi.ResourceOptions(parent=parent, delete_before_replace=True),
     )
 
 

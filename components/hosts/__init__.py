@@ -7,12 +7,15 @@ import pulumi
 import pulumi_docker as docker
 
 from components.base.daemon import Daemon
-from components.base.handles import DockerHost, Environment, MemoryLimits
+from components.base.handles import NO_HOST_TRUST, DockerHost, Environment, MemoryLimits, TrustBundle, TrustingHost
 from components.base.secrecy import revealed
 from components.hosts.host import Host, HostArgs
+from components.hosts.trust import HostTrust, HostTrustArgs
 from rendering import proxy as rendering
+from rendering.host_trust import OWN
 from rendering.reference import DOCKER_HUB
 from settings.health import Health
+from settings.hosts import MAIN
 from settings.hosts import Host as HostSettings
 from settings.images import RegistryLogin
 from settings.proxy import Proxy
@@ -60,6 +63,29 @@ def docker_host(
             show_logs=health.show_logs,
         ),
     ).handle
+
+
+def host_trust(
+    name: str,
+    settings: HostSettings,
+    host: DockerHost,
+    *,
+    roots: TrustBundle,
+    trusted: Sequence[tuple[str, str]],
+) -> TrustingHost:
+    """Have `host` itself trust the stack's `roots`, and those `trusted` by name and PEM, as far as settings say."""
+    if not settings.trust.is_on:
+        return NO_HOST_TRUST
+    made = HostTrust(
+        name,
+        HostTrustArgs(
+            host=host,
+            authorities=[*((OWN, root) for root in roots.certificates), *trusted],
+            system_store=settings.trust.system_store,
+            registries=settings.trust.registries,
+        ),
+    )
+    return TrustingHost(names=[MAIN], ready=made.ready, pulls=made.pulls)
 
 
 def _registry_auth(login: RegistryLogin) -> Iterator[docker.ProviderRegistryAuthArgs]:

@@ -35,6 +35,8 @@ class ImagesArgs:
 
     host: DockerHost
     images: Mapping[str, ImageArgs]
+    pulls: pulumi.Output[str] | None = None
+    """Known once images can be pulled; None: at once."""
 
 
 class Images(pulumi.ComponentResource):
@@ -64,7 +66,7 @@ class Images(pulumi.ComponentResource):
                 )
             made[key] = docker.RemoteImage(
                 f"{name}-{key}",
-                docker.RemoteImageArgs(name=image.reference, build=build, keep_locally=True),
+                docker.RemoteImageArgs(name=_reference(image, args.pulls), build=build, keep_locally=True),
                 opts=pulumi.ResourceOptions(
                     parent=self,
                     provider=args.host.provider,
@@ -83,6 +85,21 @@ class Images(pulumi.ComponentResource):
             if not pulumi.runtime.is_dry_run():
                 self.ids = {key: pulumi.Output.all(id_, verified).apply(_first) for key, id_ in self.ids.items()}
         self.register_outputs({})
+
+
+def _reference(image: ImageArgs, pulls: pulumi.Output[str] | None) -> pulumi.Input[str]:
+    """Return the reference of an image, once it can be pulled.
+
+    It is waited for here and not by the engine: images stay when a stack is taken down, as would all they depend on.
+    """
+    if pulls is None or image.context is not None:
+        return image.reference
+
+    async def waited() -> str:
+        await pulls.future()
+        return image.reference
+
+    return waited()
 
 
 def refuse_moved(known: Mapping[str, ImageArgs], found: Mapping[str, str]) -> None:

@@ -41,6 +41,8 @@ class EdgeIdentity:
     """Those of them that sign here, so that our own processes have to trust them too."""
     authorities: Mapping[str, Issuer] = field(default_factory=dict)
     """Who signs here besides the stack's own authority, by the names the inventory has for them."""
+    relied_on: Sequence[str] = ()
+    """What of the inventory those rely on who trust the roots, by its names there."""
 
 
 def edge_identity(
@@ -79,7 +81,10 @@ def edge_identity(
         case modes.Private():
             trusted_roots = authority.trusted.certificates
             return EdgeIdentity(
-                certificate=Certificate(name, issued).handle, roots=trusted_roots, issuers=trusted_roots
+                certificate=Certificate(name, issued).handle,
+                roots=trusted_roots,
+                issuers=trusted_roots,
+                relied_on=[*authority.issuers],
             )
         case modes.SignedBy():
             assert signer is not None, "what is wrong with it has ended the run before"
@@ -92,6 +97,7 @@ def edge_identity(
                 roots=[anchor],
                 issuers=[anchor],
                 authorities={f"{name}-authority": brought},
+                relied_on=[f"{name}-authority"],
             )
         case modes.Own():
             assert own is not None, "what is wrong with it has ended the run before"
@@ -148,6 +154,8 @@ def inventory(
     brought: Mapping[str, Issuer],
     certificates: Sequence[EdgeCertificate],
     named: Registry = EMPTY,
+    *,
+    hosts: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Mapping[str, pulumi.Input[object]]]:
     """Return what there is of certificates and when each ends, without any key.
 
@@ -157,13 +165,16 @@ def inventory(
     besides the stack's own, by their names here. `certificates` are those of the edge; those of the registry that is
     `named` have `certificate`, which is what they are called there, and all have their `users` by kind. What is of the
     kind `crl` is a revocation list, and ends with its next update.
+    `hosts` are those that trust an authority themselves, by its name here.
     """
+    trusted_by = {name: {"users": {"hosts": [*own]}} for name, own in (hosts or {}).items() if own}
     roots: list[Mapping[str, pulumi.Input[object]]] = [
         {
             **_root_entry(name, issuer),
             "authority": authority.name,
             "generation": authority.generations[name],
             "purpose": authority.purpose,
+            **trusted_by.get(name, {}),
         }
         for authority in authorities.values()
         for name, issuer in authority.issuers.items()
@@ -177,7 +188,7 @@ def inventory(
     return [
         *roots,
         *lists,
-        *(_root_entry(name, issuer) for name, issuer in brought.items()),
+        *({**_root_entry(name, issuer), **trusted_by.get(name, {})} for name, issuer in brought.items()),
         *(
             {**_leaf_entry(one), "users": {"edge": [one.names[0].removeprefix("DNS:")]}}
             for one in certificates

@@ -27,16 +27,22 @@ _READY_SECONDS: Final = 30
 
 
 class Registry(Undoing):
-    """A registry that a daemon of this machine reaches by its bridge: every loopback address would count as trusted."""
+    """A registry that a daemon of this machine reaches by its bridge: every loopback address would count as trusted.
 
-    def __init__(self, host: DockerHost) -> None:
+    Or one of another machine, by an address of this one; that one is told of no authority.
+    """
+
+    def __init__(self, host: DockerHost, *, ip: str = "") -> None:
         self._host = host
+        self._tells = not ip
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="reflector-registry-"))
         self._undo.callback(shutil.rmtree, self.folder)
-        gateway = host.docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}").strip()
-        self.ip = gateway
-        self.address = f"{gateway}:{free_port()}"
+        gateway = ("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+        self.ip = ip or host.docker(*gateway).strip()
+        self.address = f"{self.ip}:{free_port()}"
+        self.authority = self.folder / "registry.crt"
+        """Who signs for it."""
 
     @property
     def certificates(self) -> Path:
@@ -63,6 +69,14 @@ class Registry(Undoing):
         self.forget(reference)
         return digest
 
+    def pull(self, reference: str) -> subprocess.CompletedProcess[str]:
+        """Have the daemon pull an image, with a login."""
+        environment = {**os.environ, "DOCKER_CONFIG": str(self.docker_config().parent)}
+        return subprocess.run(
+            ["docker", "--host", self._host.address, "pull", "--quiet", reference],
+            env=environment, timeout=120, check=False, capture_output=True, text=True,
+        )  # fmt: skip
+
     def forget(self, reference: str) -> None:
         """Remove the daemon's own copy of an image, whoever runs it."""
         self._host.docker("image", "rm", "--force", reference)
@@ -77,15 +91,16 @@ class Registry(Undoing):
 
     def _start(self) -> None:
         program = self._program()
-        key, certificate = self.folder / "registry.key", self.folder / "registry.crt"
+        key, certificate = self.folder / "registry.key", self.authority
         ask(
             ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "7",
              "-subj", "/CN=Registry of a test", "-addext", f"subjectAltName=IP:{self.ip}",
              "-keyout", str(key), "-out", str(certificate))
         )  # fmt: skip
-        self.certificates.mkdir(parents=True)
-        self._undo.callback(shutil.rmtree, self.certificates)
-        shutil.copy(certificate, self.certificates / "ca.crt")
+        if self._tells:
+            self.certificates.mkdir(parents=True)
+            self._undo.callback(shutil.rmtree, self.certificates)
+            shutil.copy(certificate, self.certificates / "ca.crt")
         users = self.folder / "htpasswd"
         users.write_text(f"{USERNAME}:{_HASH}\n", encoding="ascii")
         configuration = self.folder / "registry.yml"

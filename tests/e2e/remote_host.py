@@ -56,16 +56,20 @@ class RemoteHost(Undoing):
     """Of what it publishes."""
     ssh_port: Final = _SSH_PORT
     docker_host: Final = f"ssh://root@{_FAR}:{_SSH_PORT}"
+    neighbour: Final = _NEAR
+    """Address of this machine, as it sees it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="rfx-"))  # short: it holds sockets
         self._undo.callback(shutil.rmtree, self.folder)
+        self._entering: tuple[str, ...] = ()
         self.near = DockerHost(address=f"unix://{self.folder}/docker.sock")
         """The same daemon without the detour, for the tests' own questions."""
 
     def _start(self) -> None:
         self._connect()
+        self._separate()
         self.start_docker()
         self._start_ssh()
 
@@ -89,12 +93,43 @@ class RemoteHost(Undoing):
         for device in ("eth0", "lo"):
             ask(("ip", "-n", _NAMESPACE, "link", "set", device, "up"))
 
+    def _separate(self) -> None:
+        """Give it an /etc and a /usr/local/share of its own: whom it trusts is no business of this machine."""
+        script = """
+            set -e
+            mount -t tmpfs tmpfs "$1"
+            for lower in /etc /usr/local/share; do
+                mkdir -p "$1$lower/upper" "$1$lower/work"
+                mount -t overlay -o "lowerdir=$lower,upperdir=$1$lower/upper,workdir=$1$lower/work" overlay "$lower"
+            done
+            touch "$1/ready"
+            exec sleep infinity
+        """
+        own = self.folder / "own"
+        own.mkdir()
+        keeper = self._launch(
+            "own", "unshare", "--mount", "--propagation=private", "sh", "-c", script, "sh", str(own)
+        )  # fmt: skip
+        self._undo.callback(keeper.wait, 10)
+        self._undo.callback(keeper.kill)
+        entering = ("nsenter", f"--target={keeper.pid}", "--mount")
+        deadline = time.monotonic() + _READY_SECONDS
+        while subprocess.run([*entering, "test", "-e", own / "ready"], timeout=10, check=False).returncode:
+            log = (self.folder / "own.log").read_text(errors="replace")
+            assert keeper.poll() is None and time.monotonic() < deadline, f"it has no files of its own:\n{log}"
+            time.sleep(0.05)
+        self._entering = entering
+
+    def inside(self, *command: str) -> str:
+        """Return what a command prints that sees its files."""
+        return ask((*self._entering, *command))
+
     def _launch(self, name: str, *command: str) -> "subprocess.Popen[bytes]":
         # Not `ip netns exec`: it mounts /sys anew, and the control groups are gone.
         log = (self.folder / f"{name}.log").open("wb")
         self._undo.callback(log.close)
         return subprocess.Popen(
-            ["nsenter", f"--net=/run/netns/{_NAMESPACE}", *command],
+            ["nsenter", f"--net=/run/netns/{_NAMESPACE}", *self._entering, *command],
             env={**os.environ, "PATH": _PATH},
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -1,17 +1,43 @@
 """The Docker host may be another machine: everything works over `ssh://`, and nothing lands on this one."""
 
+import hashlib
 import os
+import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
 
 import pytest
 
+from testing.certificates import issue
 from testing.docker import free_port
 from tests.e2e.docker_host import DockerHost
 from tests.e2e.processes import run
+from tests.e2e.registry import Registry
 from tests.e2e.remote_host import RemoteHost, install_programs
 from tests.e2e.stack import DOMAIN, Checkout, Stack
 
 pytestmark = pytest.mark.docker
+
+STORE: Final = "/usr/local/share/ca-certificates"
+BUNDLE: Final = "/etc/ssl/certs/ca-certificates.crt"
+REGISTRIES: Final = "/etc/docker/certs.d"
+HANDED: Final = ("corp.pem", "corp ca.crt", "corp.CRT")
+"""As people call their files; the system's own tool takes the second alone, and makes another name of it."""
+
+
+def trust_of_this_machine() -> str:
+    """Return what changes if whom this machine trusts does."""
+    folders = [Path(STORE), Path(BUNDLE).parent, Path(REGISTRIES)]
+    names = [str(file) for folder in folders if folder.is_dir() for file in sorted(folder.rglob("*"))]
+    bundle = Path(BUNDLE).read_bytes() if Path(BUNDLE).exists() else b""
+    return "\n".join([*names, hashlib.sha256(bundle).hexdigest()])
+
+
+def files_of(stack: Stack, remote: RemoteHost) -> list[str]:
+    """Return what of a stack is among the authorities of the other host."""
+    return sorted(file for file in remote.inside("ls", STORE).splitlines() if file.startswith(stack.prefix))
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +49,35 @@ def remote() -> Iterator[RemoteHost]:
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
     install_programs()
+    before = trust_of_this_machine()
     with RemoteHost() as host:
         yield host
+    assert trust_of_this_machine() == before
 
 
 @pytest.fixture(scope="module")
-def stack(checkout: Checkout, remote: RemoteHost) -> Stack:
-    """A small stack on it, without a speech service."""
+def registry(remote: RemoteHost) -> Iterator[Registry]:
+    """A registry of a private authority, which the other host knows nothing of."""
+    with Registry(remote.near, ip=remote.neighbour) as started:
+        # Now the daemon has read the system's store, too, and does not read it again.
+        assert "x509: certificate signed by unknown authority" in started.pull(f"{started.address}/some:v1.0.0").stderr
+        yield started
+
+
+@pytest.fixture(scope="module")
+def authorities(registry: Registry) -> Path:
+    """A folder of authorities, the registry's among them."""
+    folder = registry.folder / "authorities"
+    folder.mkdir()
+    for name in HANDED[:2]:
+        (folder / name).write_bytes(issue(name, now=datetime.now(UTC), ca=True).pem)
+    shutil.copy(registry.authority, folder / HANDED[2])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stack(checkout: Checkout, remote: RemoteHost, registry: Registry, authorities: Path) -> Stack:
+    """A small stack on it, without a speech service, which has the host itself trust somebody."""
     stack = Stack(
         checkout=checkout, name="e2e-remote", host=remote.near, address=remote.address, environment=remote.environment
     )
@@ -37,6 +85,9 @@ def stack(checkout: Checkout, remote: RemoteHost) -> Stack:
         stack.name,
         {
             "hosts.main.address": remote.docker_host,
+            "hosts.main.trust.system_store": True,
+            "hosts.main.trust.registries": [registry.address],
+            "trusted_authorities.corp.path": str(authorities),
             "edge.domain": DOMAIN,
             "edge.https_port": free_port(),
             "edge.http_port": free_port(),
@@ -77,6 +128,55 @@ def test_nothing_changes_there_when_nothing_has_changed(stack: Stack) -> None:
     assert stack.planned(refresh=True) == {}
 
 
+def test_the_host_itself_trusts_the_stack_and_all_whom_that_trusts(
+    stack: Stack, remote: RemoteHost, authorities: Path
+) -> None:
+    root = stack.outputs()["ca_certificate"].strip()
+    files = files_of(stack, remote)
+    assert [file.split("_")[1] for file in files] == ["corp", "corp", "corp", "stack"]
+    assert all(file.endswith(".crt") for file in files)
+    bundle = remote.inside("cat", BUNDLE)
+    for pem in (root, *((authorities / name).read_text(encoding="ascii").strip() for name in HANDED)):
+        assert pem in bundle
+    listed = {one["name"]: one for one in stack.outputs()["pki_inventory"]}
+    assert listed["authority"]["users"] == {"hosts": ["main"]}
+
+
+def test_its_daemon_pulls_from_a_registry_of_theirs_and_was_not_started_anew(stack: Stack, registry: Registry) -> None:
+    image = stack.containers()["redis"]["Image"]
+    registry.push(image, "some:v1.0.0", made="here")
+    done = registry.pull(f"{registry.address}/some:v1.0.0")
+    assert done.returncode == 0, done.stderr
+    registry.forget(f"{registry.address}/some:v1.0.0")
+
+
+def test_what_would_stop_the_pull_is_refused_before_anything_is_touched(
+    stack: Stack, remote: RemoteHost, registry: Registry
+) -> None:
+    file = f"{REGISTRIES}/{registry.address}/ca.cert"
+    remote.inside("touch", file)
+    output = stack.run("preview").failed().output
+    remote.inside("rm", file)
+    assert f"hosts.main.trust.registries: {file} lies on {remote.docker_host} without ca.key: Docker takes it" in output
+
+
+def test_what_somebody_took_away_there_is_found_and_put_back_and_what_is_not_set_any_more_goes(
+    stack: Stack, remote: RemoteHost, registry: Registry
+) -> None:
+    files = files_of(stack, remote)
+    remote.inside("rm", f"{STORE}/{files[0]}")
+    output = stack.run("pki", "verify").failed().output
+    assert f"FAIL  hosts.main: {files[0]}" in output
+    assert f"ok    hosts.main: {files[1]}" in output
+    assert f"ok    hosts.main: its daemon trusts what it was told to at {registry.address}" in output
+    stack.configure({}, without=["hosts.main.trust.registries"])
+    assert f"the trust store of the Docker host lacks what was put there: {files[0]}: it is made again" in stack.up()
+    assert files_of(stack, remote) == files
+    assert registry.address not in remote.inside("find", "/etc/docker")
+    done = registry.pull(f"{registry.address}/some:v1.0.0")
+    assert "x509: certificate signed by unknown authority" in done.stderr
+
+
 def test_a_host_that_cannot_be_reached_is_a_clear_error(stack: Stack, remote: RemoteHost) -> None:
     # The key of a host nobody knows: what ssh says has to come through.
     known = remote.folder / "known_hosts"
@@ -91,12 +191,18 @@ def test_a_host_that_cannot_be_reached_is_a_clear_error(stack: Stack, remote: Re
     assert stack.edge.ask("GET", "/health").status == 200
 
 
-def test_another_host_is_left_as_clean_as_this_one(stack: Stack) -> None:
+def test_another_host_is_left_as_clean_as_this_one(stack: Stack, remote: RemoteHost, authorities: Path) -> None:
     volumes = sorted(stack.host.ids("volume", stack.prefix))
     stack.run("down").succeeded()
     assert stack.host.ids("container", stack.prefix) == []
     assert stack.host.ids("network", stack.prefix) == []
     assert sorted(stack.host.ids("volume", stack.prefix)) == volumes != []
+    assert files_of(stack, remote) == []
+    assert stack.prefix not in remote.inside("ls", str(Path(BUNDLE).parent))
+    bundle = remote.inside("cat", BUNDLE)
+    assert "BEGIN CERTIFICATE" in bundle
+    for name in HANDED:
+        assert (authorities / name).read_text(encoding="ascii").strip() not in bundle
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,13 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
         "edge": {"domain": "reflector.example.com", "https_port": 8443, "http_port": 8080, "public_port": 443}
     },
     "company": {
-        "hosts": {"main": {"subnets": "10.213.0.0/20"}},
+        "hosts": {
+            "main": {
+                "subnets": "10.213.0.0/20",
+                "trust": {"system_store": True, "registries": ["mirror.example.com:5000"]},
+            }
+        },
+        "trusted_authorities": {"company": {"certificates": Encrypted(ROOT_OF_A_COMPANY.pem.decode())}},
         "proxy": {
             "http": "http://proxy.example.com:3128",
             "https": "http://proxy.example.com:3128",

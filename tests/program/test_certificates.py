@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pki import facts, issue, offline, pem
 from pki.rollover import problems
 from rendering.relay import FRONT_FILE, pool
-from testing.building import delivered
+from testing.building import delivered, depends_on
 from testing.certificates import Issued
 from tests.program.shapes import (
     AUTHORITY_OF_A_COMPANY,
@@ -233,3 +233,31 @@ def test_clients_of_a_stack_under_an_offline_root_trust_that_and_are_shown_what_
     assert later.named("edge-certificate-1-certificate").plain("caCertPem") == pem.certificates_text([again])
     assert later.exports["ca_certificate"] == engine.exports["ca_certificate"]
     assert settings.signers["stack"]["g1"].warnings == ()
+
+
+# --- Hosts ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_host_itself_trusts_the_stack_and_the_authorities_of_others_where_that_is_set() -> None:
+    stack = shape("company")
+    for name in ("host-trust-store", "host-trust-registries"):
+        made = stack.engine.named(name)
+        files = [line.split("_")[1] for line in made.plain("environment")["AUTHORITIES"].splitlines()]
+        assert files == ["stack", "company"]
+        assert ROOT_OF_A_COMPANY.pem.decode() in made.plain("stdin")
+    entries = {entry["name"]: entry for entry in stack.engine.exports["pki_inventory"]}
+    assert entries["authority"]["users"] == {"hosts": ["main"]}
+
+
+def test_where_it_is_not_set_a_host_is_told_nothing_and_the_inventory_as_well() -> None:
+    stack = shape("selfhosted")
+    assert not [name for name in stack.names if name.startswith("host-trust")]
+    entries = {entry["name"]: entry for entry in stack.engine.exports["pki_inventory"]}
+    assert "users" not in entries["authority"]
+
+
+def test_no_step_of_a_rollover_is_done_before_the_host_trusts_it() -> None:
+    stack = shape("company")
+    deployed = stack.engine.named("authorities-deployed")
+    for name in ("host-trust-store", "host-trust-registries"):
+        assert depends_on(stack.engine, deployed, name)

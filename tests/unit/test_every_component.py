@@ -56,6 +56,7 @@ PRECIOUS: Final = {
     "Garage": set[str](),
     "Hatchet": {"it-admin", "it-config"},
     "Host": {"it-deployment"},
+    "HostTrust": set[str](),
     "Images": set[str](),
     "Ollama": set[str](),
     "PasswordSignIn": set[str](),

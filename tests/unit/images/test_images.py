@@ -10,6 +10,7 @@ from components import images
 from components.images.image import ImageArgs, Images, ImagesArgs, refuse_moved
 from settings import ImageSource, ImageSources
 from testing import building
+from testing.building import Anchor
 from testing.engine import value_of
 
 
@@ -126,6 +127,41 @@ def test_a_refused_login_is_told_by_its_setting(monkeypatch: pytest.MonkeyPatch,
     ]
     assert asyncio.run(hook(failure(name, "no such host"))) is False
     assert len(said) == 1
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_nothing_is_pulled_before_the_host_trusts_the_registry(trusted: bool) -> None:
+    async def install() -> str:
+        await asyncio.sleep(0.1)
+        if not trusted:
+            raise RuntimeError("the host trusts nobody")
+        return ""
+
+    def make(near: building.Neighbours) -> None:
+        wanted = {
+            "pulled": ImageArgs(reference="registry.test/postgres:17.2"),
+            "built": ImageArgs(reference=f"built:{'0' * 12}", context="images/base"),
+        }
+        Images("it", ImagesArgs(host=near.host, images=wanted, pulls=pulumi.Output.from_input(install())))
+
+    if not trusted:
+        with pytest.raises(Exception, match="the host trusts nobody"):
+            building.build(make)
+        return
+    engine = building.build(make).engine
+    assert engine.named("it-pulled").plain("name") == "registry.test/postgres:17.2"
+    names = [resource.name for resource in engine.resources]
+    assert names.index("it-built") < names.index("it-pulled")
+
+
+def test_a_stack_that_is_taken_down_keeps_its_images_and_not_the_trust_they_were_pulled_by() -> None:
+    def make(near: building.Neighbours) -> None:
+        trusted = Anchor("trusted")
+        wanted = {"pulled": ImageArgs(reference="registry.test/postgres:17.2")}
+        Images("it", ImagesArgs(host=near.host, images=wanted, pulls=trusted.urn))
+
+    engine = building.build(make).engine
+    assert not building.depends_on(engine, engine.named("it-pulled"), "trusted")
 
 
 def test_only_what_is_pulled_can_be_refused() -> None:

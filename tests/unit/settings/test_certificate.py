@@ -420,3 +420,36 @@ def test_one_for_others_than_servers_or_without_a_key_is_refused(entry: dict[str
     (problem,) = problems(named(entry))
     assert problem.setting == "certificate.name"
     assert given in problem.given
+
+
+# --- The host itself --------------------------------------------------------------------------------------------------
+
+ELSEWHERE: Final = {
+    "mode": "external", "endpoint": "https://objects.example.com", "region": "eu-central-1", "access_key_id": "x",
+    "secret_access_key": Sealed(SECRET),
+}  # fmt: skip
+
+
+def test_a_host_that_is_to_trust_somebody_has_somebody_to_trust(file: Write) -> None:
+    trust = {"hosts": {"main": {"trust": {"system_store": True}}}, "storage": ELSEWHERE}
+    lacking = {"certificate": own(file)["certificate"], **trust}
+    (problem,) = problems(lacking)
+    assert problem.setting == "trusted_authorities"
+    assert problem.given == "nothing, while hosts.main.trust is set and the stack has no root that is not public"
+    # Its root came along with it.
+    parsed({"certificate": own(file, LEAF.pem + AUTHORITY.pem + ROOT.pem)["certificate"], **trust})
+    parsed({**own(file), **trust})
+    parsed(trust)
+
+
+def test_whom_a_host_trusts_is_known_by_the_names_of_the_settings(file: Write, tmp_path: Path) -> None:
+    """Case b14."""
+    folder = tmp_path / "authorities"
+    folder.mkdir()
+    handed = (("corp.pem", AUTHORITY), ("corp ca.crt", ROOT), ("corp.CRT", STRANGER))
+    for name, one in handed:
+        (folder / name).write_bytes(one.pem)
+    again = file("again.pem", STRANGER.pem)
+    found = parsed({"trusted_authorities": {"corp": {"path": str(folder)}, "later": {"path": again}}})
+    assert sorted(found.trusted_by_name) == sorted(("corp", one.pem.decode()) for _, one in handed)
+    assert parsed({}).trusted_by_name == ()

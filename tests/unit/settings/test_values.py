@@ -68,8 +68,33 @@ REGISTRY: Final = (
     "<host>[:<port>] in lower case as images begin with it, without https:// and path; docker.io for Docker Hub"
 )
 
+PULLED_FROM: Final = (
+    "<host>[:<port>] of a registry of your own, in lower case as images begin with it, an IPv6 address in brackets, "
+    "without https:// and path"
+)
+NOBODY: Final = "nothing, while hosts.main.trust is set and the stack has no root that is not public"
+
 BAD: Final[list[Row]] = [
     *WRONG,
+    *(
+        ({"hosts": {"main": {"trust": {"registries": [text]}}}}, "hosts.main.trust.registries[0]", repr(text),
+         PULLED_FROM)
+        for text in (
+            "", "main", "https://registry.test", "registry.test/a", "Registry.test", "registry.test:",
+            "registry.test:0", "docker.io", "index.docker.io", "[2001:db8::5", "2001:db8::5", "[2001:db8::5]5000",
+            "[2001:db8::5]:0",
+            "[2001:DB8::5]:5000", "[::g]:5000", "[192.0.2.1]:5000", "../x", "a b.test",
+        )
+    ),
+    (
+        {"hosts": {"main": {"trust": {"registries": ["a.test", "b.test", "a.test"]}}}},
+        "hosts.main.trust.registries[2]", "'a.test' a second time", "each once",
+    ),
+    (
+        {"hosts": {"main": {"trust": {"system_store": True}}}, "edge": {"domain": "a.example.com"},
+         "certificate": {"mode": "acme"}},
+        "trusted_authorities", NOBODY, "authorities the host is to trust",
+    ),
     *(
         ({"hosts": {"main": {"address": text}}}, "hosts.main.address", repr(text), DOCKER_HOST)
         for text in (
@@ -394,6 +419,15 @@ def test_a_number_that_is_meant_as_a_text_can_be_set_as_one() -> None:
 )  # fmt: skip
 def test_a_docker_host_the_client_and_the_provider_understand_is_taken(address: str, meant: str) -> None:
     assert parsed({"hosts": {"main": {"address": address}}}).host.address == meant
+
+
+@pytest.mark.parametrize(
+    "address", ["registry.example.com:5000", "registry.example.com", "[2001:db8::5]:5000", "[2001:db8::5]",
+                "192.0.2.1:5000", "localhost:5000", "registry:5000"],
+)  # fmt: skip
+def test_a_registry_is_named_as_docker_looks_for_its_folder(address: str) -> None:
+    trust = parsed({"hosts": {"main": {"trust": {"registries": [address]}}}}).host.trust
+    assert (trust.registries, trust.is_on, trust.system_store) == ((address,), True, False)
 
 
 @pytest.mark.parametrize(
