@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from components.base.daemon import DaemonError
-from operations import checks, healing, inventory
+from operations import bulk, checks, healing, inventory
+from operations.bulk import CERTIFICATE_TYPE, LEAF_TYPE
 from operations.inventory import Certificate, Level
 from operations.served import NotServed, Place, edge_of, of_pem, places_of, served
 from operations.stack import Stack
@@ -26,8 +27,6 @@ from pki.moments import rfc3339
 from settings import PROJECT, Settings, SettingsError, masked, parse
 from toolchain import ToolchainError
 
-LEAF_TYPE: Final = "tls:index/locallySignedCert:LocallySignedCert"
-_CERTIFICATE_TYPE: Final = "reflector:certificate:Certificate"
 _STACK_TYPE: Final = "pulumi:pulumi:Stack"
 _IDLE: Final = frozenset({"same", "read", "refresh"})
 _REPLACING: Final = frozenset({"replace", "create-replacement", "delete-replaced"})
@@ -146,7 +145,9 @@ def _renew(stack: Stack, settings: Settings, place: Place, *, dry_run: bool) -> 
             )
         if dry_run:
             return f"would be renewed: {', '.join(one.name for one in todo)}" if todo else "nothing is due"
-        if urns and stack.pulumi("up", "--yes", "--skip-preview", "--suppress-outputs", *_targets(urns)) != 0:
+        leaves = bulk.Wanted(certificates=[[plan.leaves[one.name][0]] for one in plan.due])
+        run = ("up", "--yes", "--skip-preview", "--suppress-outputs", *_targets(urns))
+        if urns and (bulk.make(stack, leaves) or stack.pulumi(*run)) != 0:
             raise NotRenewed(
                 f"the engine could not renew {', '.join(one.name for one in todo)} (due since"
                 f" {', '.join(_date(one.renew_at) for one in todo)}); above is why"
@@ -206,7 +207,7 @@ def _leaves(
     """
     resources = list(resources)
     signed = healing.of_type(resources, LEAF_TYPE)
-    components = {one["urn"]: one for one in healing.of_type(resources, _CERTIFICATE_TYPE)}
+    components = {one["urn"]: one for one in healing.of_type(resources, CERTIFICATE_TYPE)}
     for one in certificates:
         pattern = re.compile(rf"::{re.escape(one.name)}-(\d+)-certificate$")
         found = [(int(match[1]), leaf) for leaf in signed if (match := pattern.search(leaf["urn"]))]
@@ -229,8 +230,8 @@ def _guard(stack: Stack, settings: Settings) -> None:
     stack.recover()
 
 
-def _targets(urns: Iterable[str]) -> list[str]:
-    return [part for urn in urns for part in ("--target", urn)] + ["--target-dependents"]
+def _targets(urns: Sequence[str]) -> list[str]:
+    return [*bulk.targets(urns), "--target-dependents"]
 
 
 def _foreseen(stack: Stack, urns: Sequence[str]) -> list[Mapping[str, Any]]:

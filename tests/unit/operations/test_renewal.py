@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from operations import checks, renewal
+from operations import bulk, checks, renewal
 from operations.checks import Checked
 from operations.healing import CONTAINER_TYPE, Damage
 from operations.served import NotServed, Place, edge_of, of_pem, served
@@ -87,7 +87,7 @@ def in_state(leaf: Leaf) -> list[dict[str, object]]:
     return [
         {"urn": owner, "type": "reflector:certificate:Certificate", "outputs": {"certificate_pem": leaf[0]}},
         # What is in here is shown to nobody.
-        {"urn": URN, "parent": owner, "type": renewal.LEAF_TYPE, "outputs": {"certPem": "a template"}},
+        {"urn": URN, "parent": owner, "type": bulk.LEAF_TYPE, "outputs": {"certPem": "a template"}},
     ]
 
 
