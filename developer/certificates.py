@@ -2,26 +2,45 @@
 
 A program with nothing but an authority and so many certificates is run by the real engine with the real TLS provider: a
 preview, the first `up`, one with nothing to change, and one that makes a single certificate anew. No Docker is asked.
+The first `up` is run as `make up` does it (operations/bulk.py) and, on a stack of its own, as the engine does it by
+itself; the latter for the smaller sizes only, as what it takes grows with their square.
 """
 
+import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from developer.benchmark import PROJECT_FILE, engine, machine, seconds
-from operations.stack import Stack
+from operations import bulk
+from operations.stack import SAVES_AT_END, Stack
+from settings.pki import Pki
+from settings.registry import Issued
 
 SIZES: Final = (10, 100, 1000)
-STEPS: Final = ("preview, before anything is there", "first `up`", "`up`, nothing to change", "`up` that renews one")
+ALONE_UP_TO: Final = 100
+"""How many the engine is given by itself: ten times as many take it an hour."""
+ALONE: Final = "first `up`, by the engine alone"
+STEPS: Final = (
+    "preview, before anything is there",
+    "first `up`",
+    ALONE,
+    "`up`, nothing to change",
+    "`up` that renews one",
+)
 _NAME: Final = "certificates"
+_REGISTRY: Final = "registry.json"
 _PROGRAM: Final = '''\
 """As many certificates as are asked for."""
 
 import gc
 import sys
+from pathlib import Path
 
 import pulumi
 
@@ -29,18 +48,12 @@ gc.disable()
 sys.path.insert(0, {root!r})
 
 from components import pki
+from components.base.quiet import drop_debug_messages
 from settings.pki import Pki
-from settings.registry import Issued, Read
+from settings.registry import Read
 
-config = pulumi.Config()
-settings = Pki(
-    certificates={{
-        f"service-{{number}}": Issued(
-            names=(f"DNS:service-{{number}}.internal",), issue=config.require_int("issue") if number == 0 else 1
-        )
-        for number in range(config.require_int("count"))
-    }}
-)
+drop_debug_messages()
+settings = Pki.model_validate_json(Path({registry!r}).read_text(encoding="utf-8"))
 authorities = pki.authorities("authority", settings.every_authority, "benchmark")
 registry = pki.registry(settings, authorities, Read(imported={{}}, external={{}}, client_authorities={{}}))
 pulumi.export("pki_inventory", pki.inventory(authorities, {{}}, [], registry))
@@ -49,47 +62,93 @@ pulumi.export("pki_inventory", pki.inventory(authorities, {{}}, [], registry))
 
 def measured(stack: Stack, sizes: Sequence[int] = SIZES) -> list[str]:
     """Return the table: seconds of each step, for each number of certificates; with the toolchain of `stack`."""
-    found: dict[int, list[float]] = {}
+    found: dict[int, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         environment = {**stack.environment, "PULUMI_BACKEND_URL": f"file://{folder}"}
         project = Path(folder) / _NAME
         project.mkdir()
         text = PROJECT_FILE.format(name=_NAME, venv=stack.layout.venv)
         (project / "Pulumi.yaml").write_text(text, encoding="utf-8")
-        (project / "__main__.py").write_text(_PROGRAM.format(root=str(stack.layout.root)), encoding="utf-8")
+        program = _PROGRAM.format(root=str(stack.layout.root), registry=_REGISTRY)
+        (project / "__main__.py").write_text(program, encoding="utf-8")
         for size in sizes:
-            found[size] = list(_steps(partial(engine, stack, environment, project), size))
-            print(f"{size} certificates: {', '.join(f'{one:.1f} s' for one in found[size])}", flush=True)
-    return table(found)
+            found[size] = {}
+            for step, run in _steps(stack, environment, project, size):
+                found[size][step] = seconds(run)
+                print(f"{size} certificates, {step}: {found[size][step]:.1f} s", flush=True)
+    return table(found, load=os.getloadavg()[2])
 
 
-def _steps(run: "partial[str]", size: int) -> Sequence[float]:
-    name = f"of-{size}"
-    run("stack", "init", name)
-    run("config", "set", "count", str(size), "--stack", name)
-    run("config", "set", "issue", "1", "--stack", name)
-    up = partial(run, "up", "--yes", "--skip-preview", "--non-interactive", "--suppress-outputs", "--stack", name)
-    times = [seconds(partial(run, "preview", "--non-interactive", "--suppress-outputs", "--stack", name)), seconds(up)]
-    said: list[str] = []
-    times.append(seconds(lambda: said.append(up())))
-    if not re.search(r"^\s+\d+ unchanged\s*$", said[0], re.MULTILINE):
-        raise SystemExit(f"a second run has changed something:\n{said[0]}")
-    run("config", "set", "issue", "2", "--stack", name)
-    return [*times, seconds(up)]
+def _steps(
+    of: Stack, environment: Mapping[str, str], project: Path, size: int
+) -> Sequence[tuple[str, Callable[[], object]]]:
+    """Return the steps to measure, in their order."""
+    settings = registry(size)
+    name, file = f"of-{size}", project / _REGISTRY
+
+    def pulumi(*arguments: str, **more: str) -> str:
+        return engine(of, {**environment, **more}, project, *arguments)
+
+    def up(stack: str, *flags: str, **more: str) -> str:
+        plain = ("up", "--yes", "--skip-preview", "--non-interactive", "--suppress-outputs")
+        return pulumi(*plain, "--stack", stack, *flags, **more)
+
+    def first() -> None:
+        wanted = bulk.wanted(settings, (), project=_NAME, stack=name, now=datetime.now(UTC))
+        if len(wanted.certificates) >= bulk.MANY:
+            for urns in bulk.runs(wanted):
+                up(name, *bulk.targets(urns), **SAVES_AT_END)
+        up(name)
+
+    def unchanged() -> None:
+        said = up(name)
+        if not re.search(r"^\s+\d+ unchanged\s*$", said, re.MULTILINE):
+            raise SystemExit(f"a second run has changed something:\n{said}")
+
+    def renewed() -> None:
+        file.write_text(registry(size, issue=2).model_dump_json(), encoding="utf-8")
+        up(name)
+
+    file.write_text(settings.model_dump_json(), encoding="utf-8")
+    alone = f"{name}-alone"
+    pulumi("stack", "init", alone)
+    pulumi("stack", "init", name)
+    preview = partial(pulumi, "preview", "--non-interactive", "--suppress-outputs", "--stack", name)
+    steps: list[Callable[[], object]] = [preview, first, partial(up, alone), unchanged, renewed]
+    return [pair for pair in zip(STEPS, steps, strict=True) if pair[0] != ALONE or size <= ALONE_UP_TO]
 
 
-def table(found: Mapping[int, Sequence[float]]) -> list[str]:
-    """Return the table of what was measured: seconds of each of STEPS by number of certificates, in rising order."""
+def registry(count: int, *, issue: int = 1) -> Pki:
+    """Return the settings of so many certificates; the first of them is its `issue`th."""
+    return Pki(
+        certificates={
+            f"service-{number}": Issued(names=(f"DNS:service-{number}.internal",), issue=issue if number == 0 else 1)
+            for number in range(count)
+        }
+    )
+
+
+def table(found: Mapping[int, Mapping[str, float]], *, load: float) -> list[str]:
+    """Return the table of what was measured: seconds of each of STEPS by number of certificates, in rising order.
+
+    `load` is that of the machine meanwhile. Where a step was not measured, nothing stands.
+    """
     sizes = list(found)
-    small, large = sizes[-2:]
-    slopes = [(last - first) / (large - small) * 1000 for first, last in zip(found[small], found[large], strict=True)]
+    pairs = list(pairwise(sizes))
+
+    def slope(step: str, small: int, large: int) -> str:
+        first, last = found[small].get(step), found[large].get(step)
+        return "" if first is None or last is None else f"{(last - first) / (large - small) * 1000:.0f}"
+
+    def row(step: str) -> list[str]:
+        times = [f"{found[size][step]:.1f} s" if step in found[size] else "" for size in sizes]
+        return [step, *times, *(slope(step, *pair) for pair in pairs)]
+
+    head = ["step", *map(str, sizes), *(f"ms for each more, {small} to {large}" for small, large in pairs)]
     return [
-        f"Certificates with keys on P-256, one run each, {machine()}.",
+        f"Certificates with keys on P-256, one run each, {machine()}, load of {load:.0f}.",
         "",
-        f"| step | {' | '.join(map(str, sizes))} | ms for each more, from {small} on |",
-        f"| --- | {' | '.join('---' for _ in sizes)} | --- |",
-        *(
-            f"| {step} | {' | '.join(f'{found[size][place]:.1f} s' for size in sizes)} | {slopes[place]:.0f} |"
-            for place, step in enumerate(STEPS)
-        ),
+        f"| {' | '.join(head)} |",
+        f"|{' --- |' * len(head)}",
+        *(f"| {' | '.join(row(step))} |" for step in STEPS),
     ]

@@ -8,7 +8,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from operations import blueprint, checks, healing, image_lock, metrics, pki, policy, rekeying, renewal, schedule, status
+from operations import (
+    blueprint,
+    bulk,
+    checks,
+    healing,
+    image_lock,
+    metrics,
+    pki,
+    policy,
+    rekeying,
+    renewal,
+    schedule,
+    status,
+)
 from operations.checks import Checked
 from operations.convert import convert
 from operations.healing import IMAGE_TYPE, VOLUME_TYPE
@@ -236,9 +249,12 @@ def up(stack: Stack, *, refresh: bool) -> int:
     upgrade(stack)
     # `down` leaves images to the next `up`; if somebody cleared them away meanwhile, the engine has to look.
     refresh = refresh or checks.lacks_images(settings, stack.resources() or ())
-    # Nobody reads a preview that is followed by the update at once; it would only run the program twice.
+    # What is due for a new key is known before anything is renewed with the key it has.
     flags = [*mending(checked, refresh=refresh), *rekeyed(stack, settings)]
-    status = stack.pulumi("up", "--yes", "--skip-preview", *flags)
+    status = bulk.issue(stack, settings)
+    if status == 0:
+        # Nobody reads a preview that is followed by the update at once; it would only run the program twice.
+        status = stack.pulumi("up", "--yes", "--skip-preview", *flags)
     if status == 0:
         image_lock.record(stack, settings)
         summarize(settings, checks.forgotten_volumes(settings))

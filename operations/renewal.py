@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from components.base.daemon import DaemonError
-from operations import checks, healing, inventory, rekeying
+from operations import bulk, checks, healing, inventory, rekeying
+from operations.bulk import CERTIFICATE_TYPE
 from operations.inventory import Certificate, Level
 from operations.rekeying import LEAF_TYPE, Aged
 from operations.served import NotServed, Place, edge_of, of_pem, places_of, served
@@ -32,7 +33,6 @@ CLOCK_TYPE: Final = "tls:index/selfSignedCert:SelfSignedCert"
 """What a revocation list has its time from."""
 _UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """What the engine writes for a text that only the run itself will know (UnknownStringValue of its sdk/resource)."""
-_CERTIFICATE_TYPE: Final = "reflector:certificate:Certificate"
 _STACK_TYPE: Final = "pulumi:pulumi:Stack"
 _IDLE: Final = frozenset({"same", "read", "refresh"})
 _REPLACING: Final = frozenset({"replace", "create-replacement", "delete-replaced"})
@@ -159,8 +159,9 @@ def _renew(stack: Stack, settings: Settings, place: Place, *, dry_run: bool) -> 
             return f"would be renewed: {', '.join(one.name for one in todo)}" if todo else "nothing is due"
         for key in plan.aged:
             _say(stack, masked(str(key), settings.encrypted))
-        targets = _targets(urns, plan.aged)
-        if urns and stack.pulumi("up", "--yes", "--skip-preview", "--suppress-outputs", *targets) != 0:
+        leaves = bulk.Wanted(certificates=[[plan.leaves[one.name][0]] for one in plan.due])
+        run = ("up", "--yes", "--skip-preview", "--suppress-outputs", *_targets(urns, plan.aged))
+        if urns and (bulk.make(stack, leaves) or stack.pulumi(*run)) != 0:
             raise NotRenewed(
                 f"the engine could not renew {', '.join(one.name for one in todo)} (due since"
                 f" {', '.join(_date(one.renew_at) for one in todo)}); above is why"
@@ -227,7 +228,7 @@ def _leaves(
     """
     resources = list(resources)
     signed = healing.of_type(resources, LEAF_TYPE)
-    components = {one["urn"]: one for one in healing.of_type(resources, _CERTIFICATE_TYPE)}
+    components = {one["urn"]: one for one in healing.of_type(resources, CERTIFICATE_TYPE)}
     clocks = {one["urn"].rpartition("::")[2]: one["urn"] for one in healing.of_type(resources, CLOCK_TYPE)}
     for one in certificates:
         if one.is_list:
@@ -257,7 +258,7 @@ def _guard(stack: Stack, settings: Settings) -> None:
 
 def _targets(urns: Iterable[str], aged: Iterable[Aged]) -> list[str]:
     keys = [part for one in aged for part in ("--target-replace", one.key)]
-    return [*(part for urn in urns for part in ("--target", urn)), *keys, "--target-dependents"]
+    return [*bulk.targets(urns), *keys, "--target-dependents"]
 
 
 def _foreseen(stack: Stack, urns: Sequence[str], aged: Sequence[Aged]) -> list[Mapping[str, Any]]:

@@ -33,6 +33,8 @@ _WRONG_PASSPHRASE: Final = "incorrect passphrase"
 _ANY_ERROR: Final = 1
 _MESSAGE: Final = "PULUMI_OPTION_MESSAGE"
 """Stands for --message of commands that have it; what it is goes into the history of the stack."""
+SAVES_AT_END: Final[Mapping[str, str]] = {"PULUMI_SKIP_CHECKPOINTS": "true"}
+"""What makes a run of the engine write the state at its end alone."""
 _MARKUP: Final = re.compile(r"<\{%.*?%\}>")
 """Colours in the messages of events."""
 
@@ -58,16 +60,18 @@ class Stack:
         """What the engine runs in."""
         return pulumi_environment(self.layout, os.environ)
 
-    def pulumi(self, *arguments: str) -> int:
+    def pulumi(self, *arguments: str, saves_at_end: bool = False) -> int:
         """Run the engine on this stack, its output passed through, and return its exit status.
 
         What the engine cannot know of a failure, the passphrase or the disk behind it, is said after its own words.
+        One that `saves_at_end` writes the state once, not before and after each step: if it is killed, it has done
+        nothing, so it must not do anything outside the state.
         """
         with subprocess.Popen(
             [str(self.layout.bin / "pulumi"), *arguments, "--stack", self.name],
             cwd=self.layout.root,
             # The history has no other place for who it was.
-            env=self.environment | {_MESSAGE: by_whom()},
+            env=self.environment | {_MESSAGE: by_whom()} | (SAVES_AT_END if saves_at_end else {}),
         ) as engine:
             while engine.returncode is None:
                 # Ctrl-C reaches the engine as well. It then brings what it is at to an end, or with a second one
