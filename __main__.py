@@ -12,6 +12,7 @@ from components import (
     images,
     language_model,
     pki,
+    providers,
     relays,
     sign_in,
     speech,
@@ -147,6 +148,15 @@ relayed = relays.relays(
     trust=trust,
 )
 
+# Container providers are handed what they are commanded with.
+container_providers = providers.container_providers(
+    settings.container_providers,
+    host,
+    registry=registry,
+    authorities=authorities,
+    brought=settings.container_authorities,
+)
+
 # The stack's outputs are an interface: names and shapes are only ever added to.
 services = [*own, *(relay.service for relay in relayed.values())]
 # A step of a rollover is done once all of these have it.
@@ -160,6 +170,7 @@ outputs = {
     "trust_bundle": trust.pem,
     "revocation_lists": pki.revocation_lists(authorities),
     "pki_inventory": pki.inventory(authorities, identity_of_edge.authorities, [certificate], registry),
+    "container_providers": container_providers,
     "services": {service.name: service.described for service in services},
     "admin_email": identity.admin_email,
     "admin_password": identity.admin_password,
