@@ -35,6 +35,15 @@ _DUE: Final = frozenset({"readyForRenewal"})
 """What of a leaf the provider sees changed once it is inside its window."""
 _DELIVERED: Final = frozenset({"stdin"})
 """What of a step changes with the certificate it delivers."""
+_FOLLOWING: Final[Mapping[str, frozenset[str]]] = {
+    # What a Swarm is commanded with, and what it keeps of certificates (components/providers).
+    "pulumi:providers:docker": frozenset({"certMaterial", "keyMaterial"}),
+    "random:index/randomId:RandomId": frozenset({"keepers"}),
+    "docker:index/secret:Secret": frozenset({"data", "name"}),
+}
+"""Type → what else changes with a certificate, by an update or by another in its place."""
+_MATERIAL: Final = ("certificate", "key", "kubeconfig", "secrets")
+"""What of a container provider's output changes with one."""
 _TIMES: Final = ("expires", "chain_expires", "renew_at", "details")
 """What of the inventory changes with a certificate."""
 _SERVED_SECONDS: Final = 20
@@ -256,6 +265,9 @@ def unexpected(events: Iterable[Mapping[str, Any]], leaves: Iterable[str]) -> li
             continue
         elif metadata["urn"] in leaves and operation in _REPLACING:
             found |= dict.fromkeys(f"{name}: {one}" for one in sorted(changed - _DUE))
+        elif metadata["type"] in _FOLLOWING and operation in _REPLACING | {"update"}:
+            settled = {one.partition(".")[0] for one in changed} - _FOLLOWING[metadata["type"]]
+            found |= dict.fromkeys(f"{name}: {one}" for one in sorted(settled))
         elif operation == "update":
             found |= dict.fromkeys(f"{name}: {one}" for one in sorted(changed - _DELIVERED))
         else:
@@ -272,8 +284,19 @@ def _changed_outputs(metadata: Mapping[str, Any]) -> Iterator[str]:
         before, after = old.get(name), new.get(name)
         if name == "pki_inventory":
             before, after = _without_times(before), _without_times(after)
+        if name == "container_providers":
+            before, after = _without_material(before), _without_material(after)
         if before != after:
             yield name
+
+
+def _without_material(providers: Any) -> Any:
+    if not isinstance(providers, Mapping):
+        return providers
+    return {
+        name: {key: value for key, value in one.items() if key not in _MATERIAL} if isinstance(one, Mapping) else one
+        for name, one in providers.items()
+    }
 
 
 def _without_times(inventory_output: Any) -> Any:
