@@ -12,6 +12,7 @@ from components import (
     images,
     language_model,
     pki,
+    providers,
     relays,
     sign_in,
     speech,
@@ -151,6 +152,15 @@ relayed = relays.relays(
     trust=trust,
 )
 
+# Container providers are handed what they are commanded with.
+container_providers = providers.container_providers(
+    settings.container_providers,
+    host,
+    registry=registry,
+    authorities=authorities,
+    brought=settings.container_authorities,
+)
+
 # The stack's outputs are an interface: names and shapes are only ever added to.
 services = [*own, *(relay.service for relay in relayed.values())]
 # A step of a rollover is done once all of these have it.
@@ -175,6 +185,7 @@ outputs = {
         registry,
         hosts=dict.fromkeys(identity_of_edge.relied_on, trusting.names),
     ),
+    "container_providers": container_providers,
     "services": {service.name: service.described for service in services},
     "admin_email": identity.admin_email,
     "admin_password": identity.admin_password,

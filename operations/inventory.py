@@ -68,7 +68,7 @@ class Certificate:
     """Fingerprint, hexadecimal with colons."""
     starts: datetime | None = None
     users: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Who uses it, by kind: edge, relays, services, hosts."""
+    """Who uses it, by kind: edge, relays, services, hosts, container_providers."""
     endpoint: str = ""
     """Where somebody else shows it."""
     is_revoked: bool = False

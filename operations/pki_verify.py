@@ -5,11 +5,9 @@ to a request shows that it was let in, so nothing here counts as fine without on
 """
 
 import argparse
-import contextlib
-import os
+import json
 import socket
 import ssl
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from components.base.daemon import Daemon, DaemonError
-from operations import host_trust, inventory, pki_material
+from operations import container_providers, host_trust, inventory, pki_material
+from operations.client_files import client_files
 from operations.healing import Resource
 from operations.inventory import Certificate, Level
 from operations.served import Place, of_der, of_pem, places_of
@@ -100,7 +99,22 @@ def _findings(
                 yield Finding(name=one.called, what="chain, names, dates and use", fine=True)
         for place in places_of(one, settings, edge):
             yield from _shown(stack, settings, one, chain, place, anchors, is_edge=place == edge)
+    if settings.container_providers:
+        yield from _of_container_providers(stack, settings, now)
     yield from _of_the_host(settings, resources)
+
+
+def _of_container_providers(stack: Stack, settings: Settings, now: datetime) -> Iterator[Finding]:
+    """Yield what is found of each, by what was handed over of it."""
+    outputs = json.loads(stack.ask("stack", "output", "--json", "--show-secrets"))
+    deployed = outputs.get("container_providers") or {}
+    for name in settings.container_providers:
+        called = f"container provider {name}"
+        if name not in deployed:
+            yield Finding(name=called, what=f"not deployed; make up STACK={stack.name}", fine=False)
+            continue
+        for what, fine in container_providers.findings(deployed[name], now):
+            yield Finding(name=called, what=what, fine=fine)
 
 
 def _of_the_host(settings: Settings, resources: Sequence[Resource]) -> Iterator[Finding]:
@@ -241,7 +255,7 @@ def _shown(
         return
     resources = pki_material.opened(stack)
     _, key = pki_material.issue_of(client.name, resources)
-    with _files(pki_material.private_key(key), pki_material.chain_of(client, resources) or "") as files:
+    with client_files(pki_material.private_key(key), pki_material.chain_of(client, resources) or "") as files:
         yield _finding(one, chain, place, asked(place, one, anchors, client=files), who=f" to {client.called}")
 
 
@@ -290,15 +304,3 @@ def asked(place: Place, one: Certificate, anchors: str, client: tuple[Path, Path
         told = not isinstance(error, ssl.SSLCertVerificationError) and (bool(der) or isinstance(error, ssl.SSLError))
         return Answer(refused=why, der=der, spoke=told)
     return Answer(refused="" if start.startswith(_ANSWER) else "it ends the connection", der=der)
-
-
-@contextlib.contextmanager
-def _files(key: str, chain: str) -> Iterator[tuple[Path, Path]]:
-    """Give key and chain as files, which is all that `ssl` takes; in a folder of the user's alone, and gone after."""
-    with tempfile.TemporaryDirectory() as folder:
-        files = (Path(folder) / "tls.crt", Path(folder) / "tls.key")
-        for path, content in zip(files, (chain, key), strict=True):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(content)
-        yield files

@@ -43,6 +43,15 @@ _REQUEST_OF_LEAF: Final = frozenset({"certRequestPem"})
 """What changes with a new key."""
 _DELIVERED: Final = frozenset({"stdin"})
 """What of a step changes with the certificate it delivers."""
+_FOLLOWING: Final[Mapping[str, frozenset[str]]] = {
+    # What a Swarm is commanded with, and what it keeps of certificates (components/providers).
+    "pulumi:providers:docker": frozenset({"certMaterial", "keyMaterial"}),
+    "random:index/randomId:RandomId": frozenset({"keepers"}),
+    "docker:index/secret:Secret": frozenset({"data", "name"}),
+}
+"""Type → what else changes with a certificate, by an update or by another in its place."""
+_MATERIAL: Final = ("certificate", "key", "kubeconfig", "secrets")
+"""What of a container provider's output changes with one."""
 _TIMES: Final = ("expires", "chain_expires", "renew_at", "details")
 """What of the inventory changes with a certificate."""
 _SERVED_SECONDS: Final = 20
@@ -256,7 +265,7 @@ def _guard(stack: Stack, settings: Settings) -> None:
     stack.recover()
 
 
-def _targets(urns: Iterable[str], aged: Iterable[Aged]) -> list[str]:
+def _targets(urns: Sequence[str], aged: Iterable[Aged]) -> list[str]:
     keys = [part for one in aged for part in ("--target-replace", one.key)]
     return [*bulk.targets(urns), *keys, "--target-dependents"]
 
@@ -289,6 +298,9 @@ def unexpected(events: Iterable[Mapping[str, Any]], leaves: Iterable[str], aged:
             continue
         elif metadata["urn"] in expected and operation in _REPLACING:
             found |= dict.fromkeys(f"{name}: {one}" for one in sorted(changed - expected[metadata["urn"]]))
+        elif metadata["type"] in _FOLLOWING and operation in _REPLACING | {"update"}:
+            settled = {one.partition(".")[0] for one in changed} - _FOLLOWING[metadata["type"]]
+            found |= dict.fromkeys(f"{name}: {one}" for one in sorted(settled))
         elif operation == "update":
             found |= dict.fromkeys(f"{name}: {one}" for one in sorted(changed - _DELIVERED))
         else:
@@ -307,8 +319,19 @@ def _changed_outputs(metadata: Mapping[str, Any]) -> Iterator[str]:
             before, after = _without_times(before), _without_times(after)
         if name == "revocation_lists":
             before, after = _without_unknown(before, after), _without_unknown(after, after)
+        if name == "container_providers":
+            before, after = _without_material(before), _without_material(after)
         if before != after:
             yield name
+
+
+def _without_material(providers: Any) -> Any:
+    if not isinstance(providers, Mapping):
+        return providers
+    return {
+        name: {key: value for key, value in one.items() if key not in _MATERIAL} if isinstance(one, Mapping) else one
+        for name, one in providers.items()
+    }
 
 
 def _without_times(inventory_output: Any) -> Any:

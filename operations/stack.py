@@ -71,7 +71,7 @@ class Stack:
             [str(self.layout.bin / "pulumi"), *arguments, "--stack", self.name],
             cwd=self.layout.root,
             # The history has no other place for who it was.
-            env=self.environment | {_MESSAGE: by_whom()} | (SAVES_AT_END if saves_at_end else {}),
+            env={**self.environment, _MESSAGE: by_whom(), **(SAVES_AT_END if saves_at_end else {})},
         ) as engine:
             while engine.returncode is None:
                 # Ctrl-C reaches the engine as well. It then brings what it is at to an end, or with a second one

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, get_args
 
+from pydantic.fields import FieldInfo
+
 from settings.authorities import Authority
 from settings.base import Conflict, Model, Path, dotted
 from settings.registry import External, Imported, Issued
@@ -24,9 +26,16 @@ class Names:
     """Kinds of certificates, or purposes of authorities, that fit."""
     with_key: bool = False
     """Whether the key of a certificate has to be here."""
+    purposes: Sequence[str] = ()
+    """Purposes of the authorities that may have issued a certificate; empty: any."""
 
 
-ServerCertificateName = Annotated[EntryName, Names(table=CERTIFICATES, kinds=("server", "peer"), with_key=True)]
+_NOT_DOCKERS: Final = ("server", "client")
+"""What a docker-hosts authority has signed is for Docker daemons and those who command them, and nothing else."""
+
+ServerCertificateName = Annotated[
+    EntryName, Names(table=CERTIFICATES, kinds=("server", "peer"), with_key=True, purposes=_NOT_DOCKERS)
+]
 """Names what a server shows."""
 OwnServerCertificateName = Annotated[EntryName, Names(table=CERTIFICATES, kinds=("server",), with_key=True)]
 """Names what a server shows whose clients are everybody: whom they trust for it signs for servers alone."""
@@ -36,6 +45,15 @@ AnyCertificateName = Annotated[EntryName, Names(table=CERTIFICATES, kinds=("serv
 """Names a certificate, of which only that it exists counts."""
 ClientAuthorityName = Annotated[EntryName, Names(table=AUTHORITIES, kinds=("client",))]
 """Names an authority whose certificates let clients in."""
+OwnClientCertificateName = Annotated[EntryName, Names(table=CERTIFICATES, kinds=("client", "peer"), with_key=True)]
+"""Names what is shown as a client."""
+HandedOverCertificateName = Annotated[
+    EntryName,
+    Names(table=CERTIFICATES, kinds=("server", "client", "peer"), with_key=True, purposes=_NOT_DOCKERS),
+]
+"""Names a certificate that goes elsewhere with its key."""
+AnyAuthorityName = Annotated[EntryName, Names(table=AUTHORITIES, kinds=("server", "client", "docker-hosts"))]
+"""Names an authority, of which the one who names it says what it has to be for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +73,21 @@ def uses(settings: Model) -> Iterator[Use]:
     """Yield every setting in use that names a certificate or an authority."""
     for place, model in active(settings):
         for name, field in type(model).model_fields.items():
-            marks = [*_marks(field.annotation), *(one for one in field.metadata if isinstance(one, Names))]
+            found = marks(field)
             value = getattr(model, name)
-            if not marks or value is None:
+            if not found or value is None:
                 continue
             items: Mapping[Path, Any] = {(name,): value}
             if isinstance(value, tuple):
                 items = {(name, index): one for index, one in enumerate(value)}
             for steps, one in items.items():
                 if isinstance(one, str):  # what is still encrypted names nothing
-                    yield Use(path=(*place, *steps), user=place, names=marks[0], name=one)
+                    yield Use(path=(*place, *steps), user=place, names=found[0], name=one)
+
+
+def marks(field: FieldInfo) -> list[Names]:
+    """Return how a setting is marked; empty if it names nothing."""
+    return [*_marks(field.annotation), *(one for one in field.metadata if isinstance(one, Names))]
 
 
 def _marks(annotation: Any) -> list[Names]:
@@ -103,6 +126,7 @@ def conflicts(
                     allowed="a certificate that is issued or imported",
                     remedy="Set it: pulumi config set --path {path} <name>",
                 )
+            yield from _wrongly_signed(one, certificates[one.name], authorities)
         elif one.names.table == AUTHORITIES and one.name in authorities:
             yield from _unfit(one, authorities[one.name].purpose, "purpose", certificates, authorities)
 
@@ -127,6 +151,23 @@ def _unfit(
         + (f": {', '.join(fitting)}" if fitting else ", and there is none"),
         remedy="Set it: pulumi config set --path {path} <name>",
     )
+
+
+def _wrongly_signed(
+    one: Use, certificate: Issued | Imported | External, authorities: Mapping[str, Authority]
+) -> Iterator[Conflict]:
+    """Yield that who signed a certificate signs for something else."""
+    if not isinstance(certificate, Issued) or certificate.kind not in one.names.kinds:
+        return
+    signer = authorities.get(certificate.authority)
+    if signer is not None and one.names.purposes and signer.purpose not in one.names.purposes:
+        yield Conflict(
+            path=one.path,
+            others=(("pki", CERTIFICATES, one.name), ("pki", AUTHORITIES)),
+            given=f"{one.name!r}, signed by {certificate.authority}, whose purpose is {signer.purpose}",
+            allowed=f"one of an authority whose purpose is {' or '.join(one.names.purposes)}",
+            remedy="Set it: pulumi config set --path {path} <name>",
+        )
 
 
 def unused(settings: Model, certificates: Mapping[str, Issued | Imported | External]) -> list[str]:

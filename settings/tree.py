@@ -9,7 +9,7 @@ from pydantic import Field, PrivateAttr
 
 from rendering import connections
 from rendering.caddyfile import LOOPBACK_PORT, bracketed
-from settings import references, registry, sign_in, storage
+from settings import providers, references, registry, sign_in, storage
 from settings.application import WORKER_PROCESS_MIB, Application
 from settings.authorities import ACTIVE, STACK, ImportedGeneration
 from settings.base import REMOVE, Conflict, Instant, Model, Path, dotted
@@ -22,6 +22,7 @@ from settings.identity import Certificate, Named
 from settings.images import Images, ImageSources, Upstream
 from settings.language_model import LanguageModel, Ollama
 from settings.pki import Pki, fitting_hours
+from settings.providers import ContainerProviders
 from settings.proxy import Proxy
 from settings.published import Published, meet
 from settings.registry import External, Imported, Issued
@@ -74,6 +75,11 @@ class Settings(Model):
     pki: Pki = Field(default=Pki(), description="The private authorities and what they issue")
     relays: Relays = Field(
         default={}, description="Relays with TLS, and where it is wanted mutual TLS, by names of your own"
+    )
+    container_providers: ContainerProviders = Field(
+        default={},
+        description="Docker hosts, Swarm managers and Kubernetes clusters that take certificates of pki, by names of "
+        "your own",
     )
     sign_in: SignIn = Field(default=Password(), description="Who may use it")
     speech: Speech = Field(default=InProcess(), description="Where speech becomes text")
@@ -274,6 +280,12 @@ class Settings(Model):
         return registry.read(self.pki.certificates, self.now)
 
     @cached_property
+    def container_authorities(self) -> Mapping[str, tuple[str, ...]]:
+        """Whom files say to trust as container providers, PEM of each, by names of these."""
+        found = {name: one.server_authorities(self.now) for name, one in self.container_providers.items()}
+        return {name: one for name, one in found.items() if one and not isinstance(one, list)}
+
+    @cached_property
     def signers(self) -> "Mapping[str, Mapping[str, Signer]]":
         """The generations that are brought along, by authority and number; none that is not decrypted yet."""
         found: dict[str, dict[str, Signer]] = {}
@@ -405,6 +417,7 @@ class Settings(Model):
             yield from self._relay_conflicts(name, relay)
         yield from self._port_conflicts()
         yield from references.conflicts(self, self.pki.every_certificate, self.pki.every_authority)
+        yield from providers.conflicts(self.container_providers, self.pki.every_certificate, self.pki.every_authority)
 
     def _named_conflicts(self, name: str, entry: Issued) -> Iterator[Conflict]:
         """Yield what is served and the certificate that is shown there is not issued for."""

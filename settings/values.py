@@ -45,6 +45,7 @@ REVOCATION_REASONS: Final = (
     "privilege-withdrawn",
 )  # fmt: skip
 _SERIAL: Final = re.compile(r"(?=.*[1-9A-Fa-f])[0-9A-Fa-f]{1,40}")
+_PROVIDER_KINDS: Final = ("docker", "swarm", "kubernetes")
 _KEY_KINDS: Final = ("P256", "P384", "RSA-2048", "RSA-3072", "Ed25519")
 _IDENTITY: Final = re.compile(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?")
 """An absolute URI in ASCII, as identities of workloads are (RFC 3986; SPIFFE)."""
@@ -240,6 +241,20 @@ def endpoint(text: str) -> str:
     except ValueError:
         raise ValueError("<host>:<port>, such as db.internal:5432 or [2001:db8::7]:443") from None
     return text.lower()
+
+
+def provider_address(text: str) -> str:
+    """Return `text` in normal form if it is tcp:// or https:// with a host and a port, and nothing behind it."""
+    scheme, separator, rest = text.partition("://")
+    try:
+        if not separator or scheme.lower() not in ("tcp", "https"):
+            raise ValueError
+        return f"{scheme.lower()}://{endpoint(rest.removesuffix('/'))}"
+    except ValueError:
+        raise ValueError(
+            "tcp://<host>:<port> of a Docker daemon, or https://<host>:<port> of a Kubernetes API server; an IPv6 "
+            "address in brackets"
+        ) from None
 
 
 def one_of(*words: str) -> Callable[[str], str]:
@@ -791,6 +806,8 @@ RegisteredName = Annotated[
     ),
 ]
 Endpoint = Annotated[str, *_text(endpoint, pattern=r"^([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$")]
+ProviderAddress = Annotated[str, *_text(provider_address, pattern=r"^([Tt][Cc][Pp]|[Hh][Tt][Tt][Pp][Ss])://[^/?#]+/?$")]
+ProviderKind = Annotated[str, *_text(one_of(*_PROVIDER_KINDS), enum=list(_PROVIDER_KINDS))]
 KeyKind = Annotated[str, *_text(one_of(*_KEY_KINDS), enum=list(_KEY_KINDS))]
 CertificateKind = Annotated[str, *_text(one_of(*_CERTIFICATE_KINDS), enum=list(_CERTIFICATE_KINDS))]
 KeyType = Annotated[str, *_text(one_of(*_KEY_TYPES), enum=list(_KEY_TYPES))]

@@ -39,6 +39,7 @@ from components.images.image import ImageArgs, Images, ImagesArgs
 from components.language_model.ollama import Ollama, OllamaArgs
 from components.pki.authority import Authority, AuthorityArgs
 from components.pki.certificate import Certificate, CertificateArgs
+from components.providers.swarm import SwarmSecrets, SwarmSecretsArgs
 from components.relays.relay import Relay, RelayArgs
 from components.sign_in.authentik import Authentik, AuthentikArgs
 from components.sign_in.password import PasswordSignIn, PasswordSignInArgs
@@ -298,6 +299,17 @@ def relay_args(near: Neighbours, **given: Any) -> RelayArgs:
     return RelayArgs(**{**usual, **given})
 
 
+def swarm_args(name: str, near: Neighbours, **given: Any) -> SwarmSecretsArgs:
+    """Return the arguments of a Swarm's secrets, with two certificates, and make its provider."""
+    usual: dict[str, Any] = {
+        "provider": docker.Provider(f"provider-of-{name}", host="tcp://swarm.test:2376"),
+        "prefix": f"{near.prefix}{PREFIX}",
+        "deployment": "0123456789abcdef",
+        "certificates": {one: near.certificate(f"certificate-{one}") for one in ("api", "web")},
+    }
+    return SwarmSecretsArgs(**{**usual, **given})
+
+
 def garage_args(near: Neighbours, **given: Any) -> GarageArgs:
     """Return the arguments of a Garage."""
     usual: dict[str, Any] = {
@@ -464,6 +476,7 @@ COMPONENTS: Final[Mapping[str, Build]] = {
     "Reflector": lambda name, near: Reflector(name, reflector_args(near)),
     "Caddy": lambda name, near: Caddy(name, caddy_args(near)),
     "Relay": lambda name, near: Relay(name, relay_args(near)),
+    "SwarmSecrets": lambda name, near: SwarmSecrets(name, swarm_args(name, near)),
 }
 """Every component, each with usual arguments."""
 

@@ -8,6 +8,7 @@ import pulumi_docker as docker
 
 from components.base.daemon import Daemon
 from components.base.handles import NO_HOST_TRUST, DockerHost, Environment, MemoryLimits, TrustBundle, TrustingHost
+from components.base.provider import docker_provider
 from components.base.secrecy import revealed
 from components.hosts.host import Host, HostArgs
 from components.hosts.trust import HostTrust, HostTrustArgs
@@ -38,12 +39,12 @@ def docker_host(
     """
     authority, certificate, key = settings.tls or (None, None, None)
     # One for each host and no other: there is no default one to fall back to.
-    provider = docker.Provider(
+    provider = docker_provider(
         name,
-        host=settings.address,
-        ca_material=authority,
-        cert_material=certificate,
-        key_material=pulumi.Output.secret(key) if key else None,
+        address=settings.address,
+        authority=authority,
+        certificate=certificate,
+        key=key,
         registry_auth=[auth for login in logins for auth in _registry_auth(login)] or None,
     )
     return Host(

@@ -14,7 +14,13 @@ from settings.registry import External, Imported, Issued, Read, resource_name
 if TYPE_CHECKING:
     from pki.server import ServerCertificate
 
-KINDS_OF_USERS: Final = {"edge": "edge", "relay": "relays", "service": "services", "host": "hosts"}
+KINDS_OF_USERS: Final = {
+    "edge": "edge",
+    "relay": "relays",
+    "service": "services",
+    "host": "hosts",
+    "container-provider": "container_providers",
+}
 """How the inventory calls users, by the first word of what they call themselves."""
 
 

@@ -254,6 +254,38 @@ SHAPES: Final[Mapping[str, Mapping[str, Any]]] = {
             },
         },
     },
+    "container-providers": {
+        "pki": {
+            "authorities": {"clusters": {"purpose": "client"}, "docker": {"purpose": "docker-hosts"}},
+            "certificates": {
+                "daemon": {"mode": "issued", "names": ["DNS:nas.internal", "IP:192.0.2.7"], "authority": "docker"},
+                "deployer": {"mode": "issued", "kind": "client", "authority": "docker"},
+                "admin": {"mode": "issued", "kind": "client", "authority": "clusters"},
+                "api": {"mode": "issued", "names": ["DNS:api.internal"]},
+            },
+        },
+        "container_providers": {
+            "nas": {
+                "kind": "docker",
+                "address": "tcp://nas.internal:2376",
+                "client_certificate": "deployer",
+                "server_authority": "docker",
+            },
+            "managers": {
+                "kind": "swarm",
+                "address": "tcp://swarm.internal:2376",
+                "client_certificate": "deployer",
+                "server_authority": "docker",
+                "secrets": ["api"],
+            },
+            "cluster": {
+                "kind": "kubernetes",
+                "address": "https://192.0.2.8:6443",
+                "client_certificate": "admin",
+                "server_authority": "stack",
+            },
+        },
+    },
     "encrypted": ENCRYPTED,
 }
 _FILES: Final[Mapping[str, str]] = {"dev": "dev", "dev-authentik": "authentik"}

@@ -56,7 +56,7 @@ ISSUED_ELSEWHERE: Final = frozenset({"own", "acme", "lets-encrypt", "signed-by"}
 """Shapes whose edge shows what the stack's own authority has not signed."""
 OUTPUTS: Final = {
     "url", "api_url", "ca_certificate", "trust_page", "trust_bundle", "revocation_lists", "pki_inventory", "services",
-    "admin_email", "admin_password", "storage", "llm",
+    "container_providers", "admin_email", "admin_password", "storage", "llm",
 }  # fmt: skip
 
 
@@ -151,15 +151,28 @@ def groups(model: Model) -> Iterator[Model]:
             yield from groups(value)
 
 
+SWARM_SECRET: Final = "docker:index/secret:Secret"
+
+
 def test_every_docker_resource_goes_to_the_stacks_own_host(stack: Shape) -> None:
     assert_one_provider(stack, "docker")
 
 
+def test_what_a_swarm_keeps_goes_to_that_swarm_and_nothing_else_does() -> None:
+    stack = shape("container-providers")
+    manager = stack.engine.named("container-provider-managers-manager")
+    there = {one.type for one in stack.engine.resources if one.request.provider.startswith(f"{manager.urn}::")}
+    assert there == {SWARM_SECRET}
+
+
 def assert_one_provider(stack: Shape, package: str) -> Registered:
-    """Fail unless every resource of a package goes to its one provider, and return that."""
-    (provider,) = stack.of_type(f"pulumi:providers:{package}")
+    """Fail unless every resource of a package goes to its one provider, and return that.
+
+    What a Swarm keeps is made by a provider of that Swarm.
+    """
+    (provider,) = (one for one in stack.of_type(f"pulumi:providers:{package}") if "-manager" not in one.name)
     for resource in stack.engine.resources:
-        if resource.type.startswith(f"{package}:"):
+        if resource.type.startswith(f"{package}:") and resource.type != SWARM_SECRET:
             assert resource.request.provider.startswith(f"{provider.urn}::"), (
                 f"{resource.name} would use a default provider"
             )
@@ -187,8 +200,8 @@ def test_no_secret_is_an_argument_or_part_of_a_script(stack: Shape) -> None:
         assert not any(secret in shown for secret in secrets), name
 
 
-PASSWORDS: Final = {"admin_password", "sign_in"}
-"""The outputs somebody looks for a password in."""
+PASSWORDS: Final = {"admin_password", "sign_in", "container_providers"}
+"""The outputs somebody looks for a password or a key in."""
 
 
 def test_no_secret_leaves_as_an_open_output(stack: Shape) -> None:
@@ -196,6 +209,23 @@ def test_no_secret_leaves_as_an_open_output(stack: Shape) -> None:
     assert not any(searchable(secret) in json.dumps(open_) for secret in _secrets(stack))
     shown = json.dumps({name: value for name, value in stack.engine.exports.items() if name not in PASSWORDS})
     assert not any(searchable(secret) in shown for secret in _secrets(stack)), "one of them is no place for a password"
+
+
+def test_container_providers_are_handed_over_and_users_of_what_they_show() -> None:
+    stack = shape("container-providers")
+    assert {name: one["kind"] for name, one in stack.engine.exports["container_providers"].items()} == {
+        "nas": "docker", "managers": "swarm", "cluster": "kubernetes",
+    }  # fmt: skip
+    assert "container_providers" in stack.engine.secret_exports
+    nas = stack.engine.exports["container_providers"]["nas"]
+    assert nas["ca"] == nas["client_ca"] != stack.engine.exports["ca_certificate"]
+    users = {one.get("certificate"): one.get("users") for one in stack.engine.exports["pki_inventory"]}
+    assert {*users["deployer"]["container_providers"]} == {"nas", "managers"}
+    assert users["api"] == {"container_providers": ["managers"]}
+    assert users["daemon"] == {}
+    assert len(stack.of_type("docker:index/secret:Secret")) == 2
+    assert "caMaterial" in stack.engine.named("container-provider-managers-manager").inputs
+    assert not [name for name in stack.names if "nas" in name or "cluster" in name.removeprefix("authority-clusters")]
 
 
 def test_the_outputs_are_complete(stack: Shape) -> None:

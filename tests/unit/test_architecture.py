@@ -459,11 +459,10 @@ MADE_IN: Final[Mapping[str, str]] = {
     "docker.Volume": "components/base/volume.py",
     "docker.Network": "components/hosts/host.py",
     "docker.RemoteImage": "components/images/image.py",
-    "docker.Provider": "components/hosts/__init__.py",
+    "docker.Provider": "components/base/provider.py",
+    "docker.Secret": "components/providers/swarm.py",
     "command.local.Command": "components/base/step.py",
     "random.RandomPassword": "components/base/secret.py",
-    # Its id is its value: a label of what is this deployment's own, and no secret.
-    "random.RandomId": "components/hosts/host.py",
     "aws.Provider": "components/storage/__init__.py",
 }
 
@@ -476,6 +475,12 @@ def calls(file: Source) -> set[str]:
 @pytest.mark.parametrize("what", MADE_IN)
 def test_each_kind_of_thing_is_made_in_one_place(what: str) -> None:
     assert [file.path for file in [MAIN, *COMPONENTS] if what in calls(file)] == [MADE_IN[what]]
+
+
+def test_what_tells_its_value_by_its_id_is_made_where_that_is_no_secret() -> None:
+    """A label of what is this deployment's own, and a version in names of what a Swarm keeps."""
+    made = [file.path for file in [MAIN, *COMPONENTS] if "random.RandomId" in calls(file)]
+    assert made == ["components/hosts/host.py", "components/providers/swarm.py"]
 
 
 @pytest.mark.parametrize("what", ["random.RandomBytes", "random.RandomString", "random.RandomUuid"])
@@ -495,7 +500,7 @@ def providers_by_options(file: Source) -> list[str]:
                     found.append(ast.unparse(keyword))
                 if keyword.arg == "providers" and file.path != MADE_IN["aws.Provider"]:
                     found.append(ast.unparse(keyword))
-        if isinstance(node, ast.ClassDef) and node.name not in {"DockerHost", "HostArgs"}:
+        if isinstance(node, ast.ClassDef) and node.name not in {"DockerHost", "HostArgs", "SwarmSecretsArgs"}:
             fields = [field for field in node.body if isinstance(field, ast.AnnAssign)]
             found += [
                 f"{node.name}.{dotted(field.target)}"
@@ -546,6 +551,7 @@ OTHER_MEANINGS: Final = {
     ("components/pki/certificate.py", "server"): "a kind of certificate",
     ("components/sign_in/authentik.py", "server"): "a command of Authentik's",
     ("components/sign_in/authentik.py", "worker"): "a command of Authentik's",
+    ("rendering/kubeconfig.py", "server"): "what a kubeconfig calls an address",
     ("rendering/environment.py", "authentik"): "what the web frontend calls every provider",
 }
 
@@ -627,6 +633,9 @@ USERS: Final = {
     "components/edge/caddy.py",
     # And they the relay's.
     "components/relays/relay.py",
+    # They hand over a client's, and what a Swarm is to have.
+    "components/providers/__init__.py",
+    "components/providers/swarm.py",
     # Of what tokens are signed with.
     "components/sign_in/authentik.py",
     # Of a certificate that only measures time.
@@ -680,7 +689,7 @@ def test_a_key_that_crosses_rooms_is_found(path: str, text: str) -> None:
 
 # --- The composition root ---------------------------------------------------------------------------------------------
 
-MAIN_LINES: Final = 185
+MAIN_LINES: Final = 197
 TEXT_METHODS: Final = {
     "format",
     "join",

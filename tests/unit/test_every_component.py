@@ -65,6 +65,7 @@ PRECIOUS: Final = {
     "Reflector": {"it-secret-key", "it-data", "it-nextauth-secret"},
     "Relay": set[str](),
     "S3": set[str](),
+    "SwarmSecrets": set[str](),
     "Transcription": set[str](),
 }
 """Component → what is protected of it."""

@@ -333,6 +333,48 @@ def test_a_change_of_times_alone_is_what_is_wanted() -> None:
     assert renewal.unexpected(events, [URN]) == []
 
 
+SECRET: Final = "docker:index/secret:Secret"
+FOLLOWING: Final = [
+    event("urn::x::manager", "update", type_="pulumi:providers:docker", diffs=["certMaterial", "keyMaterial"]),
+    event("urn::x::version", "replace", type_="random:index/randomId:RandomId", diffs=["keepers"]),
+    event("urn::x::key", "create-replacement", type_=SECRET, detailedDiff={"data": {}, "name": {}}),
+]
+"""What a renewed certificate means where a Swarm is commanded with it, or keeps it."""
+
+
+def test_what_follows_for_a_container_provider_goes_along() -> None:
+    parts: list[dict[str, Any]] = [
+        {"key": "[secret]", "certificate": "old"},
+        {"key": "[secret]", "certificate": "new", "secrets": {}},
+    ]
+    outputs = [{"outputs": {"container_providers": {"a": {"address": "tcp://a:1", **one}}}} for one in parts]
+    line = event(STACK, "same", type_="pulumi:pulumi:Stack", old=outputs[0], new=outputs[1])
+    events = [json.loads(one) for one in (RENEWS + "".join(FOLLOWING) + line).splitlines()]
+    assert renewal.unexpected(events, [URN]) == []
+
+
+@pytest.mark.parametrize(
+    ("planned", "said"),
+    [
+        (event("urn::x::manager", "update", type_="pulumi:providers:docker", diffs=["host", "certMaterial"]),
+         "manager: host"),
+        (event("urn::x::manager", "create", type_="pulumi:providers:docker"), "manager: create"),
+        (event("urn::x::key", "replace", type_=SECRET, diffs=["labels", "name"]), "key: labels"),
+        (event("urn::x::key", "delete", type_=SECRET), "key: delete"),
+        (
+            event(
+                STACK, "same", type_="pulumi:pulumi:Stack",
+                old={"outputs": {"container_providers": {"a": {"address": "tcp://a:1", "key": "x"}}}},
+                new={"outputs": {"container_providers": {"a": {"address": "tcp://b:1", "key": "y"}}}},
+            ),
+            "output container_providers",
+        ),
+    ],
+)  # fmt: skip
+def test_what_else_changes_of_a_container_provider_does_not(planned: str, said: str) -> None:
+    assert renewal.unexpected([json.loads(one) for one in (RENEWS + planned).splitlines()], [URN]) == [said]
+
+
 def test_a_problem_ends_it(
     stack: Stack, deployed: Deployed, edge: Edge, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

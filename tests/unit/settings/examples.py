@@ -16,8 +16,10 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 import settings
-from settings import PROJECT, EngineConfig, Problem, Secret, Settings, SettingsError
+from settings import PROJECT, EngineConfig, Problem, Secret, Settings, SettingsError, references
+from settings.authorities import STACK as STACK_AUTHORITY
 from settings.base import Model, Path, Sealed, dotted
+from settings.providers import ContainerProvider
 from settings.registry import Issued
 from settings.schema import SCHEMA_FILE
 from settings.walk import is_mapping, kind_of, members, mode_of
@@ -45,7 +47,7 @@ _CANDIDATES: Final = (
     "all", "me@a.test", "redis:7.2.1", "10.213.0.0/20", str(ROOT / SCHEMA_FILE), "somebody", 2100, 3, 20,
     ["admin"], ["192.0.2.1"], ["DNS:a.test"], rsa_public_key(), True, False, "memory", "0123456789abcdef",
     "active", "client", "a-name", "P256", "superseded", "0A1B", "2026-11-28", ["192.0.2.0/24"],
-    "P384", "a.test:443",
+    "P384", "a.test:443", "kubernetes", "https://a.test:6443",
 )  # fmt: skip
 
 
@@ -53,6 +55,10 @@ def example(field: FieldInfo) -> Any:
     """Return a value the setting takes."""
     if kind_of(field.annotation) is Secret:
         return SEALED
+    if any(mark.table == references.AUTHORITIES and "server" in mark.kinds for mark in references.marks(field)):
+        return STACK_AUTHORITY  # which is there, and for servers
+    if any(mark.table == references.CERTIFICATES and mark.kinds == ("server",) for mark in references.marks(field)):
+        return "web"
     adapter = TypeAdapter[Any](Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation)
     for candidate in _CANDIDATES:
         try:
@@ -82,6 +88,8 @@ def minimal(group: type[Model]) -> dict[str, Any]:
         content["names"] = ["DNS:a.test"]
     if "access" in group.model_fields:  # is about a group and an address that have to be there
         content |= {"groups": {"reflector.test": {"members": ["admin"]}}, "admin_email": "me@reflector.test"}
+    if group is ContainerProvider:  # shows what fits, to whom it knows
+        content |= {"kind": "kubernetes", "address": "https://a.test:6443", "server_authority": STACK_AUTHORITY}
     for name in ("certificate_file", "authority_file", "path"):  # one of two has to be there
         if name in group.model_fields:
             content[name] = "brought.pem"
@@ -149,6 +157,9 @@ class Leaf:
         if self.spot.group is Issued and self.name in _WITH:
             # The stack's own authority signs for servers, the other one for clients.
             group |= _WITH[self.name]
+        if self.name == "secrets":  # are a Swarm's
+            group |= {"kind": "swarm", "address": "tcp://a.test:2376"}
+            group |= {"client_certificate": "docker", "server_authority": "docker"}
         if self.name == "staging":
             tree["edge"] = {"domain": "reflector.example.com"}
         if self.name == "https_port" and "edge" not in self.spot.path:
@@ -168,6 +179,7 @@ _PAIRS: Final = {
 _INSTEAD: Final = {
     **_PAIRS,
     "endpoint": "certificate_file",
+    "server_authority_file": "server_authority",
     **{other: name for name, other in _PAIRS.items() if other != "directory"},
 }
 """What goes when a setting comes: of the two there can be one."""
@@ -202,14 +214,17 @@ _AROUND: Final[Mapping[str, Any]] = {
     "proxy": {"https": "http://proxy.test:3128"},
     # What settings name has to be there.
     "pki": {
-        "authorities": {"all": {"purpose": "client"}},
+        "authorities": {"all": {"purpose": "client"}, "docker": {"purpose": "docker-hosts"}},
         "certificates": {
-            "all": {
+            # Fits whoever wants a server, and whoever wants a client.
+            "all": {"mode": "issued", "kind": "peer", "authority": "all", "names": ["DNS:a.test"]},
+            "web": {
                 "mode": "issued",
                 # The edge may show it, so it is for what that serves where nothing is said.
                 "names": ["DNS:a.test", "DNS:reflector.localhost", "DNS:s3.reflector.localhost"],
             },
             "admin": {"mode": "issued", "kind": "client", "authority": "all"},
+            "docker": {"mode": "issued", "kind": "client", "authority": "docker"},
         },
     },
 }
