@@ -21,7 +21,13 @@ AUTHORITY: Final = "reflector:authority:Authority"
 ROLLOVER: Final = "reflector:rollover:Rollover"
 PUBLISHERS: Final = frozenset({"reflector:caddy:Caddy", "reflector:relay:Relay"})
 """What is reachable from outside: the edge and relays."""
-SERVED: Final = (CONTAINER, "command:local:Command", "pulumi:providers:docker", "pulumi:providers:kubernetes")
+SERVED: Final = (
+    CONTAINER,
+    "command:local:Command",
+    "docker:index/secret:Secret",
+    "pulumi:providers:docker",
+    "pulumi:providers:kubernetes",
+)
 """Who uses a key that is no authority's: what serves or signs with it, what delivers it, what logs in with it."""
 RESTARTS: Final = frozenset({"unless-stopped", "always"})
 _SOCKETS: Final = ("/var/run/docker.sock", "/run/docker.sock")

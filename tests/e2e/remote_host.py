@@ -22,6 +22,7 @@ _GUARD: Final = "198.18.77.0/24"
 _NEAR: Final = "198.18.77.1"
 _FAR: Final = "198.18.77.2"
 _SSH_PORT: Final = 2222
+_TLS_PORT: Final = 2376
 _READY_SECONDS: Final = 60
 
 # Program → Debian package. iptables is only recommended by docker.io, yet dockerd does not start without it.
@@ -58,6 +59,8 @@ class RemoteHost(Undoing):
     docker_host: Final = f"ssh://root@{_FAR}:{_SSH_PORT}"
     neighbour: Final = _NEAR
     """Address of this machine, as it sees it."""
+    manager: Final = f"tcp://{_FAR}:{_TLS_PORT}"
+    """Address of the manager of a Swarm, once it is started."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -160,16 +163,52 @@ class RemoteHost(Undoing):
         )
         self._daemon = daemon
         self._undo.callback(self._stop, daemon)
+        self._wait_for(daemon, "dockerd", self.near.address)
+
+    def _wait_for(self, daemon: "subprocess.Popen[bytes]", name: str, address: str) -> None:
+        """Wait until a daemon that was launched under a name answers at its socket."""
         deadline = time.monotonic() + _READY_SECONDS
         while True:
             try:
-                self.near.docker("version")
+                DockerHost(address=address).docker("version")
             except AssertionError:
-                log = (self.folder / "dockerd.log").read_text(errors="replace")[-3000:]
-                assert daemon.poll() is None and time.monotonic() < deadline, f"the second dockerd is not up:\n{log}"
+                log = (self.folder / f"{name}.log").read_text(errors="replace")[-3000:]
+                assert daemon.poll() is None and time.monotonic() < deadline, f"{name} is not up there:\n{log}"
                 time.sleep(0.2)
             else:
                 return
+
+    def start_manager(self, pem: Path, authority: str) -> None:
+        """Start another daemon there that listens by TLS alone, and make it the manager of a Swarm of its own.
+
+        It shows what is in `pem`, key and certificate, and obeys whoever shows a certificate of `authority` (PEM). It
+        runs no containers, and so leaves the addresses and packets of the host to the daemon that does. Its own, as
+        another certificate takes another start, which ends all containers.
+        """
+        folder = self.folder / "manager"
+        folder.mkdir()
+        (folder / "ca.pem").write_text(authority, encoding="ascii")
+        (folder / "daemon.json").write_text("{}", encoding="ascii")
+        daemon = self._launch(
+            "manager",
+            "dockerd",
+            f"--config-file={folder}/daemon.json",
+            f"--data-root={folder}/data",
+            f"--exec-root={folder}/exec",
+            f"--pidfile={folder}/docker.pid",
+            f"--host=unix://{folder}/docker.sock",
+            f"--host={self.manager}",
+            "--tlsverify",
+            f"--tlscacert={folder}/ca.pem",
+            f"--tlscert={pem}",
+            f"--tlskey={pem}",
+            "--iptables=false",
+            "--bridge=none",
+        )
+        self._undo.callback(self._stop, daemon)
+        self._wait_for(daemon, "manager", f"unix://{folder}/docker.sock")
+        near = DockerHost(address=f"unix://{folder}/docker.sock")
+        near.docker("swarm", "init", "--advertise-addr", _FAR)
 
     def kill_docker_after(self, seconds: float) -> None:
         """Kill its daemon, as an out-of-memory killer would; what keeps its containers running lives on."""

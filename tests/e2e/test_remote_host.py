@@ -1,19 +1,21 @@
 """The Docker host may be another machine: everything works over `ssh://`, and nothing lands on this one."""
 
 import hashlib
+import json
 import os
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
-from testing.certificates import issue
+from testing.certificates import CLIENT, certificate, issue
 from testing.docker import free_port
 from tests.e2e.docker_host import DockerHost
-from tests.e2e.processes import run
+from tests.e2e.processes import Finished, run
 from tests.e2e.registry import Registry
 from tests.e2e.remote_host import RemoteHost, install_programs
 from tests.e2e.stack import DOMAIN, Checkout, Stack
@@ -95,11 +97,83 @@ def stack(checkout: Checkout, remote: RemoteHost, registry: Registry, authoritie
             "edge.public_port": 8443,
             "edge.bind_addresses": ["0.0.0.0"],
             "health.interval_seconds": 2,
+            "pki.authorities.docker.purpose": "docker-hosts",
+            "pki.certificates.daemon": {
+                "mode": "issued", "authority": "docker", "names": [f"IP:{remote.address}"],
+            },
+            "pki.certificates.deployer": {"mode": "issued", "kind": "client", "authority": "docker"},
+            "pki.certificates.web": {"mode": "issued", "names": ["DNS:web.reflector.test"]},
+            "container_providers.managers": {
+                "kind": "swarm",
+                "address": remote.manager,
+                "client_certificate": "deployer",
+                "server_authority": "docker",
+            },
         },
         without=["speech"],
-    )
+    )  # fmt: skip
     stack.up()
     return stack
+
+
+def managers(stack: Stack) -> dict[str, Any]:
+    """Return what the stack hands over of the Swarm."""
+    found: dict[str, Any] = stack.outputs()["container_providers"]["managers"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def command(stack: Stack, remote: RemoteHost) -> Callable[..., Finished]:
+    """Asks the manager of the Swarm, with what the stack hands over, or with something else in its place.
+
+    The manager shows a certificate of the stack's own, which is handed over to it, and obeys who has another.
+    """
+    pem = remote.folder / "daemon.pem"
+    stack.run("pki", "export", "daemon", "--pem", str(pem)).succeeded()
+    remote.start_manager(pem, managers(stack)["client_ca"])
+
+    def ask(*arguments: str, **instead: str) -> Finished:
+        given = {**managers(stack), **instead}
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in (("ca.pem", "ca"), ("cert.pem", "certificate"), ("key.pem", "key")):
+                (Path(folder) / name).write_text(given[content], encoding="ascii")
+            variables = {"DOCKER_HOST": given["address"], "DOCKER_CERT_PATH": folder, "DOCKER_TLS_VERIFY": "1"}
+            return run(["docker", *arguments], environment={**os.environ, **variables})
+
+    return ask
+
+
+def test_a_swarm_is_given_a_certificate_by_its_name(
+    stack: Stack, remote: RemoteHost, command: Callable[..., Finished]
+) -> None:
+    stack.configure({"container_providers.managers.secrets": ["web"]})
+    stack.up()
+    stored = command("secret", "ls", "--format", "{{.Name}}").succeeded().output.split()
+    secrets = managers(stack)["secrets"]
+    assert sorted(stored) == sorted(secrets["web"].values())
+    assert all(name.startswith(f"{stack.prefix}-web-") for name in stored)
+    place = f"{stack.address}:{stack.setting('edge.https_port')}"
+    verified = stack.run("pki", "verify", "--at", place).succeeded().output
+    told = [line.partition(f"{remote.manager} ")[2] for line in verified.splitlines() if "provider managers" in line]
+    assert told[:3] == [
+        "answers to its client", "is a manager of a Swarm", "has every secret that was published",
+    ]  # fmt: skip
+    assert [what.partition(" (")[0] for what in told[3:]] == [
+        "refuses who has no certificate", "refuses a certificate of another authority",
+    ]  # fmt: skip
+
+
+def test_who_has_another_certificate_commands_nothing_there(command: Callable[..., Finished]) -> None:
+    foreign, key = certificate("stranger", usages=[CLIENT])
+    assert "Server" in command("version").succeeded().output
+    assert command("version", certificate=foreign, key=key).failed()
+
+
+def test_no_key_of_these_is_in_the_state_in_the_open(stack: Stack) -> None:
+    # The first line holds it; what follows is the public key, which is no secret.
+    line = managers(stack)["key"].splitlines()[1]
+    assert line in json.dumps(stack.export("--show-secrets"))
+    assert [name for name, text in stack.files() if line in text] == []
 
 
 def test_a_stack_comes_up_on_another_host(stack: Stack, host: DockerHost) -> None:

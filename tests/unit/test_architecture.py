@@ -78,6 +78,7 @@ EXCEPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "pki.server",
         "pki.signer",
         "settings.certificate",
+        "settings.identity",
         "settings.registry",
     ),
     "components/pki/registry.py": ("pki.names", "pki.server", "settings.pki", "settings.registry"),
