@@ -39,6 +39,20 @@ def test_a_command_reaches_the_stacks_daemon_and_no_other(docker: Any, monkeypat
     }  # fmt: skip
 
 
+def test_a_script_reaches_it_too_and_fails_with_its_own_words(docker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = docker(run="said")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///elsewhere.sock")
+    daemon = Daemon(address="ssh://host")
+    said = daemon.run_script("docker run $ASKED", {"ASKED": "it", "DOCKER_HOST": "unix:///other.sock"}, "given")
+    (call,) = calls(log)
+    assert (said, call["arguments"], call["stdin"]) == ("said", ["run", "it"], "given")
+    assert call["environment"]["DOCKER_HOST"] == "ssh://host"
+    with pytest.raises(DaemonError, match=r"^not so$"):
+        daemon.run_script("echo not so >&2; exit 1", {}, "")
+    with pytest.raises(DaemonError, match=r"^it ended with status 4$"):
+        daemon.run_script("exit 4", {}, "")
+
+
 def test_a_refusal_carries_the_daemons_own_words(docker: Any) -> None:
     docker(ps={"status": 1, "stderr": "permission denied\n"})
     with pytest.raises(DaemonError, match=r"^permission denied$"):
