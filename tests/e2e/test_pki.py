@@ -3,14 +3,12 @@
 import json
 import stat
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from operations import bulk
 from tests.e2e.processes import Finished
 from tests.e2e.stack import DOMAIN, Stack
 
@@ -28,20 +26,18 @@ REGISTRY: Final = {
     "pki.certificates.agent.authority": "clients",
     "pki.certificates.agent.names": ["URI:spiffe://stack.internal/agent"],
     "pki.certificates.agent.key_type": "Ed25519",
-    # So many that they are made ahead, by a run of their own.
-    "pki.fleet.client_authority": "clients",
-    "pki.fleet.services": {f"service-{number}": {} for number in range(bulk.MANY // 2)},
 }
 
 
 @pytest.fixture
 def stack(deployment: Stack) -> Iterator[Stack]:
-    """The shared stack with a registry that is not deployed yet; as it was at the end."""
+    """The shared stack with a registry; as it was at the end."""
     file = deployment.checkout.stack_file(deployment.name)
     content = file.read_text(encoding="utf-8")
     deployment.configure(REGISTRY)
     file.write_text(file.read_text(encoding="utf-8").replace("\nconfig:\n", f"\n{COMMENT}config:\n"), encoding="utf-8")
     try:
+        deployment.up()
         yield deployment
     finally:
         file.write_text(content, encoding="utf-8")
@@ -69,7 +65,6 @@ def openssl(*arguments: str) -> str:
 
 
 def test_certificates_are_issued_handed_over_verified_and_made_anew(stack: Stack, tmp_path: Path) -> None:
-    many_are_made_ahead_and_a_run_that_is_killed_at_it_has_done_nothing(stack)
     before = listed(stack)
     assert (before["api"]["key"], before["agent"]["key"]) == ("RSA-2048", "Ed25519")
     assert (before["agent"]["authority"], before["agent"]["generation"]) == ("clients", "g1")
@@ -97,34 +92,6 @@ def test_certificates_are_issued_handed_over_verified_and_made_anew(stack: Stack
     assert served == after["edge-certificate"]["sha256"], "the new one is served"
     assert stack.ids()["caddy"] == caddy, "a certificate is delivered into the running container"
     assert "answers with it" in pki(stack, "verify")
-
-
-def many_are_made_ahead_and_a_run_that_is_killed_at_it_has_done_nothing(stack: Stack) -> None:
-    saved = stack.checkpoint.read_bytes()
-    outputs = stack.outputs()
-    run = stack.start("up")
-    deadline = time.monotonic() + 120
-    while "certificate-service-0-server" not in run.output():
-        assert not run.is_over, run.output()
-        assert time.monotonic() < deadline, run.output()
-        time.sleep(0.02)
-    assert run.kill() >= 4  # the command, the engine, the program and a plugin
-    assert stack.checkpoint.read_bytes() == saved, "nobody has been given anything of what was made"
-
-    assert f"{len(issued())} certificates are made first" in stack.up()
-    after = stack.outputs()
-    inventory = {one.get("certificate"): one for one in after.pop("pki_inventory")}
-    assert inventory.keys() >= issued()
-    outputs.pop("pki_inventory")
-    changed = {"revocation_lists"}  # the clients' authority is new
-    assert {name for name in after if after[name] != outputs.get(name)} <= changed
-    assert stack.planned() == {}
-
-
-def issued() -> set[str]:
-    """Return what the registry has, by name."""
-    services = {f"service-{number}-{kind}" for number in range(bulk.MANY // 2) for kind in ("server", "client")}
-    return {"api", "agent"} | services
 
 
 def openssl_fingerprint(pem: str, folder: Path) -> str:
