@@ -10,6 +10,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
@@ -60,9 +61,22 @@ pulumi.export("pki_inventory", pki.inventory(authorities, {{}}, [], registry))
 '''
 
 
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What a step takes."""
+
+    seconds: float
+    processor_seconds: float
+    """Of the engine and all it starts; it hardly depends on what else the machine does."""
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.1f} s ({self.processor_seconds:.1f})"
+
+
 def measured(stack: Stack, sizes: Sequence[int] = SIZES) -> list[str]:
-    """Return the table: seconds of each step, for each number of certificates; with the toolchain of `stack`."""
-    found: dict[int, dict[str, float]] = {}
+    """Return the table: what each step takes, for each number of certificates; with the toolchain of `stack`."""
+    found: dict[int, dict[str, Taken]] = {}
+    loads: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         environment = {**stack.environment, "PULUMI_BACKEND_URL": f"file://{folder}"}
         project = Path(folder) / _NAME
@@ -74,9 +88,10 @@ def measured(stack: Stack, sizes: Sequence[int] = SIZES) -> list[str]:
         for size in sizes:
             found[size] = {}
             for step, run in _steps(stack, environment, project, size):
-                found[size][step] = seconds(run)
-                print(f"{size} certificates, {step}: {found[size][step]:.1f} s", flush=True)
-    return table(found, load=os.getloadavg()[2])
+                found[size][step] = _taken(run)
+                loads.append(os.getloadavg()[0])
+                print(f"{size} certificates, {step}: {found[size][step]}", flush=True)
+    return table(found, loads=loads)
 
 
 def _steps(
@@ -118,6 +133,14 @@ def _steps(
     return [pair for pair in zip(STEPS, steps, strict=True) if pair[0] != ALONE or size <= ALONE_UP_TO]
 
 
+def _taken(run: Callable[[], object]) -> Taken:
+    before = os.times()
+    passed = seconds(run)
+    after = os.times()
+    processor = after.children_user + after.children_system - before.children_user - before.children_system
+    return Taken(seconds=passed, processor_seconds=processor)
+
+
 def registry(count: int, *, issue: int = 1) -> Pki:
     """Return the settings of so many certificates; the first of them is its `issue`th."""
     return Pki(
@@ -128,25 +151,28 @@ def registry(count: int, *, issue: int = 1) -> Pki:
     )
 
 
-def table(found: Mapping[int, Mapping[str, float]], *, load: float) -> list[str]:
-    """Return the table of what was measured: seconds of each of STEPS by number of certificates, in rising order.
+def table(found: Mapping[int, Mapping[str, Taken]], *, loads: Sequence[float]) -> list[str]:
+    """Return the table of what was measured: each of STEPS by number of certificates, in rising order.
 
-    `load` is that of the machine meanwhile. Where a step was not measured, nothing stands.
+    `loads` are those of the machine meanwhile. Where a step was not measured, nothing stands.
     """
     sizes = list(found)
     pairs = list(pairwise(sizes))
 
     def slope(step: str, small: int, large: int) -> str:
         first, last = found[small].get(step), found[large].get(step)
-        return "" if first is None or last is None else f"{(last - first) / (large - small) * 1000:.0f}"
+        if first is None or last is None:
+            return ""
+        return f"{(last.processor_seconds - first.processor_seconds) / (large - small) * 1000:.0f}"
 
     def row(step: str) -> list[str]:
-        times = [f"{found[size][step]:.1f} s" if step in found[size] else "" for size in sizes]
+        times = [str(found[size].get(step, "")) for size in sizes]
         return [step, *times, *(slope(step, *pair) for pair in pairs)]
 
     head = ["step", *map(str, sizes), *(f"ms for each more, {small} to {large}" for small, large in pairs)]
     return [
-        f"Certificates with keys on P-256, one run each, {machine()}, load of {load:.0f}.",
+        f"Certificates with keys on P-256, one run each, {machine()}, load of {min(loads):.0f} to {max(loads):.0f}."
+        " In brackets the seconds of processor time, which each more is reckoned by.",
         "",
         f"| {' | '.join(head)} |",
         f"|{' --- |' * len(head)}",

@@ -3,14 +3,12 @@
 import json
 import stat
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from operations import bulk
 from operations.stack import by_whom
 from tests.e2e.processes import Finished
 from tests.e2e.stack import DOMAIN, Stack
@@ -29,9 +27,6 @@ REGISTRY: Final = {
     "pki.certificates.agent.authority": "clients",
     "pki.certificates.agent.names": ["URI:spiffe://stack.internal/agent"],
     "pki.certificates.agent.key_type": "Ed25519",
-    # So many that they are made ahead, by a run of their own.
-    "pki.fleet.client_authority": "clients",
-    "pki.fleet.services": {f"service-{number}": {} for number in range(bulk.MANY // 2)},
 }
 UNDER_A_ROOT: Final = {
     "pki.certificates.guest.mode": "issued",
@@ -51,8 +46,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def stack(deployment: Stack, root: Path) -> Iterator[Stack]:
-    """The shared stack with a registry that is not deployed yet, a part of it under a root in a file; as it was at
-    the end."""
+    """The shared stack with a registry, a part of it under a root in a file; as it was at the end."""
     file = deployment.checkout.stack_file(deployment.name)
     content = file.read_text(encoding="utf-8")
     deployment.configure(REGISTRY)
@@ -63,6 +57,7 @@ def stack(deployment: Stack, root: Path) -> Iterator[Stack]:
         deployment.configure(UNDER_A_ROOT)
         text = file.read_text(encoding="utf-8")
         file.write_text(text.replace("\nconfig:\n", f"\n{COMMENT}config:\n"), encoding="utf-8")
+        deployment.up()
         yield deployment
     finally:
         file.write_text(content, encoding="utf-8")
@@ -90,7 +85,6 @@ def openssl(*arguments: str) -> str:
 
 
 def test_certificates_are_issued_handed_over_verified_and_made_anew(stack: Stack, tmp_path: Path, root: Path) -> None:
-    many_are_made_ahead_and_a_run_that_is_killed_at_it_has_done_nothing(stack)
     before = listed(stack)
     assert (before["api"]["key"], before["agent"]["key"]) == ("RSA-2048", "Ed25519")
     assert (before["agent"]["authority"], before["agent"]["generation"]) == ("clients", "g1")
@@ -119,10 +113,11 @@ def test_certificates_are_issued_handed_over_verified_and_made_anew(stack: Stack
     assert served == after["edge-certificate"]["sha256"], "the new one is served"
     assert stack.ids()["caddy"] == caddy, "a certificate is delivered into the running container"
     assert "answers with it" in pki(stack, "verify")
-    *_, first, last = runs = json.loads((text := pki(stack, "history", "--json"))[text.index("[") :])
+    *_, first, last = json.loads((text := pki(stack, "history", "--json"))[text.index("[") :])
     assert last["who"] == first["who"] == by_whom()
-    lines = [line for one in runs for line in one["changes"] if line.startswith("+")]
-    assert {line.split(" ")[1] for line in lines} >= issued() | {"authority-clients", "authority-guests"}
+    assert {line.partition(" ")[2].split(" ")[0] for line in first["changes"] if line.startswith("+")} == {
+        "agent", "api", "authority-clients", "authority-guests", "guest",
+    }  # fmt: skip
     assert [
         line for line in last["changes"] if line.startswith(f"~ agent {after['agent']['serial']}: with a new key, ")
     ]
@@ -137,34 +132,6 @@ def a_client_is_under_a_root_in_a_file(stack: Stack, root: Path) -> None:
     openssl(
         *("verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", str(anchor), "-untrusted", str(file)), str(file)
     )
-
-
-def many_are_made_ahead_and_a_run_that_is_killed_at_it_has_done_nothing(stack: Stack) -> None:
-    saved = stack.checkpoint.read_bytes()
-    outputs = stack.outputs()
-    run = stack.start("up")
-    deadline = time.monotonic() + 120
-    while "certificate-service-0-server" not in run.output():
-        assert not run.is_over, run.output()
-        assert time.monotonic() < deadline, run.output()
-        time.sleep(0.02)
-    assert run.kill() >= 4  # the command, the engine, the program and a plugin
-    assert stack.checkpoint.read_bytes() == saved, "nobody has been given anything of what was made"
-
-    assert f"{len(issued())} certificates are made first" in stack.up()
-    after = stack.outputs()
-    inventory = {one.get("certificate"): one for one in after.pop("pki_inventory")}
-    assert inventory.keys() >= issued()
-    outputs.pop("pki_inventory")
-    changed = {"revocation_lists"}  # the clients' authority is new
-    assert {name for name in after if after[name] != outputs.get(name)} <= changed
-    assert stack.planned() == {}
-
-
-def issued() -> set[str]:
-    """Return what the registry has, by name."""
-    services = {f"service-{number}-{kind}" for number in range(bulk.MANY // 2) for kind in ("server", "client")}
-    return {"api", "agent", "guest"} | services
 
 
 def openssl_fingerprint(pem: str, folder: Path) -> str:

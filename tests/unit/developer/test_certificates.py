@@ -1,18 +1,40 @@
-"""The table of what many certificates cost."""
+"""The table of what many certificates cost, and what is measured for it."""
+
+from collections.abc import Sequence
+
+import pytest
 
 from developer import certificates
+from developer.certificates import ALONE, STEPS, Taken
 
 
-def test_the_table_tells_what_each_further_one_costs_from_the_last_but_one_size_on() -> None:
-    lines = certificates.table({10: [1.0, 2.0, 3.0, 4.0], 100: [2.0, 4.0, 6.0, 8.0], 1000: [11.0, 22.0, 6.0, 17.0]})
-    assert lines[2] == "| step | 10 | 100 | 1000 | ms for each more, from 100 on |"
-    assert lines[4:] == [
-        "| preview, before anything is there | 1.0 s | 2.0 s | 11.0 s | 10 |",
-        "| first `up` | 2.0 s | 4.0 s | 22.0 s | 20 |",
-        "| `up`, nothing to change | 3.0 s | 6.0 s | 6.0 s | 0 |",
-        "| `up` that renews one | 4.0 s | 8.0 s | 17.0 s | 10 |",
+def taken(*processor: float) -> dict[str, Taken]:
+    """Return what the steps took, in twice as many seconds as of the processor's."""
+    return {step: Taken(seconds=2 * each, processor_seconds=each) for step, each in zip(STEPS, processor, strict=True)}
+
+
+def test_the_table_tells_what_each_further_one_costs_between_sizes() -> None:
+    largest = taken(11.0, 22.0, 0.0, 6.0, 17.0)
+    del largest[ALONE]
+    found = {10: taken(1.0, 2.0, 2.0, 3.0, 4.0), 100: taken(2.0, 4.0, 11.0, 6.0, 8.0), 1000: largest}
+    lines = certificates.table(found, loads=[1.2, 4.4])
+    assert "load of 1 to 4" in lines[0]
+    assert lines[2:] == [
+        "| step | 10 | 100 | 1000 | ms for each more, 10 to 100 | ms for each more, 100 to 1000 |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| preview, before anything is there | 2.0 s (1.0) | 4.0 s (2.0) | 22.0 s (11.0) | 11 | 10 |",
+        "| first `up` | 4.0 s (2.0) | 8.0 s (4.0) | 44.0 s (22.0) | 22 | 20 |",
+        "| first `up`, by the engine alone | 4.0 s (2.0) | 22.0 s (11.0) |  | 100 |  |",
+        "| `up`, nothing to change | 6.0 s (3.0) | 12.0 s (6.0) | 12.0 s (6.0) | 33 | 0 |",
+        "| `up` that renews one | 8.0 s (4.0) | 16.0 s (8.0) | 34.0 s (17.0) | 44 | 10 |",
     ]
 
 
+@pytest.mark.parametrize("issue", [1, 2])
+def test_one_of_the_certificates_is_made_anew(issue: int) -> None:
+    issues: Sequence[int] = [one.issue for one in certificates.registry(3, issue=issue).certificates.values()]  # type: ignore[union-attr]
+    assert issues == [issue, 1, 1]
+
+
 def test_the_program_that_is_measured_can_be_read() -> None:
-    compile(certificates._PROGRAM.format(root="/a"), "__main__.py", "exec")
+    compile(certificates._PROGRAM.format(root="/a", registry="b.json"), "__main__.py", "exec")

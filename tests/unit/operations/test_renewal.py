@@ -131,8 +131,8 @@ def deployed(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Deployed:
             answers = {"stack_output": json.dumps(outputs), "stack_select": "", "preview": preview}
             return with_engine(stack, **answers)
 
-        def pulumi(self: Stack, *arguments: str) -> int:
-            runs.append(" ".join(arguments))
+        def pulumi(self: Stack, *arguments: str, saves_at_end: bool = False) -> int:
+            runs.append(" ".join(arguments) + (" and save at the end" if saves_at_end else ""))
             if renews is None:
                 return 1
             state(renews())
@@ -177,6 +177,22 @@ def test_what_is_due_is_renewed_delivered_looked_at_and_told(
     assert (attempt.succeeded, attempt.message) == (True, last)
     text = (renewal.folder_of(stack) / "test.log").read_text(encoding="utf-8")
     assert [line.partition(" ")[2] for line in text.splitlines()] == [first, last]
+
+
+def test_many_are_issued_ahead_of_what_follows_from_them(
+    stack: Stack, deployed: Deployed, edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "MANY", 1)
+    new = certificate("a.test", to_days=90)
+
+    def renews() -> Leaf:
+        edge.leaf = new
+        return new
+
+    log = deployed(edge.leaf, renews=renews)
+    assert renewal.renew(stack, place=edge.place) == 0
+    up = f"up --yes --skip-preview --suppress-outputs --target {URN}"
+    assert deploy_runs[log] == [f"{up} and save at the end", f"{up} --target-dependents"]
 
 
 def test_nothing_is_due_and_the_engine_is_not_run(
