@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from operations import checks, renewal
+from operations import bulk, checks, renewal
 from operations.checks import Checked
 from operations.healing import CONTAINER_TYPE, Damage
 from operations.rekeying import LEAF_TYPE
