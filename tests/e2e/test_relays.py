@@ -73,6 +73,11 @@ def exported(stack: Stack, name: str, file: Path) -> Path:
     return file
 
 
+def list_numbers(stack: Stack) -> list[int]:
+    """Return the numbers of the revocation lists."""
+    return [one["details"]["number"] for one in stack.outputs()["pki_inventory"] if one["kind"] == "crl"]
+
+
 def test_a_relay_lets_its_clients_in_and_loses_none_while_all_that_can_change_does(
     deployment: Stack, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -133,12 +138,14 @@ def test_a_relay_lets_its_clients_in_and_loses_none_while_all_that_can_change_do
     assert len({serial for one in traffic for serial in one.serials}) == 2, "the renewed certificate was shown"
     assert deployment.ids() == ids, "no container was replaced"
 
-    serial = next(one for one in deployment.outputs()["pki_inventory"] if one.get("certificate") == "recorder")
-    lost = {"authority": "agents", "serial": serial["details"]["serial"], "on": "2026-11-28", "reason": "superseded"}
-    pki["revocations"] = {"lost": lost}
+    numbers = list_numbers(deployment)
     deployment.configure({"pki": pki, "relays": {"agents": relay}})
+    deployment.run("pki", "revoke", "recorder", "--reason", "superseded").succeeded()
     deployment.up()
     assert (recorder.ask("GET", PAGE).status, player.ask("GET", PAGE).status) == (403, 200)
+    again = replace(edge, client=exported(deployment, "recorder", tmp_path / "recorder-again.pem"))
+    assert again.ask("GET", PAGE).status == 200, "the name has a new key"
+    assert all(after > before for before, after in zip(numbers, list_numbers(deployment), strict=True))
     assert deployment.planned() == {}, "the list is the same until its time has come"
     listed = deployment.outputs()["revocation_lists"]["agents"]
     assert listed.count("BEGIN X509 CRL") == 2, "one of each generation that is trusted"
@@ -153,4 +160,40 @@ def test_a_relay_lets_its_clients_in_and_loses_none_while_all_that_can_change_do
         if "::authority-agents-" in one["urn"] and one.get("protect"):
             deployment.pulumi("state", "unprotect", one["urn"], "--yes").succeeded()
     deployment.configure({}, without=["pki"])
+    deployment.up()
+
+
+def test_a_generation_that_is_distrusted_lets_nobody_in_after_one_run(deployment: Stack, tmp_path: Path) -> None:
+    port = free_port()
+    agents: dict[str, Any] = {"purpose": "client"}
+    pki: dict[str, Any] = {
+        "authorities": {"agents": agents},
+        "certificates": {
+            "agents-relay": {"mode": "issued", "names": [f"DNS:{NAME}"]},
+            "recorder": {"mode": "issued", "kind": "client", "authority": "agents"},
+        },
+    }
+    relay = {
+        "upstream": "http://server:1250", "port": port, "bind_addresses": ["127.0.0.1"], "certificate": "agents-relay",
+        "client_authority": "agents",
+    }  # fmt: skip
+    deployment.configure({"pki": pki, "relays": {"agents": relay}})
+    deployment.up()
+    edge = Relay(**{**vars(deployment.edge), "domain": NAME, "https_port": port})
+    old = replace(edge, client=exported(deployment, "recorder", tmp_path / "old.pem"))
+    assert old.ask("GET", PAGE).status == 200
+
+    states = {"g1": "distrusted", "g2": "active"}
+    agents["generations"] = {name: {"mode": "created", "state": state} for name, state in states.items()}
+    deployment.configure({"pki": pki})
+    deployment.up()
+    with pytest.raises(OSError, match=r"unknown ca|certificate required|bad certificate"):
+        old.ask("GET", PAGE)
+    new = replace(edge, client=exported(deployment, "recorder", tmp_path / "new.pem"))
+    assert new.ask("GET", PAGE).status == 200
+
+    for one in deployment.resources():
+        if "::authority-agents-" in one["urn"] and one.get("protect"):
+            deployment.pulumi("state", "unprotect", one["urn"], "--yes").succeeded()
+    deployment.configure({}, without=["pki", "relays"])
     deployment.up()

@@ -113,3 +113,17 @@ def test_the_root_is_rolled_over_there_and_back_and_the_edge_answers_all_the_tim
     assert deployment.edge.ask("GET", page).status == 200
     assert deployment.broken_wires() == {}
     deployment.settled = True
+
+
+def test_make_up_refuses_a_jump_before_the_engine_is_asked(deployment: Stack) -> None:
+    """So that not even an empty component of the refused generation is left, as by the engine alone."""
+    before = [one["urn"] for one in deployment.resources()]
+    file = deployment.checkout.stack_file(deployment.name)
+    text = file.read_text(encoding="utf-8")
+    deployment.settled = False
+    deployment.checkout.configure(deployment.name, generations(g1="trusted", g2="active"))
+    refused = deployment.run("up").failed()
+    file.write_text(text, encoding="utf-8")
+    assert f"{AT}.g2.state: active, and it was never deployed; allowed: trusted" in refused.output
+    assert [one["urn"] for one in deployment.resources()] == before
+    deployment.settled = True
