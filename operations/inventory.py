@@ -21,6 +21,8 @@ LIST: Final = "crl"
 LIST_WARNING: Final = timedelta(days=3)
 LIST_CRITICAL: Final = timedelta(days=1)
 """A list lives for two weeks and is made anew in the second: the days of certificates would always warn."""
+NOT_KNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+"""What the engine writes for a value it does not know (UnknownStringValue of its sdk's resource/plugin)."""
 TOKEN: Final = "token"
 """The kind of what is no certificate and ends all the same."""
 _LEASE_TYPE: Final = "tls:index/selfSignedCert:SelfSignedCert"
@@ -152,7 +154,8 @@ def read(stack: Stack, settings: Settings, resources: Sequence[Resource]) -> lis
     if not resources:
         return []
     outputs = json.loads(stack.ask("stack", "output", "--json", "--show-secrets"))
-    listed = certificates(outputs.get("pki_inventory") or (), renewal_hours=settings.pki.renewal_hours)
+    entries = outputs.get("pki_inventory") or ()
+    listed = certificates(entries if entries != NOT_KNOWN else (), renewal_hours=settings.pki.renewal_hours)
     return [*listed, *tokens(resources)] if listed else []
 
 
@@ -172,9 +175,15 @@ def tokens(resources: Sequence[Resource]) -> list[Certificate]:
 
 
 def certificates(entries: Sequence[Mapping[str, Any]], *, renewal_hours: int) -> list[Certificate]:
-    """Return the entries of the output; `renewal_hours` is for those of an earlier release, without a window."""
+    """Return the entries of the output; `renewal_hours` is for those of an earlier release, without a window.
+
+    Those of what is not made yet are left out: where a run that was kept to some resources (operations/bulk.py) was the
+    last one, the engine's word for what nobody knows stands in them.
+    """
     found = []
     for entry in entries:
+        if NOT_KNOWN in entry.values():
+            continue
         details = entry.get("details") or {}
         expires, renew_at = _moment(entry.get("expires")), _moment(entry.get("renew_at"))
         source = str(entry.get("source", "private"))

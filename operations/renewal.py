@@ -31,8 +31,6 @@ from toolchain import ToolchainError
 
 CLOCK_TYPE: Final = "tls:index/selfSignedCert:SelfSignedCert"
 """What a revocation list has its time from."""
-_UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
-"""What the engine writes for a text that only the run itself will know (UnknownStringValue of its sdk/resource)."""
 _STACK_TYPE: Final = "pulumi:pulumi:Stack"
 _IDLE: Final = frozenset({"same", "read", "refresh"})
 _REPLACING: Final = frozenset({"replace", "create-replacement", "delete-replaced"})
@@ -344,7 +342,7 @@ def _without_unknown(lists: Any, planned: Any) -> Any:
     """Return lists by authority, but for those that are not known before the run: a clock that is a target."""
     if not isinstance(lists, Mapping) or not isinstance(planned, Mapping):  # of a release that had none
         return lists
-    return {name: text for name, text in lists.items() if planned.get(name) != _UNKNOWN}
+    return {name: text for name, text in lists.items() if planned.get(name) != inventory.NOT_KNOWN}
 
 
 def _check(before: _Plan, after: _Plan, place: Place) -> None:

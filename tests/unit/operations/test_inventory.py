@@ -8,6 +8,8 @@ import pytest
 
 from operations import inventory
 from operations.inventory import Certificate, Level
+from operations.stack import Stack
+from tests.unit.operations.stand_ins import settings_of, with_engine
 
 NOW: Final = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -113,6 +115,22 @@ def test_an_entry_that_is_not_ours_has_no_window_and_perhaps_no_end() -> None:
     entries = [{"name": "edge-certificate", "kind": "server", "source": "acme", "names": ["DNS:a.test"]}]
     (entry,) = inventory.certificates(entries, renewal_hours=24)
     assert (entry.expires, entry.renew_at, entry.is_ours, entry.days_left(NOW)) == (None, None, False, None)
+
+
+def test_what_is_not_made_yet_is_not_there() -> None:
+    """As the state has it after a run that was kept to other certificates, on a stack that was never deployed."""
+    unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+    entries = [
+        {"name": "edge-certificate", "kind": "server", "source": "private", "expires": unknown, "details": unknown},
+        {"name": "certificate-a", "kind": "server", "source": "issued", "expires": "2026-04-01T00:00:00Z"},
+    ]
+    assert [one.name for one in inventory.certificates(entries, renewal_hours=24)] == ["certificate-a"]
+
+
+@pytest.mark.parametrize("listed", ['"04da6b54-80e4-46f7-96ec-b56ff0331ba9"', "null"])
+def test_an_inventory_nobody_knows_is_an_empty_one(stack: Stack, listed: str) -> None:
+    with_engine(stack, stack_output=f'{{"pki_inventory": {listed}}}')
+    assert inventory.read(stack, settings_of(1443, 1080), [{"urn": "x", "type": "y"}]) == []
 
 
 def test_a_name_to_ask_by_is_one_a_client_can_ask_by() -> None:
