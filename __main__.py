@@ -181,7 +181,7 @@ outputs = {
     "pki_inventory": pki.inventory(
         authorities,
         identity_of_edge.authorities,
-        [certificate],
+        identity_of_edge.certificates,
         registry,
         hosts=dict.fromkeys(identity_of_edge.relied_on, trusting.names),
     ),

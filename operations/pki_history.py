@@ -147,7 +147,8 @@ def state_of(resources: Sequence[Resource], settings: Settings) -> State | None:
     listed, lists = outputs.get("pki_inventory") or [], outputs.get("revocation_lists") or {}
     if not isinstance(listed, list) or not all(isinstance(value, str) for value in lists.values()):
         return None
-    found = inventory.certificates(listed, renewal_hours=settings.pki.renewal_hours)
+    every = inventory.certificates(listed, renewal_hours=settings.pki.renewal_hours)
+    found = [one for one in every if not one.is_list]  # of lists counts what is in them
     return State(
         certificates={one.called: one for one in found},
         keys={one.called: key for one in found if (key := _key(one, resources))},

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field, StringConstraints
 
-from pki.rollover import MADE, STATE, Generations
 from settings.base import Conflict, Instant, Model
 from settings.material import choices, is_sealed, materials, password, wrong
 from settings.values import (
@@ -30,6 +29,7 @@ from settings.values import (
 if TYPE_CHECKING:
     from pki.crl import Revoked
     from pki.issue import Permitted
+    from pki.rollover import Generations
     from pki.signer import Signer
 
 STACK: Final = "stack"
@@ -195,11 +195,13 @@ def number_of(generation: str) -> int:
 Authorities = dict[AuthorityName, Authority]
 
 
-def record(authorities: Mapping[str, Authority], brought: Mapping[str, Mapping[str, "Signer"]]) -> Generations:
+def record(authorities: Mapping[str, Authority], brought: Mapping[str, Mapping[str, "Signer"]]) -> "Generations":
     """Return what is to be known of generations at the next run: in which state each was, and as what it was made.
 
     `brought` are those that are brought along, by authority and number.
     """
+    from pki.rollover import MADE, STATE  # settings are read without it
+
     return {
         name: {
             generation: {STATE: one.state, MADE: _made_as(one, brought.get(name, {}).get(generation))}

@@ -41,6 +41,14 @@ class EdgeIdentity:
     """Those of them that sign here, so that our own processes have to trust them too."""
     authorities: Mapping[str, Issuer] = field(default_factory=dict)
     """Who signs here besides the stack's own authority, by the names the inventory has for them."""
+    registered: bool = False
+    """Whether it is one of the registry."""
+
+    @property
+    def certificates(self) -> Sequence[EdgeCertificate]:
+        """What the inventory has of it besides the registry."""
+        return [] if self.registered else [self.certificate]
+
     relied_on: Sequence[str] = ()
     """What of the inventory those rely on who trust the roots, by its names there."""
 
@@ -112,11 +120,19 @@ def edge_identity(
             )
             return EdgeIdentity(certificate=handle, roots=_roots_of(own))
         case Named():
-            handle = registry.use(settings.name, by=f"edge {common_name}")
+            found = registry.use(settings.name, by=f"edge {common_name}")
+            # The edge keeps it as the one it had before: a file of another name takes another container.
+            handle = replace(found, name=name)
             if own is not None:
-                return EdgeIdentity(certificate=handle, roots=_roots_of(own))
-            signing = authorities[handle.authority].trusted.certificates
-            return EdgeIdentity(certificate=handle, roots=signing, issuers=signing)
+                return EdgeIdentity(certificate=handle, roots=_roots_of(own), registered=True)
+            signing = authorities[handle.authority]
+            return EdgeIdentity(
+                certificate=handle,
+                roots=signing.trusted.certificates,
+                issuers=signing.trusted.certificates,
+                relied_on=[*signing.issuers],
+                registered=True,
+            )
         case modes.Acme():
             key = revealed(settings.account_key)
             return EdgeIdentity(
@@ -179,7 +195,6 @@ def inventory(
         for authority in authorities.values()
         for name, issuer in authority.issuers.items()
     ]
-    registered = {handle.name for handle in named.handles.values()}
     lists = [
         _list_entry(authority.name, generation, one)
         for authority in authorities.values()
@@ -189,11 +204,7 @@ def inventory(
         *roots,
         *lists,
         *({**_root_entry(name, issuer), **trusted_by.get(name, {})} for name, issuer in brought.items()),
-        *(
-            {**_leaf_entry(one), "users": {"edge": [one.names[0].removeprefix("DNS:")]}}
-            for one in certificates
-            if one.name not in registered
-        ),
+        *({**_leaf_entry(one), "users": {"edge": [one.names[0].removeprefix("DNS:")]}} for one in certificates),
         *(
             {**_leaf_entry(handle), "certificate": name, "users": dict(named.users.get(name, {}))}
             for name, handle in named.handles.items()
