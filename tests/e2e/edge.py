@@ -202,7 +202,13 @@ class Stream:
         self._connection = edge.ask_for_events(user)
         assert isinstance(self._connection.sock, ssl.SSLSocket)
         self._socket = self._connection.sock
-        assert self._connection.getresponse().status == 101
+        # Not by http.client: who serves it may be about to go, says so of connections, and it would close this one.
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            piece = self._socket.recv(1)
+            assert piece, f"cut off within the answer: {head!r}"
+            head += piece
+        assert head.startswith(b"HTTP/1.1 101 "), head
 
     def echoes(self, text: bytes) -> bool:
         """Return whether a message comes back (RFC 6455 §5.2: one frame, masked on the way there)."""
