@@ -26,7 +26,6 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.proxy import Proxy, ProxyType
 from selenium.webdriver.remote.client_config import ClientConfig
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.e2e.undoing import Undoing
@@ -51,6 +50,21 @@ def _programs() -> dict[str, Path]:
         return browser_programs()
     except ToolchainError as problem:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(str(problem))
+
+
+def _says_gone(problem: WebDriverException) -> bool:
+    """Return whether an element was asked for that the page no longer has; in the moment of change Chrome says why."""
+    return isinstance(problem, StaleElementReferenceException) or "does not belong to the document" in str(problem)
+
+
+def _is_gone(element: WebElement) -> bool:
+    try:
+        element.is_enabled()
+    except WebDriverException as problem:
+        if _says_gone(problem):
+            return True
+        raise
+    return False
 
 
 class BrowserError(AssertionError):
@@ -197,8 +211,10 @@ class Browser(Undoing):
                     moved = time.monotonic()
                 else:
                     time.sleep(0.1)
-            except StaleElementReferenceException:
-                continue  # the page has changed meanwhile
+            except WebDriverException as problem:
+                if not _says_gone(problem):
+                    raise
+                # The page has changed meanwhile.
         return email
 
     def _step(self, user: str, password: str, given: set[str]) -> bool:
@@ -235,7 +251,7 @@ class Browser(Undoing):
         button.click()
         wait = WebDriverWait(self._driver, PAGE_SECONDS, poll_frequency=0.05)
         try:
-            wait.until(staleness_of(page))
+            wait.until(lambda _: _is_gone(page))
             wait.until(lambda driver: driver.execute_script("return document.readyState") == "complete")
         except TimeoutException:
             raise self._lost(f"no other page within {PAGE_SECONDS} s") from None
