@@ -24,19 +24,19 @@ VERSION: Final = "1.0.0"
 class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
     """Answers the engine. Every rule is mandatory: whatever breaks one ends the run."""
 
-    def Analyze(self, request: Any, context: object) -> analyzer_pb2.AnalyzeResponse:  # noqa: N802 - the protocol's
+    def Analyze(self, request: Any, context: object) -> analyzer_pb2.AnalyzeResponse:  # noqa: N802 -- the protocol's
         """Return what is wrong with one resource."""
         return _response(of_resource(resource(request)))
 
-    def AnalyzeStack(self, request: Any, context: object) -> analyzer_pb2.AnalyzeResponse:  # noqa: N802
+    def AnalyzeStack(self, request: Any, context: object) -> analyzer_pb2.AnalyzeResponse:  # noqa: N802 -- the protocol's
         """Return what is wrong with all of them."""
         return _response(of_stack([resource(one) for one in request.resources]))
 
-    def Remediate(self, request: object, context: object) -> analyzer_pb2.RemediateResponse:  # noqa: N802
+    def Remediate(self, request: object, context: object) -> analyzer_pb2.RemediateResponse:  # noqa: N802 -- the protocol's
         """Change nothing."""
         return analyzer_pb2.RemediateResponse()
 
-    def GetAnalyzerInfo(self, request: object, context: object) -> analyzer_pb2.AnalyzerInfo:  # noqa: N802
+    def GetAnalyzerInfo(self, request: object, context: object) -> analyzer_pb2.AnalyzerInfo:  # noqa: N802 -- the protocol's
         """Return what rules there are."""
         return analyzer_pb2.AnalyzerInfo(
             name=NAME,
@@ -54,11 +54,11 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
             ],
         )
 
-    def GetPluginInfo(self, request: object, context: object) -> plugin_pb2.PluginInfo:  # noqa: N802
+    def GetPluginInfo(self, request: object, context: object) -> plugin_pb2.PluginInfo:  # noqa: N802 -- the protocol's
         """Return which version this is."""
         return plugin_pb2.PluginInfo(version=VERSION)
 
-    def Configure(self, request: object, context: object) -> empty_pb2.Empty:  # noqa: N802
+    def Configure(self, request: object, context: object) -> empty_pb2.Empty:  # noqa: N802 -- the protocol's
         """Take no configuration: a rule that can be switched off is none."""
         return empty_pb2.Empty()
 

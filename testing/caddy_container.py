@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from rendering import caddyfile
 TIMEOUT_SECONDS: Final = 30
 
 
-class CaddyContainer:
+class CaddyContainer(ABC):
     """Volume, variables, and Caddy on PATH. Who derives from it says what is run, and when it is healthy."""
 
     script: str
@@ -44,9 +45,9 @@ class CaddyContainer:
         """The variables of the container."""
         return {"PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "HOME": str(self.folder)}
 
+    @abstractmethod
     def is_healthy(self) -> bool:
         """Return what its health check would say."""
-        raise NotImplementedError
 
     def start(self) -> None:
         """Start it, and wait until it is healthy."""

@@ -174,7 +174,7 @@ def test_an_authority_that_is_not_there_yet_begins_under_it(run: Run, root: Path
     assert below.subject.rfc4514_string() == "CN=Reflector test clients issuing 1,O=Reflector"
     assert facts.extension(below, x509.ExtendedKeyUsage) is None, "it signs peers too"
     assert "Nothing is deployed yet: make up STACK=test" in text
-    assert "PRIVATE" not in text + str([call["arguments"] for call in calls(run.log)])  # type: ignore[attr-defined]
+    assert "PRIVATE" not in text + str([call["arguments"] for call in calls(run.log)])  # type: ignore[attr-defined]  # as above
     # The settings take it, and whoever reads them knows who signs and whom to trust.
     settings = parse(
         {"edge": {"domain": "a.test"}, **replaced(tree_of(found), Sealed)}, "test", "reflector", datetime.now(UTC)
