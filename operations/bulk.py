@@ -13,7 +13,16 @@ from typing import Final
 
 from operations import inventory
 from operations.healing import Resource, of_type
-from operations.rekeying import KEY_TYPE, LEAF_TYPE
+from operations.resource_types import (
+    AUTHORITY_TYPE,
+    CERTIFICATE_TYPE,
+    KEY_TYPE,
+    LEAF_TYPE,
+    REQUEST_TYPE,
+    ROLLOVER_TYPE,
+    SELF_SIGNED_TYPE,
+    STACK_TYPE,
+)
 from operations.stack import Stack
 from settings import PROJECT, Settings
 from settings.authorities import STACK, ImportedGeneration, number_of
@@ -24,12 +33,9 @@ MANY: Final = 25
 """From here on a run of their own, as long as one without changes, takes less time than saving the state for each."""
 _AT_ONCE: Final = 2000
 """Certificates in one run: four URNs of 150 bytes for each have to fit into what Linux gives a command, 2 MiB."""
-CERTIFICATE_TYPE: Final = "reflector:certificate:Certificate"
-_AUTHORITY_TYPE: Final = "reflector:authority:Authority"
-_ROOT_PARTS: Final = {"key": KEY_TYPE, "certificate": "tls:index/selfSignedCert:SelfSignedCert"}
-_PARTS: Final = {"key": KEY_TYPE, "request": "tls:index/certRequest:CertRequest", "certificate": LEAF_TYPE}
-_STACK_TYPE: Final = "pulumi:pulumi:Stack"
-_GUARD: Final = "reflector:rollover:Rollover::authorities-declared"
+_ROOT_PARTS: Final = {"key": KEY_TYPE, "certificate": SELF_SIGNED_TYPE}
+_PARTS: Final = {"key": KEY_TYPE, "request": REQUEST_TYPE, "certificate": LEAF_TYPE}
+_GUARD: Final = f"{ROLLOVER_TYPE}::authorities-declared"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,14 +104,14 @@ def wanted(pki: Pki, resources: Sequence[Resource], *, project: str, stack: str,
             continue
         if not isinstance(pki.every_authority[one.authority].generations[active], ImportedGeneration):
             base = "authority" if one.authority == STACK else f"authority-{one.authority}"
-            authority = _urns(project, stack, _AUTHORITY_TYPE, base, number_of(active), _ROOT_PARTS)
+            authority = _urns(project, stack, AUTHORITY_TYPE, base, number_of(active), _ROOT_PARTS)
             if authority[0] not in there:
                 first |= dict.fromkeys(authority)
     return Wanted(certificates=certificates, first=list(first))
 
 
 def _inventory(resources: Sequence[Resource], pki: Pki) -> list[inventory.Certificate]:
-    for one in of_type(resources, _STACK_TYPE):
+    for one in of_type(resources, STACK_TYPE):
         entries = one.get("outputs", {}).get("pki_inventory")
         if isinstance(entries, list):
             return inventory.certificates(entries, renewal_hours=pki.renewal_hours)

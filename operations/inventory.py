@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Any, Final
 
 from operations.healing import Resource, of_type
+from operations.resource_types import SELF_SIGNED_TYPE
 from operations.stack import Stack
 from settings import Settings
 
@@ -25,7 +26,6 @@ NOT_KNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """What the engine writes for a value it does not know (UnknownStringValue of its sdk's resource/plugin)."""
 TOKEN: Final = "token"
 """The kind of what is no certificate and ends all the same."""
-_LEASE_TYPE: Final = "tls:index/selfSignedCert:SelfSignedCert"
 _LEASE_NAME: Final = "-token-lease"
 
 
@@ -161,7 +161,7 @@ def read(stack: Stack, settings: Settings, resources: Sequence[Resource]) -> lis
 
 def tokens(resources: Sequence[Resource]) -> list[Certificate]:
     """Return the tokens that end with a lease (docs/decisions/0006), which secures nothing: no output has it."""
-    leases = (one for one in of_type(resources, _LEASE_TYPE) if one["urn"].endswith(_LEASE_NAME))
+    leases = (one for one in of_type(resources, SELF_SIGNED_TYPE) if one["urn"].endswith(_LEASE_NAME))
     return [
         Certificate(
             name=lease["urn"].rpartition("::")[2].removesuffix("-lease"),

@@ -16,14 +16,13 @@ from operations import inventory
 from operations.healing import Resource, of_type
 from operations.inventory import Certificate
 from operations.pki_material import issue_of
+from operations.resource_types import KEY_TYPE, ROLLOVER_TYPE, STACK_TYPE
 from operations.stack import Stack
 from operations.state import FORMATS, Damaged, StateError, read_checkpoint
 from pki.rollover import STATE
 from settings import Settings, masked
 
 LAST: Final = 20
-_STACK_TYPE: Final = "pulumi:pulumi:Stack"
-_ROLLOVER_TYPE: Final = "reflector:rollover:Rollover"
 _RECORD: Final = ".history.json"
 _ENCRYPTED: Final = "what there was of certificates is encrypted, or cannot be read: the next difference spans this run"
 
@@ -143,7 +142,7 @@ def _state(record: Path, settings: Settings) -> State | None:
 
 def state_of(resources: Sequence[Resource], settings: Settings) -> State | None:
     """Return what a state's resources say of certificates; None where that is encrypted."""
-    outputs = next((one.get("outputs") or {} for one in resources if one["type"] == _STACK_TYPE), {})
+    outputs = next((one.get("outputs") or {} for one in resources if one["type"] == STACK_TYPE), {})
     listed, lists = outputs.get("pki_inventory") or [], outputs.get("revocation_lists") or {}
     if not isinstance(listed, list) or not all(isinstance(value, str) for value in lists.values()):
         return None
@@ -155,7 +154,7 @@ def state_of(resources: Sequence[Resource], settings: Settings) -> State | None:
         revoked=frozenset((authority, serial) for authority, text in lists.items() for serial in _serials(text)),
         generations={
             f"{authority} {name}": str(one.get(STATE))
-            for record in of_type(resources, _ROLLOVER_TYPE)
+            for record in of_type(resources, ROLLOVER_TYPE)
             for authority, generations in ((record.get("outputs") or {}).get("generations") or {}).items()
             for name, one in generations.items()
         },
@@ -165,7 +164,7 @@ def state_of(resources: Sequence[Resource], settings: Settings) -> State | None:
 def _key(one: Certificate, resources: Sequence[Resource]) -> str:
     """Return the public key of one that was issued here; empty for another."""
     try:
-        _, key = issue_of(one.name, of_type(resources, "tls:index/privateKey:PrivateKey"))
+        _, key = issue_of(one.name, of_type(resources, KEY_TYPE))
     except StateError:
         return ""
     found = (key.get("outputs") or {}).get("publicKeyPem")

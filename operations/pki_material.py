@@ -3,20 +3,17 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from operations import inventory, renewal
 from operations.healing import Resource, of_type
 from operations.inventory import Certificate
-from operations.rekeying import KEY_TYPE
+from operations.resource_types import AUTHORITY_TYPE, CERTIFICATE_TYPE, KEY_TYPE
 from operations.served import Place, edge_of
 from operations.stack import Stack
 from operations.state import StateError
 from operations.status import NoStatus
 from settings import Settings
-
-_LEAF_TYPE: Final = "reflector:certificate:Certificate"
-_ROOT_TYPE: Final = "reflector:authority:Authority"
 
 
 def certificates(stack: Stack, settings: Settings, at: str | None = None) -> list[Certificate]:
@@ -81,13 +78,13 @@ def chain_of(certificate: Certificate, resources: Iterable[Resource]) -> str | N
     """Return a certificate as it is shown, PEM, or a root; None where the state has neither."""
     resources = list(resources)
     if certificate.is_authority:
-        return _outputs(certificate.name, _ROOT_TYPE, resources)
+        return _outputs(certificate.name, AUTHORITY_TYPE, resources)
     try:
         number, _ = issue_of(certificate.name, resources)
     except StateError:
         return None
     # As components/pki/generation.py calls it.
-    return _outputs(certificate.name if number == 1 else f"{certificate.name}-{number}", _LEAF_TYPE, resources)
+    return _outputs(certificate.name if number == 1 else f"{certificate.name}-{number}", CERTIFICATE_TYPE, resources)
 
 
 def _outputs(name: str, type_: str, resources: Iterable[Resource]) -> str | None:

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from operations import checks, inventory
 from operations.healing import of_type
 from operations.pki_export import new_password, password_in, write_new
+from operations.resource_types import ROLLOVER_TYPE
 from operations.stack import Stack
 from operations.state import StateError
 from settings import PROJECT, Settings, parse
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 _ROOT_YEARS: Final = 20
 _ISSUING_YEARS: Final = 5
-_RECORD: Final = "reflector:rollover:Rollover"
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
@@ -296,7 +296,7 @@ def _name(stack: str, own: str, generation: str) -> str:
 
 def _deployed(stack: Stack) -> Mapping[str, Mapping[str, Any]]:
     """Return which generations the state knows of, by authority."""
-    for one in of_type(inventory.resources_of(stack), _RECORD):
+    for one in of_type(inventory.resources_of(stack), ROLLOVER_TYPE):
         found = (one.get("outputs") or {}).get("generations")
         if isinstance(found, Mapping):
             return found

@@ -11,13 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from operations.healing import Resource, of_type
+from operations.resource_types import KEY_TYPE, LEAF_TYPE, REQUEST_TYPE
 from settings import Settings
 from settings.certificate import Private, SignedBy
 from settings.registry import Issued, resource_name
 
 EDGE: Final = "edge-certificate"
-KEY_TYPE: Final = "tls:index/privateKey:PrivateKey"
-LEAF_TYPE: Final = "tls:index/locallySignedCert:LocallySignedCert"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +35,7 @@ class Aged:
     @property
     def request(self) -> str:
         """URN of what stands between these: the key's request for a certificate."""
-        return self.leaf.replace(LEAF_TYPE, "tls:index/certRequest:CertRequest").removesuffix("certificate") + "request"
+        return self.leaf.replace(LEAF_TYPE, REQUEST_TYPE).removesuffix("certificate") + "request"
 
     def __str__(self) -> str:
         return f"{self.name} is due for renewal, and its key is {self.days} days old: it gets a new one"

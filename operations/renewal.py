@@ -19,9 +19,9 @@ from typing import Any, Final
 
 from components.base.daemon import DaemonError
 from operations import bulk, checks, healing, inventory, rekeying
-from operations.bulk import CERTIFICATE_TYPE
 from operations.inventory import Certificate, Level
-from operations.rekeying import LEAF_TYPE, Aged
+from operations.rekeying import Aged
+from operations.resource_types import CERTIFICATE_TYPE, LEAF_TYPE, SELF_SIGNED_TYPE, STACK_TYPE
 from operations.served import NotServed, Place, edge_of, of_pem, places_of, served
 from operations.stack import Stack
 from operations.state import StateError
@@ -29,9 +29,6 @@ from pki.moments import rfc3339
 from settings import PROJECT, Settings, SettingsError, masked, parse
 from toolchain import ToolchainError
 
-CLOCK_TYPE: Final = "tls:index/selfSignedCert:SelfSignedCert"
-"""What a revocation list has its time from."""
-_STACK_TYPE: Final = "pulumi:pulumi:Stack"
 _IDLE: Final = frozenset({"same", "read", "refresh"})
 _REPLACING: Final = frozenset({"replace", "create-replacement", "delete-replaced"})
 _DUE: Final = frozenset({"readyForRenewal"})
@@ -236,7 +233,7 @@ def _leaves(
     resources = list(resources)
     signed = healing.of_type(resources, LEAF_TYPE)
     components = {one["urn"]: one for one in healing.of_type(resources, CERTIFICATE_TYPE)}
-    clocks = {one["urn"].rpartition("::")[2]: one["urn"] for one in healing.of_type(resources, CLOCK_TYPE)}
+    clocks = {one["urn"].rpartition("::")[2]: one["urn"] for one in healing.of_type(resources, SELF_SIGNED_TYPE)}
     for one in certificates:
         if one.is_list:
             if one.name in clocks:
@@ -289,7 +286,7 @@ def unexpected(events: Iterable[Mapping[str, Any]], leaves: Iterable[str], aged:
         metadata = told["metadata"]
         name, operation = metadata["urn"].rpartition("::")[2], metadata["op"]
         changed = set(metadata.get("detailedDiff") or metadata.get("diffs") or ())
-        if metadata["type"] == _STACK_TYPE:
+        if metadata["type"] == STACK_TYPE:
             if "resOutputsEvent" in event:
                 found |= dict.fromkeys(f"output {output}" for output in _changed_outputs(metadata))
         elif operation in _IDLE:

@@ -8,18 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from operations import inventory
 from operations.healing import Resource
 from operations.inventory import Certificate
+from operations.resource_types import STACK_TYPE
 from operations.state import Damaged, mentions, read_checkpoint
 from settings import Problem, Settings
 from settings.base import dotted
 from settings.references import CERTIFICATES, uses
 from settings.registry import Issued, resource_name
-
-_STACK_TYPE: Final = "pulumi:pulumi:Stack"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +79,7 @@ def _known(name: str, listed: Iterable[Certificate], *, is_current: bool) -> Ite
 def listed_in(resources: Iterable[Resource]) -> list[Certificate] | None:
     """Return what the inventory in a state lists; None where it is encrypted, as some of the settings are."""
     for one in resources:
-        if one.get("type") == _STACK_TYPE:
+        if one.get("type") == STACK_TYPE:
             entries = (one.get("outputs") or {}).get("pki_inventory")
             if isinstance(entries, Mapping):
                 return None

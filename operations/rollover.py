@@ -5,9 +5,10 @@ the authority is registered already, which stays in the state as an empty compon
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from operations.healing import Resource, of_type
+from operations.resource_types import AUTHORITY_TYPE, ROLLOVER_TYPE
 from pki.rollover import ACTIVE, MADE, RETIRED, STATE, TRUSTED, Generations, problems
 from settings import Problem, Settings
 from settings.authorities import STACK, ImportedGeneration, number_of, record
@@ -16,14 +17,11 @@ from settings.base import dotted
 if TYPE_CHECKING:
     from pki.pem import Certificate
 
-_ROLLOVER_TYPE: Final = "reflector:rollover:Rollover"
-_ROOT_TYPE: Final = "reflector:authority:Authority"
-
 
 def rollover_problems(settings: Settings, resources: Sequence[Resource]) -> Iterator[Problem]:
     """Yield why the generations of the settings may not follow what is deployed."""
     found: dict[str, Problem] = {}
-    records = [(one.get("inputs") or {}).get("generations") or {} for one in of_type(resources, _ROLLOVER_TYPE)]
+    records = [(one.get("inputs") or {}).get("generations") or {} for one in of_type(resources, ROLLOVER_TYPE)]
     for deployed in records:
         for one in problems(deployed, _wanted(settings, deployed)):
             found.setdefault(str(one), Problem(**one._asdict()))
@@ -89,7 +87,7 @@ def _root(resources: Sequence[Resource], authority: str, generation: str) -> str
     number = number_of(generation)
     # As components/pki calls it.
     called = ("authority" if authority == STACK else f"authority-{authority}") + (f"-{number}" if number > 1 else "")
-    for one in of_type(resources, _ROOT_TYPE):
+    for one in of_type(resources, AUTHORITY_TYPE):
         if str(one["urn"]).rpartition("::")[2] == called:
             return str((one.get("outputs") or {}).get("certificate_pem") or "")
     return ""

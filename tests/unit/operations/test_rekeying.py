@@ -9,6 +9,7 @@ import pytest
 from operations import __main__ as commands
 from operations import checks, image_lock, rekeying, renewal
 from operations.checks import Checked
+from operations.resource_types import KEY_TYPE, LEAF_TYPE
 from operations.stack import Stack
 from settings import parse
 from tests.unit.operations.stand_ins import asked, with_engine, with_state
@@ -21,13 +22,13 @@ def in_state(name: str, *, key_days: float, leaf_days: float, now: datetime = NO
     """Return key and leaf of a certificate with a window of 30 days: the age of one, and what is left of the other."""
     return [
         {
-            "urn": f"{OWNER}${rekeying.KEY_TYPE}::{name}-key",
-            "type": rekeying.KEY_TYPE,
+            "urn": f"{OWNER}${KEY_TYPE}::{name}-key",
+            "type": KEY_TYPE,
             "created": (now - timedelta(days=key_days)).isoformat(),
         },
         {
-            "urn": f"{OWNER}${rekeying.LEAF_TYPE}::{name}-certificate",
-            "type": rekeying.LEAF_TYPE,
+            "urn": f"{OWNER}${LEAF_TYPE}::{name}-certificate",
+            "type": LEAF_TYPE,
             "outputs": {
                 "validityEndTime": (now + timedelta(days=leaf_days)).isoformat(),
                 "earlyRenewalHours": 30 * 24,

@@ -14,7 +14,7 @@ import pytest
 from operations import bulk, checks, renewal
 from operations.checks import Checked
 from operations.healing import CONTAINER_TYPE, Damage
-from operations.rekeying import LEAF_TYPE
+from operations.resource_types import LEAF_TYPE, SELF_SIGNED_TYPE
 from operations.served import NotServed, Place, edge_of, of_pem, served
 from operations.stack import Stack
 from settings import Problem, Settings
@@ -269,7 +269,7 @@ def test_a_revocation_list_inside_its_window_is_made_anew(
         entries[1] = list_entry(14, number=8)
         return edge.leaf
 
-    clock = {"urn": CLOCK, "type": renewal.CLOCK_TYPE}
+    clock = {"urn": CLOCK, "type": SELF_SIGNED_TYPE}
     log = deployed(edge.leaf, entries=entries, preview=RENEWS_LIST, renews=renews, clocks=[clock])
     assert renewal.renew(stack, place=edge.place) == 0
     first, last = capsys.readouterr().out.splitlines()
