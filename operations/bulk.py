@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from operations import inventory
-from operations.healing import Resource, of_type
+from operations.healing import Resource
 from operations.resource_types import (
     AUTHORITY_TYPE,
     CERTIFICATE_TYPE,
@@ -21,7 +21,6 @@ from operations.resource_types import (
     REQUEST_TYPE,
     ROLLOVER_TYPE,
     SELF_SIGNED_TYPE,
-    STACK_TYPE,
 )
 from operations.stack import Stack
 from settings import PROJECT, Settings
@@ -86,7 +85,7 @@ def wanted(pki: Pki, resources: Sequence[Resource], *, project: str, stack: str,
     that can be read.
     """
     there = {one["urn"] for one in resources if not one.get("delete")}
-    known = {one.registered: one for one in _inventory(resources, pki) if one.registered}
+    known = {one.registered: one for one in inventory.listed_in(resources, pki.renewal_hours) or () if one.registered}
     certificates: list[list[str]] = []
     first = {f"urn:pulumi:{stack}::{project}::{_GUARD}": None}
     for name, one in pki.every_certificate.items():
@@ -108,14 +107,6 @@ def wanted(pki: Pki, resources: Sequence[Resource], *, project: str, stack: str,
             if authority[0] not in there:
                 first |= dict.fromkeys(authority)
     return Wanted(certificates=certificates, first=list(first))
-
-
-def _inventory(resources: Sequence[Resource], pki: Pki) -> list[inventory.Certificate]:
-    for one in of_type(resources, STACK_TYPE):
-        entries = one.get("outputs", {}).get("pki_inventory")
-        if isinstance(entries, list):
-            return inventory.certificates(entries, renewal_hours=pki.renewal_hours)
-    return []
 
 
 def _urns(project: str, stack: str, type_: str, name: str, generation: int, parts: dict[str, str]) -> list[str]:

@@ -1,14 +1,14 @@
 """The certificates of a stack, as its output `pki_inventory` lists them, and what each end means now."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Any, Final
 
 from operations.healing import Resource, of_type
-from operations.resource_types import SELF_SIGNED_TYPE
+from operations.resource_types import SELF_SIGNED_TYPE, STACK_TYPE
 from operations.stack import Stack
 from settings import Settings
 
@@ -273,3 +273,16 @@ def described(certificate: Certificate) -> dict[str, Any]:
 
 def _moment(text: object) -> datetime | None:
     return datetime.fromisoformat(str(text)).astimezone(UTC) if text else None
+
+
+def listed_in(resources: Iterable[Resource], renewal_hours: int = 0) -> list[Certificate] | None:
+    """Return what the inventory in a state lists; None where it is encrypted, as some of the settings are.
+
+    `renewal_hours` is as in `certificates`. After a first run that was kept to some resources there is nothing yet.
+    """
+    for one in of_type(resources, STACK_TYPE):
+        entries = (one.get("outputs") or {}).get("pki_inventory")
+        if isinstance(entries, Mapping):
+            return None
+        return certificates(entries if isinstance(entries, list) else (), renewal_hours=renewal_hours)
+    return []

@@ -4,7 +4,7 @@ A state has the last certificate of each name alone. Those before it are in the 
 runs, where it keeps them in files: nothing else is written down anywhere.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,6 @@ from pathlib import Path
 from operations import inventory
 from operations.healing import Resource
 from operations.inventory import Certificate
-from operations.resource_types import STACK_TYPE
 from operations.state import Damaged, mentions, read_checkpoint
 from settings import Problem, Settings
 from settings.base import dotted
@@ -51,7 +50,7 @@ def issues_of(name: str, current: Iterable[Certificate], past: Iterable[Path]) -
         try:
             if not mentions(path, name):
                 continue
-            listed = listed_in(read_checkpoint(path).get("resources") or ())
+            listed = inventory.listed_in(read_checkpoint(path).get("resources") or ())
         except (Damaged, OSError) as error:
             unreadable.append(f"{path.name} {error}")
             continue
@@ -74,17 +73,6 @@ def _known(name: str, listed: Iterable[Certificate], *, is_current: bool) -> Ite
                 expires=one.expires,
                 is_current=is_current,
             )
-
-
-def listed_in(resources: Iterable[Resource]) -> list[Certificate] | None:
-    """Return what the inventory in a state lists; None where it is encrypted, as some of the settings are."""
-    for one in resources:
-        if one.get("type") == STACK_TYPE:
-            entries = (one.get("outputs") or {}).get("pki_inventory")
-            if isinstance(entries, Mapping):
-                return None
-            return inventory.certificates(entries or (), renewal_hours=0)
-    return []
 
 
 def revoked_by(settings: Settings) -> dict[tuple[str, int], str]:
@@ -116,7 +104,7 @@ def hints(settings: Settings, resources: Sequence[Resource], past: Sequence[Path
                 f"pki.certificates.{name}: its serial number {serial} is revoked by {_place(label)}, so it lets nobody "
                 f"in; a new key for it: make pki ARGS='rotate {name}' STACK={settings.stack}"
             )
-    listed = listed_in(resources)
+    listed = inventory.listed_in(resources)
     if not listed or not settings.pki.revocations:
         return
     from pki.facts import hexadecimal  # a tenth of a second, for those who have revoked any
@@ -138,7 +126,7 @@ def _still_used(settings: Settings, resources: Sequence[Resource]) -> dict[str, 
     revoked = revoked_by(settings)
     names = {str(one["urn"]).rpartition("::")[2] for one in resources}
     found = {}
-    for one in (listed_in(resources) or ()) if revoked else ():
+    for one in (inventory.listed_in(resources) or ()) if revoked else ():
         entry = settings.pki.every_certificate.get(one.registered)
         label = revoked.get((one.authority, int(one.serial, 16))) if one.serial else None
         if label is None or not isinstance(entry, Issued):
