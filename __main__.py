@@ -43,13 +43,7 @@ host = hosts.docker_host(
 )
 
 # Identity and trust.
-authorities = pki.authorities(
-    "authority",
-    settings.pki.every_authority,
-    settings.stack,
-    brought=settings.signers,
-    revocations=settings.pki.revocations,
-)
+authorities = pki.authorities("authority", settings.pki, settings.stack, settings.signers, settings.registered.chains)
 registry = pki.registry(settings.pki, authorities, settings.registered)
 identity_of_edge = pki.edge_identity(
     "edge-certificate",
@@ -170,7 +164,7 @@ ready = [
     *(relay.ready for relay in relayed.values()),
     *(service.ready for service in services),
 ]
-pki.deployed(settings.pki.every_authority, settings.signers, ready)
+pki.deployed(settings.pki, authorities, ready, settings.signers, settings.registered.chains)
 outputs = {
     "url": settings.url,
     "api_url": reflector.api_url,

@@ -6,10 +6,15 @@ is compromised goes at once.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from pki.pem import Certificate
 
 Generations: TypeAlias = Mapping[str, Mapping[str, Mapping[str, str]]]
 """Authority → generation → STATE, and MADE: what it was made as."""
+Certificates: TypeAlias = Mapping[str, Mapping[str, str]]
+"""Authority → generation → PEM of who signs, and of the root clients have instead where that is another."""
 
 STATE: Final = "state"
 MADE: Final = "made"
@@ -18,6 +23,8 @@ TRUSTED: Final = "trusted"
 RETIRED: Final = "retired"
 DISTRUSTED: Final = "distrusted"
 GIVEN_UP: Final = frozenset({RETIRED, DISTRUSTED})
+_LIVE: Final = frozenset({ACTIVE, TRUSTED})
+_PEM: Final = "-----BEGIN CERTIFICATE-----"
 
 
 class Jump(NamedTuple):
@@ -43,6 +50,76 @@ def problems(deployed: Generations, wanted: Generations) -> list[Jump]:
         for authority in wanted
         for problem in _of_authority(authority, deployed.get(authority, {}), wanted[authority])
     ]
+
+
+def readable(recorded: object) -> Certificates:
+    """Return what a record has of certificates, without what is encrypted there, or not known yet."""
+    authorities = recorded if isinstance(recorded, Mapping) else {}
+    return {
+        authority: {
+            generation: text for generation, text in of.items() if isinstance(text, str) and text.startswith(_PEM)
+        }
+        for authority, of in authorities.items()
+        if isinstance(of, Mapping)
+    }
+
+
+def retiring(deployed: Generations, wanted: Generations) -> Iterator[tuple[str, str]]:
+    """Yield authority and generation of each that is trusted as deployed, and is to be retired.
+
+    What is distrusted goes whoever relies on it.
+    """
+    for authority, generations in wanted.items():
+        for name, one in generations.items():
+            if one[STATE] == RETIRED and deployed.get(authority, {}).get(name, {}).get(STATE) in _LIVE:
+                yield authority, name
+
+
+def relied_on(
+    deployed: Generations, wanted: Generations, certificates: Certificates, chains: Mapping[str, str]
+) -> list[Jump]:
+    """Return why what is about to retire may not: it has signed something that nobody here issues anew.
+
+    `chains` are what is shown of those, PEM: a certificate and who is over it, by the name people are told. What is
+    issued here is signed by another already: that was the step before.
+    """
+    return [
+        Jump(
+            f"pki.authorities.{authority}.generations.{generation}.state",
+            f"{RETIRED}, and it has signed {', '.join(users)}",
+            f"{TRUSTED} as long as any of that is in use: nobody would take it any more",
+            f"Bring others in their place, or remove them: {', '.join(users)}",
+        )
+        for authority, generation in retiring(deployed, wanted)
+        if (users := _signed_by(generation, wanted[authority], certificates.get(authority, {}), chains))
+    ]
+
+
+def _signed_by(
+    generation: str,
+    wanted: Mapping[str, Mapping[str, str]],
+    certificates: Mapping[str, str],
+    chains: Mapping[str, str],
+) -> list[str]:
+    """Return which of the chains a generation has signed: none of those after it would do for them."""
+    if not chains or generation not in certificates:
+        return []
+    from pki import facts  # a tenth of a second, for those who bring any
+
+    # Two issuing authorities may stand under one root, which then stays.
+    kept = {one for name, each in wanted.items() if each[STATE] in _LIVE for one in _read(certificates.get(name, ""))}
+    gone = [one for one in _read(certificates[generation]) if one not in kept]
+    return [
+        name
+        for name, chain in chains.items()
+        if any(facts.signed_by(each, one) for each in _read(chain) for one in gone)
+    ]
+
+
+def _read(text: str) -> "list[Certificate]":
+    from pki import pem
+
+    return pem.certificates(text.encode()) if text else []
 
 
 def _of_authority(

@@ -40,6 +40,11 @@ class Signer:
         """`expiry` as RFC 3339 time."""
         return rfc3339(self.expiry)
 
+    @property
+    def certificates(self) -> str:
+        """PEM of who signs, and of the root where that is another and was brought along."""
+        return self.certificate if self.root in {None, self.certificate} else f"{self.certificate}{self.root}"
+
 
 def signer(
     certificate: bytes,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 from pydantic import Field, StringConstraints
 
 from settings.authorities import STACK, Authority
-from settings.base import REMOVE, Conflict, Instant, Model, Path
+from settings.base import REMOVE, Conflict, Instant, Model, Path, dotted
 from settings.certificate import ISSUE, BroughtCertificate
 from settings.material import choices, materials, wrong
 from settings.values import (
@@ -254,6 +254,13 @@ class Read:
     """As far as there is a file."""
     client_authorities: Mapping[str, tuple[str, ...]]
     """PEM of each that came along with one that is imported."""
+
+    @property
+    def chains(self) -> Mapping[str, str]:
+        """What nobody here issues anew: PEM of each with those over it but for the root, by its setting."""
+        return {
+            dotted(("pki", "certificates", name)): one.chain for name, one in {**self.imported, **self.external}.items()
+        }
 
 
 def read(certificates: Mapping[str, Issued | Imported | External], now: Instant) -> Read:

@@ -293,6 +293,9 @@ class AuthorityHandle:
     """Every generation that is trusted, by its name in the inventory."""
     generations: Mapping[str, str]
     """Which one each of these is, such as g1, by the same name."""
+    certificates: Mapping[str, pulumi.Input[str]]
+    """PEM of who signs for each generation that is trusted, and of the root clients have instead where that is
+    another, such as g1."""
 
     @property
     def crls(self) -> pulumi.Output[str]:

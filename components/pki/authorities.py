@@ -11,6 +11,7 @@ from components.pki.generation import member, whole
 from components.pki.rollover import Rollover, RolloverArgs, guarded
 from settings import authorities as registered
 from settings.authorities import STACK
+from settings.pki import Pki
 
 if TYPE_CHECKING:
     from pki.crl import Revoked
@@ -22,34 +23,38 @@ _DEPLOYED = "authorities-deployed"
 
 def authorities(
     name: str,
-    settings: Mapping[str, registered.Authority],
+    settings: Pki,
     stack: str,
-    *,
     brought: Mapping[str, Mapping[str, "Signer"]] | None = None,
-    revocations: Mapping[str, registered.Revocation] | None = None,
+    chains: Mapping[str, str] | None = None,
 ) -> Mapping[str, AuthorityHandle]:
     """Return the authorities of `stack` by their names; their roots are made once and never replaced.
 
     `name` is that of the one every stack has; the others are called after it and after themselves. `brought` are the
-    generations that are not made here, by authority and number; `revocations` what they have signed and is not to be
-    taken any more.
+    generations that are not made here, by authority and number. `chains` are certificates nobody here issues anew, with
+    those over them, PEM by setting: what has signed one is not retired.
     """
-    brought = brought or {}
-    guard = Rollover(_DECLARED, RolloverArgs(generations=registered.record(settings, brought)), guarded(_DECLARED))
-    revoked = {own: [one.revoked for one in (revocations or {}).values() if one.authority == own] for own in settings}
-    return {
-        own: _authority(name, own, one, stack, brought.get(own, {}), revoked[own], guard)
-        for own, one in settings.items()
+    brought, every = brought or {}, settings.every_authority
+    args = RolloverArgs(generations=registered.record(every, brought))
+    guard = Rollover(_DECLARED, args, guarded(_DECLARED, chains or {}))
+    revoked = {own: [one.revoked for one in settings.revocations.values() if one.authority == own] for own in every}
+    made = {
+        own: _authority(name, own, one, stack, brought.get(own, {}), revoked[own], guard) for own, one in every.items()
     }
+    guard.complete(made.values())
+    return made
 
 
 def deployed(
-    settings: Mapping[str, registered.Authority],
-    brought: Mapping[str, Mapping[str, "Signer"]],
+    settings: Pki,
+    made: Mapping[str, AuthorityHandle],
     ready: Sequence[pulumi.Resource],
+    brought: Mapping[str, Mapping[str, "Signer"]] | None = None,
+    chains: Mapping[str, str] | None = None,
 ) -> None:
-    """Record the generations as deployed once everything that shows or trusts one is `ready`."""
-    Rollover(_DEPLOYED, RolloverArgs(generations=registered.record(settings, brought)), guarded(_DEPLOYED, ready))
+    """Record the generations as deployed once everything that shows or trusts one is `ready`; see `authorities`."""
+    args = RolloverArgs(generations=registered.record(settings.every_authority, brought or {}))
+    Rollover(_DEPLOYED, args, guarded(_DEPLOYED, chains or {}, ready)).complete(made.values())
 
 
 def _authority(
@@ -64,6 +69,7 @@ def _authority(
     base = name if own == STACK else f"{name}-{own}"
     issuers: dict[str, Issuer] = {}
     anchors: dict[str, pulumi.Input[str]] = {}
+    certificates: dict[str, pulumi.Input[str]] = {}
     for generation in sorted(settings.generations, key=registered.number_of):
         one = settings.generations[generation]
         if isinstance(one, registered.ImportedGeneration):
@@ -71,9 +77,12 @@ def _authority(
                 signer = brought[generation]
                 issuers[generation] = brought_issuer(signer)
                 anchors[generation] = signer.root or signer.certificate
+                # What was encrypted in the stack file stays so.
+                both = signer.certificates
+                certificates[generation] = pulumi.Output.secret(both) if one.certificate is not None else both
             continue
         issuers[generation] = _made(base, own, stack, generation, one, guard)
-        anchors[generation] = issuers[generation].certificate_pem
+        anchors[generation] = certificates[generation] = issuers[generation].certificate_pem
     lists: dict[str, RevocationList] = {}
     if settings.purpose == "client":
         # Of each generation, an empty one too: who checks them takes nobody of an authority that has none.
@@ -95,6 +104,7 @@ def _authority(
         lists=lists,
         issuers={called[generation]: issuers[generation] for generation in settings.trusted},
         generations={called[generation]: generation for generation in settings.trusted},
+        certificates={generation: certificates[generation] for generation in settings.trusted},
     )
 
 

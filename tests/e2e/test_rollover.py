@@ -4,6 +4,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -62,7 +63,7 @@ def test_a_jump_is_refused_in_a_preview_of_the_engine_alone_and_nothing_is_touch
 
 
 def test_the_root_is_rolled_over_there_and_back_and_the_edge_answers_all_the_time(
-    deployment: Stack, record_property: Callable[[str, object], None]
+    deployment: Stack, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """There and back, so that the shared stack ends as it was."""
     file = deployment.checkout.stack_file(deployment.name)
@@ -96,6 +97,10 @@ def test_the_root_is_rolled_over_there_and_back_and_the_edge_answers_all_the_tim
     assert "interrupted" in deployment.console[-1]
     assert deployment.planned() == {}
     assert deployment.broken_wires() == {}
+    elsewhere = tmp_path / "elsewhere.pem"
+    connection = deployment.edge.connect()
+    elsewhere.write_text(connection.certificate_pem, encoding="ascii")
+    connection.close()
     assert step(g1="active", g2="trusted") == both
     traffic = [visitor.stop() for visitor in visitors]
     requests = sum(one.requests for one in traffic)
@@ -105,6 +110,15 @@ def test_the_root_is_rolled_over_there_and_back_and_the_edge_answers_all_the_tim
     assert len(pages[0].traffic.serials) >= 2
     assert deployment.ids() == containers, "who trusts both before and after is left alone"
 
+    # What the second root has signed is taken for somebody else's, whom nobody here issues another for.
+    external = {"mode": "external", "certificate_file": str(elsewhere)}
+    retired = {**generations(g1="active", g2="retired"), "pki.certificates.elsewhere": external}
+    deployment.checkout.configure(deployment.name, retired)
+    said = f"{AT}.g2.state: retired, and it has signed pki.certificates.elsewhere; allowed: trusted as long as"
+    for refused in (deployment.pulumi("preview"), deployment.run("up")):
+        assert refused.status != 0
+        assert said in refused.output
+    deployment.checkout.configure(deployment.name, {}, without=["pki.certificates.elsewhere"])
     assert step(g1="active", g2="retired") == first
     file.write_text(text, encoding="utf-8")
     deployment.up()

@@ -1,14 +1,16 @@
 """The identities of the edge, and who is trusted, in the whole program."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
+import pulumi
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from pki import facts, issue, offline, pem
-from pki.rollover import problems
+from pki.rollover import ACTIVE, RETIRED, STATE, TRUSTED, problems
 from rendering.relay import FRONT_FILE, pool
 from testing.building import delivered, depends_on
 from testing.certificates import Issued
@@ -58,6 +60,24 @@ def test_a_relay_asks_clients_for_what_its_certificate_was_brought_with() -> Non
     (root,) = pool(ROOT_OF_A_COMPANY.pem.decode())
     assert root in front
     assert "require_and_verify" in front
+
+
+@pytest.mark.parametrize("name", ["authorities-declared", "authorities-deployed"])
+def test_both_records_know_what_is_brought_along_and_a_root_that_has_signed_it_is_not_retired(name: str) -> None:
+    stack = shape("relay")
+    hook = stack.engine.hooks[f"{name}-guard"]
+    before, after = (
+        {"stack": {one: {STATE: state} for one, state in zip(("g1", "g2"), states, strict=True)}}
+        for states in ((TRUSTED, ACTIVE), (RETIRED, ACTIVE))
+    )
+    asked = pulumi.ResourceHookArgs(
+        urn="", id="", name=name, type="",
+        old_inputs={"generations": before}, new_inputs={"generations": after},
+        old_outputs={"certificates": {"stack": {"g1": ROOT_OF_A_COMPANY.pem.decode()}}},
+    )  # fmt: skip
+    answer = cast("Coroutine[Any, Any, None]", hook.callback(cast("Any", asked)))
+    with pytest.raises(pulumi.RunError, match=r"retired, and it has signed pki\.certificates\.corp; allowed: trusted"):
+        asyncio.run(answer)
 
 
 # --- Identity ---------------------------------------------------------------------------------------------------------

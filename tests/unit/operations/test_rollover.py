@@ -38,21 +38,43 @@ def settings_with(states: Mapping[str, str], **certificates: Any) -> Settings:
 
 
 def in_state(declared: Mapping[str, str], deployed: Mapping[str, str] | None = None) -> list[Resource]:
-    """Return the records of a stack, of which the second stays behind where a run was interrupted, and its roots."""
-    prefix, type_, root = "urn:pulumi:test::reflector", "reflector:rollover:Rollover", "reflector:authority:Authority"
+    """Return the records of a stack, of which the second stays behind where a run was interrupted."""
+    type_ = "reflector:rollover:Rollover"
 
-    def record(states: Mapping[str, str]) -> dict[str, Any]:
+    def record(name: str, states: Mapping[str, str]) -> dict[str, Any]:
         made = {name: {"state": state, "made": "P384 for 10 years"} for name, state in states.items()}
-        return {"generations": {"stack": {"g1": {"state": "active", "made": "P384 for 10 years"}}, "clients": made}}
+        inputs = {"generations": {"stack": {"g1": {"state": "active", "made": "P384 for 10 years"}}, "clients": made}}
+        trusted = {name: ROOTS[name].pem.decode() for name, state in states.items() if state in {"active", "trusted"}}
+        return {
+            "urn": f"urn:pulumi:test::reflector::{type_}::authorities-{name}", "type": type_,
+            "inputs": inputs, "outputs": {**inputs, "certificates": {"clients": trusted}},
+        }  # fmt: skip
 
-    return [
-        {"urn": f"{prefix}::{type_}::authorities-declared", "type": type_, "inputs": record(declared)},
-        {"urn": f"{prefix}::{type_}::authorities-deployed", "type": type_, "inputs": record(deployed or declared)},
-        *(
-            {"urn": f"{prefix}::{root}::{name}", "type": root, "outputs": {"certificate_pem": one.pem.decode()}}
-            for name, one in zip(("authority-clients", "authority-clients-2"), ROOTS.values(), strict=True)
-        ),
+    return [record("declared", declared), record("deployed", deployed or declared)]
+
+
+def of_a_release_before(state: list[Resource]) -> list[Resource]:
+    """Return a state whose records have no certificates, with the roots and the inventory it has."""
+    type_ = "reflector:authority:Authority"
+    names = dict(zip(ROOTS, ("authority-clients", "authority-clients-2"), strict=True))
+    entries = [
+        {"name": names[one], "kind": "root", "authority": "clients", "generation": one, "purpose": "client"}
+        for one in ROOTS
     ]
+    return [
+        *({**one, "outputs": one["inputs"]} for one in state),
+        {
+            "urn": "urn:pulumi:test::reflector::pulumi:pulumi:Stack::reflector-test", "type": "pulumi:pulumi:Stack",
+            "outputs": {"pki_inventory": entries},
+        },
+        *(
+            {
+                "urn": f"urn:pulumi:test::reflector::{type_}::{names[one]}", "type": type_,
+                "outputs": {"certificate_pem": ROOTS[one].pem.decode()},
+            }
+            for one in ROOTS
+        ),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("before", "after"), [("prepare", "switch"), ("switch", "retire"), ("switch", "prepare")])
@@ -105,6 +127,24 @@ def test_a_root_that_has_signed_what_nobody_here_renews_is_not_retired(tmp_path:
     assert problem.remedy.endswith("pki.certificates.corp")
 
 
+def test_of_a_state_of_a_release_before_the_root_is_found_by_the_inventory(tmp_path: Path) -> None:
+    settings = settings_with(STEPS["retire"], corp=brought(tmp_path, ROOTS["g1"], "external"))
+    (problem,) = rollover_problems(settings, of_a_release_before(in_state(STEPS["switch"])))
+    assert problem.given == "retired, and it has signed pki.certificates.corp"
+    settings = settings_with(STEPS["retire"], corp=brought(tmp_path, ROOTS["g2"], "external"))
+    assert list(rollover_problems(settings, of_a_release_before(in_state(STEPS["switch"])))) == []
+
+
+@pytest.mark.parametrize("written", ["04da6b54-80e4-46f7-96ec-b56ff0331ba9", {"ciphertext": "v1:x:y"}])
+def test_what_a_record_does_not_tell_is_no_certificate(tmp_path: Path, written: object) -> None:
+    """Encrypted, or not known yet where a run was kept to some resources."""
+    state = in_state(STEPS["switch"])
+    for one in state:
+        one["outputs"]["certificates"]["clients"]["g1"] = written
+    settings = settings_with(STEPS["retire"], corp=brought(tmp_path, ROOTS["g1"], "external"))
+    assert list(rollover_problems(settings, state)) == [], "the program knows more"
+
+
 @pytest.mark.parametrize(
     ("by", "before", "after"),
     [
@@ -132,7 +172,7 @@ def test_a_root_that_was_brought_along_is_known_from_its_file(tmp_path: Path) ->
         "mode": "imported", "state": "retired", "certificate_file": str(tmp_path / "root.pem"),
         "key_file": str(tmp_path / "root.key"),
     }  # fmt: skip
-    state = [one for one in in_state(STEPS["switch"]) if "::authority-clients" not in one["urn"]]
+    state = [{**one, "outputs": one["inputs"]} for one in in_state(STEPS["switch"])]
     for one in state:
         one["inputs"]["generations"]["clients"]["g1"].pop("made")
     (problem,) = rollover_problems(parse(content, "test", "reflector", NOW), state)

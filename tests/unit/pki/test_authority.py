@@ -116,7 +116,7 @@ def test_a_second_generation_stands_beside_the_first() -> None:
 
 def handles(stack: str, settings: Pki) -> Mapping[str, AuthorityHandle]:
     made: Mapping[str, AuthorityHandle] = building.build(
-        lambda _: pki.authorities("authority", settings.every_authority, stack)
+        lambda _: pki.authorities("authority", settings, stack)
     ).component
     return made
 
@@ -157,10 +157,9 @@ def lists(revocations: Mapping[str, Revocation]) -> tuple[building.Built, list[A
     generations: dict[str, AnyGeneration] = {
         "g1": Generation(state="trusted"), "g2": Generation(state="active"), "g3": Generation(state="retired"),
     }  # fmt: skip
-    settings = Pki(authorities={"agents": Authority_(purpose="client", generations=generations)})
-    built = building.build(
-        lambda _: pki.authorities("authority", settings.every_authority, "test", revocations=revocations)["agents"]
-    )
+    agents = {"agents": Authority_(purpose="client", generations=generations)}
+    settings = Pki(authorities=agents, revocations=dict(revocations))
+    built = building.build(lambda _: pki.authorities("authority", settings, "test")["agents"])
     text, end = value_of(built.component.crls), "-----END X509 CRL-----\n"
     found = [x509.load_pem_x509_crl((one + end).encode()) for one in text.split(end) if one]
     return built, found
@@ -189,5 +188,5 @@ def test_what_is_revoked_is_in_each_list_and_another_list_has_another_time() -> 
 
 
 def test_nobody_asks_for_revocation_lists_of_servers() -> None:
-    built = building.build(lambda _: pki.authorities("authority", Pki().every_authority, "test")["stack"])
+    built = building.build(lambda _: pki.authorities("authority", Pki(), "test")["stack"])
     assert value_of(built.component.crls) == ""

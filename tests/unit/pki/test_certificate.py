@@ -152,7 +152,7 @@ def test_any_issuer_will_do() -> None:
 
 def own_authority(settings: Pki = Pki()) -> AuthorityHandle:  # noqa: B008 -- frozen
     """Return the authority every stack has."""
-    return pki.authorities("authority", settings.every_authority, "test")[STACK]
+    return pki.authorities("authority", settings, "test")[STACK]
 
 
 def identity(settings: Pki, authority: AuthorityHandle, name: str, *addresses: str) -> pki.EdgeIdentity:

@@ -29,7 +29,7 @@ SETTINGS: Final = Pki(
 
 
 def made(settings: Pki = SETTINGS) -> Registry:
-    authorities = room.authorities("authority", settings.every_authority, "test")
+    authorities = room.authorities("authority", settings, "test")
     return room.registry(settings, authorities, NOTHING)
 
 
@@ -109,7 +109,8 @@ def test_the_inventory_tells_all_of_it_and_no_key() -> None:
     lost = Revocation(authority="clients", serial="A1B", on="2026-01-01")
 
     def build(_: object) -> None:
-        authorities = room.authorities("authority", SETTINGS.every_authority, "test", revocations={"lost": lost})
+        settings = SETTINGS.model_copy(update={"revocations": {"lost": lost}})
+        authorities = room.authorities("authority", settings, "test")
         registry = room.registry(SETTINGS, authorities, NOTHING)
         registry.use("api", by="relay agents")
         pulumi.export("inventory", room.inventory(authorities, {}, [], registry))
@@ -165,7 +166,7 @@ def test_a_fleet_is_a_part_of_the_registry() -> None:
 @pytest.mark.parametrize("issue", [1, 2])
 def test_the_certificate_of_the_edge_has_a_number_too(issue: int) -> None:
     def build(_: object) -> None:
-        authorities = room.authorities("authority", Pki().every_authority, "test")
+        authorities = room.authorities("authority", Pki(), "test")
         room.edge_identity(
             "it", Private(issue=issue), authorities, Registry(), own=None, signer=None, hours=(240, 48),
             dns_names=["a.test"], ip_addresses=[], trusted=[], common_name="a.test",

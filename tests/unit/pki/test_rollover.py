@@ -1,15 +1,27 @@
 """Rollovers: the four steps are taken one after the other, and a jump is refused in one line."""
 
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pulumi
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pulumi.output import Unknown
 
-from pki.rollover import ACTIVE, DISTRUSTED, RETIRED, TRUSTED, Generations, problems
+from components.base.handles import AuthorityHandle
+from components.pki.authorities import authorities, deployed
+from components.pki.rollover import Rollover, RolloverArgs, guarded
+from pki.rollover import ACTIVE, DISTRUSTED, RETIRED, TRUSTED, Generations, problems, readable, relied_on
+from settings import parse
+from settings.base import Sealed
 from testing import building
+from testing.certificates import Issued, issue
+from testing.engine import value_of
 
 AT = "pki.authorities.stack.generations"
 
@@ -92,24 +104,134 @@ def test_whoever_signs_was_trusted_before_unless_something_is_compromised(path: 
         deployed = wanted
 
 
+# --- What somebody relies on ------------------------------------------------------------------------------------------
+
+NOW = datetime.now(UTC)
+ROOTS = {name: issue(f"root {name}", now=NOW, ca=True, to_days=3000) for name in ("g1", "g2")}
+BELOW = issue("issuing authority", ROOTS["g1"], now=NOW, ca=True, to_days=3000)
+KNOWN = {"stack": {name: one.pem.decode() for name, one in ROOTS.items()}}
+
+
+def chain(by: Issued, *above: Issued) -> dict[str, str]:
+    leaf = issue("corp", by, now=NOW, sans=["corp.test"])
+    return {"pki.certificates.corp": "".join(one.pem.decode() for one in (leaf, *above))}
+
+
+@pytest.mark.parametrize("shown", [chain(ROOTS["g1"]), chain(BELOW, BELOW)])
+def test_what_has_signed_something_nobody_here_renews_is_not_retired(shown: dict[str, str]) -> None:
+    (problem,) = map(str, relied_on(STEPS[2], STEPS[3], KNOWN, shown))
+    assert problem == (
+        f"{AT}.g1.state: retired, and it has signed pki.certificates.corp; allowed: trusted as long as any of that is "
+        "in use: nobody would take it any more. Bring others in their place, or remove them: pki.certificates.corp"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "certificates", "shown"),
+    [
+        (STEPS[2], STEPS[3], KNOWN, chain(ROOTS["g2"])),
+        (STEPS[2], STEPS[3], KNOWN, {}),
+        (STEPS[2], STEPS[3], {}, chain(ROOTS["g1"])),
+        (STEPS[1], STEPS[2], KNOWN, chain(ROOTS["g1"])),
+        (STEPS[3], STEPS[3], KNOWN, chain(ROOTS["g1"])),
+        (STEPS[3], STEPS[4], KNOWN, chain(ROOTS["g1"])),
+        (STEPS[2], stack(g1=DISTRUSTED, g2=ACTIVE), KNOWN, chain(ROOTS["g1"])),
+    ],
+)
+def test_of_another_root_or_in_another_step_it_is_no_reason(
+    before: Generations, after: Generations, certificates: dict[str, dict[str, str]], shown: dict[str, str]
+) -> None:
+    assert relied_on(before, after, certificates, shown) == []
+
+
+def test_a_root_two_issuing_authorities_stand_under_stays_with_one_of_them() -> None:
+    other = issue("another issuing authority", ROOTS["g1"], now=NOW, ca=True, to_days=3000)
+    root = ROOTS["g1"].pem.decode()
+    known = {"stack": {"g1": BELOW.pem.decode() + root, "g2": other.pem.decode() + root}}
+    assert relied_on(STEPS[2], STEPS[3], known, chain(BELOW, BELOW)), "its lists of what is revoked go with it"
+    assert relied_on(STEPS[2], STEPS[3], known, chain(ROOTS["g1"])) == []
+    alone = {"stack": {"g1": BELOW.pem.decode() + root, "g2": ROOTS["g2"].pem.decode()}}
+    assert relied_on(STEPS[2], STEPS[3], alone, chain(ROOTS["g1"])), "whom clients have instead of who signs"
+
+
 # --- Inside the engine ------------------------------------------------------------------------------------------------
 
 
-def asked(old: Any, new: Any) -> Any:
-    return SimpleNamespace(old_inputs=None if old is None else {"generations": old}, new_inputs={"generations": new})
-
-
-def test_the_engine_asks_before_anything_is_touched_and_in_a_preview() -> None:
-    from components.pki.rollover import Rollover, RolloverArgs, guarded
-
-    built = building.build(lambda _: Rollover("it", RolloverArgs(generations=STEPS[0]), guarded("it")))
+def hook_of(chains: Mapping[str, str]) -> Callable[..., None]:
+    """Return what the engine asks before it changes a record, from and to these generations."""
+    built = building.build(lambda _: Rollover("it", RolloverArgs(generations=STEPS[0]), guarded("it", chains)))
     hook = built.engine.hooks["it-guard"]
     assert isinstance(hook, pulumi.ResourceHook)
-    assert hook.opts is not None and hook.opts.on_dry_run
+    assert hook.opts is not None and hook.opts.on_dry_run, "in a preview too"
     request = built.named("it").request
     assert list(request.hooks.before_create) == list(request.hooks.before_update) == ["it-guard"]
     assert built.named("it").plain("generations") == STEPS[0]
-    hook.callback(asked(STEPS[0], STEPS[1]))
-    hook.callback(asked(None, STEPS[0]))
+
+    async def answer(before: Any, after: Any, certificates: Any, *, secret: bool) -> None:
+        handed = pulumi.Output.secret if secret else lambda known: known
+        args = SimpleNamespace(
+            old_inputs=None if before is None else {"generations": handed(before)},
+            new_inputs={"generations": handed(after)},
+            old_outputs=None if certificates is None else {"certificates": handed(certificates)},
+        )
+        await cast("Coroutine[Any, Any, None]", hook.callback(cast("pulumi.ResourceHookArgs", args)))
+
+    def ask(before: Any, after: Any, certificates: Any = None, *, secret: bool = False) -> None:
+        asyncio.run(answer(before, after, certificates, secret=secret))
+
+    return ask
+
+
+@pytest.mark.parametrize("secret", [False, True])
+def test_the_engine_asks_before_anything_is_touched_and_in_a_preview(*, secret: bool) -> None:
+    ask = hook_of({})
+    ask(STEPS[0], STEPS[1], secret=secret)
+    ask(None, STEPS[0], secret=secret)
     with pytest.raises(pulumi.RunError, match="active, and it was never deployed"):
-        hook.callback(asked(STEPS[0], stack(g1=TRUSTED, g2=ACTIVE)))
+        ask(STEPS[0], stack(g1=TRUSTED, g2=ACTIVE), secret=secret)
+
+
+@pytest.mark.parametrize("secret", [False, True])
+def test_the_engine_is_told_what_a_root_that_retires_has_signed(*, secret: bool) -> None:
+    ask = hook_of(chain(ROOTS["g1"]))
+    with pytest.raises(pulumi.RunError, match=r"retired, and it has signed pki\.certificates\.corp; allowed: trusted"):
+        ask(STEPS[2], STEPS[3], KNOWN, secret=secret)
+    ask(STEPS[1], STEPS[2], KNOWN, secret=secret)
+    unknown = Unknown()  # type: ignore[no-untyped-call]  # the SDK's
+    ask(STEPS[2], STEPS[3], {"stack": {"g1": unknown}}, secret=secret)
+    ask(STEPS[2], STEPS[3])
+
+
+@pytest.mark.parametrize("kept", ["certificate_file", "certificate"])
+def test_a_record_has_who_signs_and_no_key(kept: str, tmp_path: Path) -> None:
+    """And once the authorities are made, as they are what it is asked before."""
+    (tmp_path / "ca.pem").write_bytes(BELOW.pem + ROOTS["g1"].pem)
+    (tmp_path / "ca.key").write_bytes(BELOW.key_pem)
+    given = str(tmp_path / "ca.pem") if kept == "certificate_file" else Sealed((BELOW.pem + ROOTS["g1"].pem).decode())
+    generations = {
+        "g1": {"mode": "created", "state": "retired"},
+        "g2": {"mode": "imported", "state": "active", kept: given, "key_file": str(tmp_path / "ca.key")},
+        "g3": {"mode": "created", "state": "trusted"},
+    }
+    settings = parse({"pki": {"authorities": {"stack": {"generations": generations}}}}, "test", "reflector", NOW)
+
+    def made(_: object) -> Mapping[str, AuthorityHandle]:
+        found = authorities("authority", settings.pki, "test", settings.signers)
+        deployed(settings.pki, found, [], settings.signers)
+        return found
+
+    built = building.build(made)
+    for name in ("authorities-declared", "authorities-deployed"):
+        outputs = built.engine.outputs_of(name)
+        assert outputs["generations"] == built.named(name).plain("generations")
+        certificates = outputs["certificates"]
+        assert pulumi.runtime.rpc.is_rpc_secret(certificates) == (kept == "certificate"), "it stays what it was"
+        found = readable(plain(certificates))
+        assert found["stack"]["g2"] == (BELOW.pem + ROOTS["g1"].pem).decode()
+        assert found["stack"]["g3"] == value_of(built.component["stack"].issuers["authority-3"].certificate_pem)
+        assert found["stack"].keys() == {"g2", "g3"}
+        assert "PRIVATE KEY" not in str(outputs)
+
+
+def plain(value: Any) -> Any:
+    return pulumi.runtime.rpc.unwrap_rpc_secret(value) if pulumi.runtime.rpc.is_rpc_secret(value) else value
