@@ -107,7 +107,9 @@ def check(stack: Stack) -> Checked:
         found.problems.extend(asked.problems)
         found.hints.extend(asked.hints)
         deployed = stack.resources() or ()
-        found.problems.extend(rollover.rollover_problems(settings, deployed))
+        step = rollover.look(settings, deployed)
+        found.problems.extend(step.problems)
+        found.hints.extend(step.hints)
         found.problems.extend(revocations.problems(settings, deployed))
         found.hints.extend(revocations.hints(settings, deployed, stack.past_states))
     problems += [problem.without(settings.encrypted) for problem in found.problems]

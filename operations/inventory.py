@@ -109,9 +109,8 @@ class Certificate:
 
     @property
     def server_name(self) -> str | None:
-        """The name to ask the edge for it by; None: an address, which a client names nothing by."""
-        names = [name.removeprefix("DNS:") for name in self.names if name.startswith("DNS:")]
-        return next((name for name in names if "*" not in name), None)
+        """The name to ask the edge for it by, see `server_name`."""
+        return server_name(self.names)
 
     def days_left(self, now: datetime) -> float | None:
         """Return the days until clients refuse it, negative after that."""
@@ -138,6 +137,12 @@ class Certificate:
             warning, critical = min(WARNING, window), min(CRITICAL, window / _CRITICAL_SHARE)
         left = self.chain_expires - now
         return Level.CRITICAL if left <= critical else Level.WARNING if left <= warning else Level.OK
+
+
+def server_name(names: Sequence[str]) -> str | None:
+    """Return what a client asks for something with these names by; None: an address, which it names nothing by."""
+    hosts = [name.removeprefix("DNS:") for name in names if name.startswith("DNS:")]
+    return next((name for name in hosts if "*" not in name), None)
 
 
 def resources_of(stack: Stack) -> Sequence[Resource]:

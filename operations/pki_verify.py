@@ -19,7 +19,7 @@ from operations import container_providers, host_trust, inventory, pki_material
 from operations.client_files import client_files
 from operations.healing import Resource
 from operations.inventory import Certificate, Level
-from operations.served import Place, of_der, of_pem, places_of
+from operations.served import NotServed, Place, of_der, of_pem, places_of, shown
 from operations.stack import Stack
 from settings import Settings, masked
 from settings.hosts import MAIN
@@ -186,19 +186,11 @@ def _of_an_endpoint(one: Certificate, now: datetime) -> Iterator[Finding]:
     from pki.server import leaf_problems
 
     place = Place.of(one.endpoint)
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
     try:
-        with (
-            socket.create_connection((place.host, place.port), _TIMEOUT_SECONDS) as raw,
-            context.wrap_socket(raw, server_hostname=one.server_name) as secured,
-        ):
-            der = secured.getpeercert(binary_form=True)
-    except OSError as error:
-        yield Finding(name=one.called, what=f"{place} shows no certificate: {error}", fine=False)
+        der, *_ = shown(place, one.server_name)
+    except NotServed as error:
+        yield Finding(name=one.called, what=str(error), fine=False)
         return
-    assert der is not None, "a server without a certificate has shaken hands"
     leaf = pem.der_certificate(der)
     problems = list(leaf_problems(leaf, covered(one.names), now, for_browsers=False, used_as=one.kind))
     yield from (Finding(name=one.called, what=f"at {place}: {problem}", fine=False) for problem in problems)

@@ -5,34 +5,93 @@ the authority is registered already, which stays in the state as an empty compon
 here alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from operations import inventory, pki_material
 from operations.healing import Resource, of_type
 from operations.resource_types import ROLLOVER_TYPE
-from pki.rollover import MADE, Certificates, Generations, Jump, problems, readable, relied_on, retiring
+from operations.served import Place, shown_at_once
+from pki.rollover import MADE, Certificates, Generations, problems, readable, relied_on, retiring
 from settings import Problem, Settings
 from settings.authorities import ImportedGeneration, record
+from settings.registry import External, entry_setting
+
+_ANSWER_SECONDS: Final = 4
+"""In which an endpoint has to show what it has; all are asked at once."""
 
 
-def rollover_problems(settings: Settings, resources: Sequence[Resource]) -> Iterator[Problem]:
-    """Yield why the generations of the settings may not follow what is deployed."""
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """What came of holding the settings against the state."""
+
+    problems: list[Problem] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
+
+
+def look(settings: Settings, resources: Sequence[Resource]) -> Looked:
+    """Return why the generations of the settings may not follow what is deployed, as the program finds it.
+
+    Endpoints are asked where a generation is to be retired, and then alone.
+    """
     found: dict[str, Problem] = {}
+    elsewhere: _Elsewhere | None = None
     for one in of_type(resources, ROLLOVER_TYPE):
-        for jump in _refused(settings, resources, one):
+        before: Generations = (one.get("inputs") or {}).get("generations") or {}
+        after = _wanted(settings, before)
+        jumps = problems(before, after)
+        if not jumps and any(retiring(before, after)):
+            elsewhere = elsewhere or _at_endpoints(settings)
+            chains = {**settings.registered.chains, **elsewhere.chains}
+            jumps = relied_on(before, after, _certificates(settings, resources, one), chains)
+        for jump in jumps:
             found.setdefault(str(jump), Problem(**jump._asdict()))
-    yield from found.values()
+    return Looked(problems=[*found.values()], hints=elsewhere.hints if elsewhere is not None else [])
 
 
-def _refused(settings: Settings, resources: Sequence[Resource], deployed: Resource) -> list[Jump]:
-    """Return why the generations of the settings may not follow those of a record; as the program finds it."""
-    before: Generations = (deployed.get("inputs") or {}).get("generations") or {}
-    after = _wanted(settings, before)
-    found = problems(before, after)
-    if found or not any(retiring(before, after)):
-        return found
-    return relied_on(before, after, _certificates(settings, resources, deployed), settings.registered.chains)
+@dataclass(frozen=True, kw_only=True)
+class _Elsewhere:
+    """What endpoints show."""
+
+    chains: Mapping[str, str]
+    """PEM, by setting."""
+    hints: list[str]
+    """Of those that could not be looked at, and why."""
+
+
+def _at_endpoints(settings: Settings) -> _Elsewhere:
+    asked = {
+        entry_setting(name): (Place.of(one.endpoint), inventory.server_name(one.names))
+        for name, one in settings.pki.certificates.items()
+        if isinstance(one, External) and one.endpoint is not None
+    }
+    chains: dict[str, str] = {}
+    hints: list[str] = []
+    for setting, answer in shown_at_once(asked, _ANSWER_SECONDS).items():
+        why = str(answer)
+        if isinstance(answer, list):
+            try:
+                chains[setting] = _pem(answer)
+                continue
+            except ValueError as error:
+                why = f"{asked[setting][0]} shows what cannot be read ({error})"
+        hints.append(f"{setting}: {why}; whether it was signed by what is retired now could not be looked at")
+    return _Elsewhere(chains=chains, hints=hints)
+
+
+def _pem(chain: Iterable[bytes]) -> str:
+    """Return certificates in DER as PEM.
+
+    Raises: ValueError, where nobody can make sense of one.
+    """
+    from pki import facts, pem
+
+    found = [pem.der_certificate(der) for der in chain]
+    for one in found:
+        if why := facts.unreadable(one):
+            raise ValueError(why)
+    return pem.certificates_text(found)
 
 
 def _wanted(settings: Settings, deployed: Generations) -> Generations:

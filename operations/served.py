@@ -1,22 +1,25 @@
-"""What certificate the edge shows to whoever comes from outside."""
+"""What certificates are shown to whoever comes from outside: by the edge, by relays, by somebody else."""
 
 import hashlib
 import socket
 import ssl
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from operations.inventory import Certificate
 from settings import Settings
 
 _TIMEOUT_SECONDS: Final = 10
+_AT_ONCE: Final = 32
 
 
 class NotServed(RuntimeError):
-    """The edge could not be asked; the text says where and why."""
+    """Nobody could be asked there; the text says where and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +86,10 @@ def places_of(certificate: Certificate, settings: Settings, edge: Place) -> list
     return found
 
 
-def served(place: Place, server_name: str | None) -> Served:
-    """Return the leaf shown there to a client that asks for `server_name`.
+def shown(place: Place, server_name: str | None, timeout_seconds: float = _TIMEOUT_SECONDS) -> list[bytes]:
+    """Return the certificates (DER) shown there to a client that asks for `server_name`: the leaf, then its chain.
 
-    It is looked at, not trusted: whoever is told of a stranger's leaf wants to know it.
+    They are looked at, not trusted: whoever is told of a stranger's wants to know them.
     Raises: NotServed.
     """
     context = ssl.create_default_context()
@@ -94,14 +97,52 @@ def served(place: Place, server_name: str | None) -> Served:
     context.verify_mode = ssl.CERT_NONE
     try:
         with (
-            socket.create_connection((place.host, place.port), _TIMEOUT_SECONDS) as raw,
+            socket.create_connection((place.host, place.port), timeout_seconds) as raw,
             context.wrap_socket(raw, server_hostname=server_name) as secured,
         ):
-            der = secured.getpeercert(binary_form=True)
+            found = _chain(secured)
     except OSError as error:
         raise NotServed(f"{place} shows no certificate: {error.strerror or error}") from None
-    assert der is not None, "a server without a certificate has shaken hands"
-    return of_der(der)
+    assert found, "a server without a certificate has shaken hands"
+    return found
+
+
+def _chain(secured: ssl.SSLSocket) -> list[bytes]:
+    if sys.version_info >= (3, 13):
+        return secured.get_unverified_chain()
+    # Where it is not public yet it is there all the same, as certificates that write themselves as PEM.
+    socket_of_openssl: Any = secured._sslobj  # type: ignore[attr-defined]
+    return [ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in socket_of_openssl.get_unverified_chain()]
+
+
+def shown_at_once(
+    asked: Mapping[str, tuple[Place, str | None]], within_seconds: float
+) -> Mapping[str, list[bytes] | NotServed]:
+    """Return what `shown` does of several by their names, and why of those that do not answer in time."""
+    # Looking a host name up has no time limit of ours: who waits for that is left behind.
+    pool = ThreadPoolExecutor(min(_AT_ONCE, max(1, len(asked))))
+    answers = {name: pool.submit(shown, *one, within_seconds) for name, one in asked.items()}
+    wait(answers.values(), within_seconds)
+    pool.shutdown(wait=False, cancel_futures=True)
+    found: dict[str, list[bytes] | NotServed] = {}
+    for name, answer in answers.items():
+        if answer.cancelled() or not answer.done():
+            place, _ = asked[name]
+            found[name] = NotServed(f"{place} shows no certificate: no answer within {within_seconds:g} seconds")
+            continue
+        try:
+            found[name] = answer.result()
+        except NotServed as error:
+            found[name] = error
+    return found
+
+
+def served(place: Place, server_name: str | None) -> Served:
+    """Return the leaf shown there, see `shown`.
+
+    Raises: NotServed.
+    """
+    return of_der(shown(place, server_name)[0])
 
 
 def of_der(der: bytes) -> Served:

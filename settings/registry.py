@@ -155,7 +155,9 @@ class External(Model):
         default=None, description="File with the certificate and its chain: PEM, DER or PKCS #7"
     )
     endpoint: Endpoint | None = Field(
-        default=None, description="Where it is shown, <host>:<port>: `make pki` asks there, `up` does not"
+        default=None,
+        description="Where it is shown, <host>:<port>: `make pki` asks there, and `make` before a root "
+        "is retired; the program does not",
     )
 
     def conflicts(self) -> Iterator[Conflict]:
@@ -258,9 +260,7 @@ class Read:
     @property
     def chains(self) -> Mapping[str, str]:
         """What nobody here issues anew: PEM of each with those over it but for the root, by its setting."""
-        return {
-            dotted(("pki", "certificates", name)): one.chain for name, one in {**self.imported, **self.external}.items()
-        }
+        return {entry_setting(name): one.chain for name, one in {**self.imported, **self.external}.items()}
 
 
 def read(certificates: Mapping[str, Issued | Imported | External], now: Instant) -> Read:
@@ -282,6 +282,11 @@ def _usable(found: "Mapping[str, ServerCertificate | list[tuple[str, str]] | Non
 def resource_name(name: str) -> str:
     """Return under which name a certificate of the registry is known to the engine and in the inventory."""
     return f"certificate-{name}"
+
+
+def entry_setting(name: str) -> str:
+    """Return which setting a certificate of the registry is."""
+    return dotted(("pki", "certificates", name))
 
 
 def covered(names: Sequence[str]) -> tuple[str, ...]:

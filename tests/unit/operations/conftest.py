@@ -1,15 +1,16 @@
 """A checkout with nothing in it yet, and a Docker host that tells what it is told to."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from operations.stack import Stack
+from testing.certificates import Issued
 from testing.commands import fake_command, path_with
-from tests.unit.operations.stand_ins import INFO, VERSION, Docker
+from tests.unit.operations.stand_ins import INFO, VERSION, Docker, Listener
 from toolchain import Layout
 
 
@@ -57,3 +58,16 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
     root = tmp_path / "checkout"
     root.mkdir()
     return Stack(name="test", layout=Layout(root))
+
+
+@pytest.fixture
+def listen(tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """Have somebody listen at a port with a certificate, see `Listener`."""
+    started: list[Listener] = []
+
+    def start(of: Issued, port: int, clients: Issued | None = None, above: Sequence[Issued] = ()) -> None:
+        started.append(Listener(tmp_path / f"listener-{port}", of, port, clients, above))
+
+    yield start
+    for one in started:
+        one.stop()

@@ -2,8 +2,10 @@
 
 import json
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -12,6 +14,7 @@ import yaml
 
 from operations.stack import Stack
 from settings import Settings, parse
+from testing.certificates import Issued
 from testing.commands import calls, fake_command
 
 Docker: TypeAlias = Callable[..., Path]
@@ -144,3 +147,45 @@ def ended_process() -> int:
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
     return done.pid
+
+
+class Listener:
+    """Answers HTTP over TLS 1.3, to those who show a certificate of `clients` where that is said.
+
+    It shows the certificate `of` with those `above` it.
+    """
+
+    def __init__(
+        self, folder: Path, of: Issued, port: int, clients: Issued | None = None, above: Sequence[Issued] = ()
+    ) -> None:
+        folder.mkdir()
+        (folder / "tls.pem").write_bytes(b"".join((of.pem, *(one.pem for one in above), of.key_pem)))
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(folder / "tls.pem")
+        if clients is not None:
+            self.context.verify_mode = ssl.CERT_REQUIRED
+            self.context.load_verify_locations(cadata=clients.pem.decode())
+        self.socket = socket.create_server(("127.0.0.1", port))
+        self.socket.settimeout(0.05)
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self._serve)
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.over.set()
+        self.thread.join()
+        self.socket.close()
+
+    def _serve(self) -> None:
+        while not self.over.is_set():
+            try:
+                raw, _ = self.socket.accept()
+            except TimeoutError:
+                continue
+            try:
+                raw.settimeout(5)
+                with raw, self.context.wrap_socket(raw, server_side=True) as secured:
+                    secured.recv(1024)
+                    secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            except OSError:
+                continue

@@ -4,10 +4,8 @@ import gzip
 import json
 import re
 import socket
-import ssl
 import stat
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -465,55 +463,6 @@ def test_what_cannot_be_looked_into_is_told(run: Run, stack: Stack) -> None:
 
 
 # --- Held against what clients do -------------------------------------------------------------------------------------
-
-
-class Listener:
-    """Answers HTTP over TLS 1.3, to those who show a certificate of `clients` where that is said."""
-
-    def __init__(self, folder: Path, of: Issued, port: int, clients: Issued | None = None) -> None:
-        folder.mkdir()
-        (folder / "tls.pem").write_bytes(of.pem + of.key_pem)
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(folder / "tls.pem")
-        if clients is not None:
-            self.context.verify_mode = ssl.CERT_REQUIRED
-            self.context.load_verify_locations(cadata=clients.pem.decode())
-        self.socket = socket.create_server(("127.0.0.1", port))
-        self.socket.settimeout(0.05)
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self._serve)
-        self.thread.start()
-
-    def stop(self) -> None:
-        self.over.set()
-        self.thread.join()
-        self.socket.close()
-
-    def _serve(self) -> None:
-        while not self.over.is_set():
-            try:
-                raw, _ = self.socket.accept()
-            except TimeoutError:
-                continue
-            try:
-                raw.settimeout(5)
-                with raw, self.context.wrap_socket(raw, server_side=True) as secured:
-                    secured.recv(1024)
-                    secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-            except OSError:
-                continue
-
-
-@pytest.fixture
-def listen(tmp_path: Path) -> Iterator[Callable[..., None]]:
-    started: list[Listener] = []
-
-    def start(of: Issued, port: int, clients: Issued | None = None) -> None:
-        started.append(Listener(tmp_path / f"listener-{port}", of, port, clients))
-
-    yield start
-    for one in started:
-        one.stop()
 
 
 def test_where_all_is_right_each_place_is_asked_and_answers(run: Run, listen: Callable[..., None]) -> None:
