@@ -46,10 +46,10 @@ def revoke(stack: Stack, settings: Settings, arguments: argparse.Namespace) -> i
 
 
 def _see_that_it_can_be_revoked(name: str, settings: Settings, issues: Issues) -> None:
-    clients = [one for one, authority in settings.pki.every_authority.items() if authority.purpose == "client"]
+    clients = [one for one, authority in settings.pki.every_authority.items() if authority.revokes]
     for one in issues.known:
         authority = settings.pki.every_authority.get(one.authority)
-        if one.is_current and authority is not None and authority.purpose != "client":
+        if one.is_current and authority is not None and not authority.revokes:
             raise StateError(
                 f"{name} is signed by {one.authority}, whose purpose is {authority.purpose}: nobody asks for a list of "
                 f"it; allowed: what an authority of clients has signed ({', '.join(clients) or 'there is none'}). "

@@ -128,6 +128,17 @@ def may_not_sign(certificate: Certificate, used_as: str = SERVER) -> str:
     return ""
 
 
+def may_not_revoke(certificate: Certificate) -> str:
+    """Return why nobody would take a revocation list that an authority's certificate signs, or nothing."""
+    usage = extension(certificate, x509.KeyUsage)
+    if usage is not None and not usage.crl_sign:
+        return (
+            "a CA certificate that may not sign lists of what is revoked, which an authority of clients has (its key "
+            "usage has no cRLSign)"
+        )
+    return ""
+
+
 def of_no_use(certificate: Certificate, used_as: str = SERVER) -> str:
     """Return why a certificate may not be used as one of `USES`, or nothing."""
     for part in _lacking(certificate, used_as):

@@ -56,12 +56,13 @@ def signer(
     now: facts.Instant,
     between: int = 0,
     used_as: str = facts.SERVER,
+    revokes: bool = False,
 ) -> Signer | list[Problem]:
     """Return who is to sign, or all that is wrong: AUTHORITY or KEY, and why.
 
     `certificate` may hold those over it too; `key` may be left out where it is a PKCS #12 with the key in it. Leaves of
     `leaf_hours` are to be signed for `served` from `now` on, to be used as one of `facts.USES`, with so many
-    authorities `between`.
+    authorities `between`; and lists of them where it `revokes`.
     """
     wrong: list[Problem] = []
     try:
@@ -85,6 +86,8 @@ def signer(
     way = chain(one, found.certificates, now)
     ends = min(each.not_valid_after_utc for each in (one, *way.over(one)))
     wrong += [(AUTHORITY, reason) for reason in _problems(one, between, served, now, used_as)]
+    if revokes and facts.is_authority(one) and (reason := facts.may_not_revoke(one)):
+        wrong.append((AUTHORITY, reason))
     for below, over in enumerate(way.over(one), between + 1):
         name = facts.shown(over.subject)
         reasons = [*_defects(over, below, now, used_as, is_root=over == way.root), *constrained(over, served)]

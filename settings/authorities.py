@@ -98,11 +98,11 @@ class ImportedGeneration(Model):
         yield from choices(self, "key")
 
     def read(
-        self, now: Instant, served: Sequence[str] = (), used_as: str = "server"
+        self, now: Instant, served: Sequence[str] = (), used_as: str = "server", *, revokes: bool = False
     ) -> "Signer | list[tuple[str, str]] | None":
         """Return who signs for `served` at `now`, or what is wrong; None where it is not decrypted yet.
 
-        What is signed is used as a server, a client, or a peer, which is both.
+        What is signed is used as a server, a client, or a peer, which is both. One that `revokes` signs lists as well.
         What is wrong: `certificate` or `key`, and why.
         """
         from pki.client import AUTHORITY  # a tenth of a second, for those who bring one
@@ -122,14 +122,17 @@ class ImportedGeneration(Model):
             served=served,
             now=now,
             used_as=used_as,
+            revokes=revokes,
         )
         if isinstance(made, list):
             return [("certificate" if what == AUTHORITY else what, why) for what, why in made]
         return made
 
-    def wrong(self, now: Instant, served: Sequence[str] = (), used_as: str = "server") -> Iterator[Conflict]:
+    def wrong(
+        self, now: Instant, served: Sequence[str] = (), used_as: str = "server", *, revokes: bool = False
+    ) -> Iterator[Conflict]:
         """Yield why it cannot sign for `served` at `now`, see `read`."""
-        found = self.read(now, served, used_as)
+        found = self.read(now, served, used_as, revokes=revokes)
         yield from wrong(self, found if isinstance(found, list) else (), _SIGNS)
 
 
@@ -147,6 +150,11 @@ class Authority(Model):
     generations: dict[GenerationName, AnyGeneration] = Field(
         default={FIRST: Generation(state=ACTIVE)}, min_length=1, description="Its roots by number, g1 the first"
     )
+
+    @property
+    def revokes(self) -> bool:
+        """Whether it has lists of what is revoked: servers are let in nowhere, so nobody asks for any of theirs."""
+        return self.purpose == "client"
 
     @property
     def active(self) -> str:

@@ -71,7 +71,7 @@ class Pki(Model):
         for name, authority in self.every_authority.items():
             for generation, one in authority.generations.items():
                 if isinstance(one, ImportedGeneration) and one.state in LIVE:
-                    for conflict in one.wrong(now, used_as=self.used_as(name)):
+                    for conflict in one.wrong(now, used_as=self.used_as(name), revokes=authority.revokes):
                         path = ("authorities", name, "generations", generation, *conflict.path)
                         yield replace(conflict, path=path)
 
@@ -108,7 +108,7 @@ class Pki(Model):
                         allowed="a longer life than that of what it signs",
                         remedy="Set it: pulumi config set --path {path} <years>",
                     )
-        clients = sorted(name for name, one in self.every_authority.items() if one.purpose == "client")
+        clients = sorted(name for name, one in self.every_authority.items() if one.revokes)
         for label, revocation in self.revocations.items():
             if revocation.authority not in clients:
                 yield Conflict(

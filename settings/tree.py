@@ -292,7 +292,7 @@ class Settings(Model):
         for name, authority in self.pki.every_authority.items():
             for generation, one in authority.generations.items():
                 if isinstance(one, ImportedGeneration):
-                    made = one.read(self.now, used_as=self.pki.used_as(name))
+                    made = one.read(self.now, used_as=self.pki.used_as(name), revokes=authority.revokes)
                     if made is not None and not isinstance(made, list):
                         found.setdefault(name, {})[generation] = made
         return found

@@ -84,7 +84,7 @@ def _authority(
         issuers[generation] = _made(base, own, stack, generation, one, guard)
         anchors[generation] = certificates[generation] = issuers[generation].certificate_pem
     lists: dict[str, RevocationList] = {}
-    if settings.purpose == "client":
+    if settings.revokes:
         # Of each generation, an empty one too: who checks them takes nobody of an authority that has none.
         lists = {
             generation: issuers[generation].list_revoked(

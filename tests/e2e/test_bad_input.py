@@ -2,12 +2,13 @@
 
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from testing.certificates import CLIENT, certificate, docker_client
+from testing.certificates import CLIENT, SIGNS_NO_LISTS, certificate, docker_client, issue
 from testing.docker import free_port
 from tests.e2e.docker_host import DockerHost
 from tests.e2e.stack import Checkout, Stack
@@ -139,17 +140,26 @@ def test_a_wrong_way_to_the_host_is_told_before_anybody_is_asked(
     assert made_nothing(misconfigured)
 
 
-def test_plain_pulumi_lists_the_same_problems(misconfigured: Stack) -> None:
+def test_plain_pulumi_lists_the_same_problems(misconfigured: Stack, tmp_path: Path) -> None:
+    company = issue("company", now=datetime.now(UTC), ca=True, to_days=900, extensions=[(SIGNS_NO_LISTS, True)])
+    (tmp_path / "ca.pem").write_bytes(company.pem)
+    (tmp_path / "ca.key").write_bytes(company.key_pem)
+    brought = {"certificate_file": str(tmp_path / "ca.pem"), "key_file": str(tmp_path / "ca.key")}
+    clients = {"purpose": "client", "generations": {"g1": {"mode": "imported", "state": "active", **brought}}}
     misconfigured.pulumi("stack", "init").succeeded()
     try:
-        misconfigured.configure({"edge.http_prot": 80, "edge.extra_names": ["under_score.test"]})
+        misconfigured.configure(
+            {"edge.http_prot": 80, "edge.extra_names": ["under_score.test"], "pki.authorities.clients": clients}
+        )
         output = misconfigured.pulumi("preview").failed().output
-        assert "2 problems in the configuration, nothing was created" in output
+        assert "3 problems in the configuration, nothing was created" in output
         assert "edge.http_prot: unknown setting" in output
         assert "edge.extra_names[0]" in output
+        (line,) = (line for line in output.splitlines() if "pki.authorities.clients.generations.g1." in line)
+        assert "a CA certificate that may not sign lists of what is revoked" in line
         assert "Traceback" not in output
         # Of two names the meaning has changed; what to do about them is said as well, and by us.
-        misconfigured.configure({"domain": "reflector.test", "storage": "garage", "edge": {}})
+        misconfigured.configure({"domain": "reflector.test", "storage": "garage", "edge": {}}, without=["pki"])
         output = misconfigured.pulumi("preview").failed().output
         assert output.count("make convert") == 2, output
         assert "Traceback" not in output

@@ -7,8 +7,9 @@ from typing import Any, Final
 import pytest
 from cryptography import x509
 
+from pki.issue import SIGNS
 from settings import PROJECT, Settings, SettingsError, parse
-from testing.certificates import CLIENT, SERVER, issue
+from testing.certificates import CLIENT, SERVER, SIGNS_NO_LISTS, issue
 
 NOW: Final = datetime(2026, 11, 28, tzinfo=UTC)
 ACTIVE: Final = {"mode": "created", "state": "active"}
@@ -138,6 +139,48 @@ def test_one_that_is_brought_along_may_sign_for_what_it_signs(
     (problem,) = refused(pki)
     assert problem.startswith("pki.authorities.company.generations.g1.certificate_file: ")
     assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("extensions", "purpose", "state", "said"),
+    [
+        ([(SIGNS_NO_LISTS, True)], "client", "active", "(its key usage has no cRLSign)"),
+        ([(SIGNS, True)], "client", "active", ""),
+        ([], "client", "active", ""),
+        ([(SIGNS_NO_LISTS, True)], "server", "active", ""),
+        ([(SIGNS_NO_LISTS, True)], "docker-hosts", "active", ""),
+        ([(SIGNS_NO_LISTS, True)], "client", "trusted", "(its key usage has no cRLSign)"),
+        ([(SIGNS_NO_LISTS, True)], "client", "retired", ""),
+    ],
+)
+def test_one_whose_lists_of_what_is_revoked_nobody_would_take_is_refused(
+    tmp_path: Path, extensions: list[tuple[x509.ExtensionType, bool]], purpose: str, state: str, said: str
+) -> None:
+    """OpenSSL: "key usage does not include CRL signing", of everybody who comes with a certificate of it."""
+    generations: dict[str, Any] = {"g1": {**brought(tmp_path, extensions=extensions), "state": state}}
+    if state != "active":
+        generations["g2"] = ACTIVE
+    pki = {"authorities": {"company": {"purpose": purpose, "generations": generations}}}
+    if not said:
+        assert read(pki).pki.every_authority["company"].purpose == purpose
+        return
+    (problem,) = refused(pki)
+    assert problem == (
+        f"pki.authorities.company.generations.g1.certificate_file: {tmp_path / 'ca.pem'}: a CA certificate that may "
+        f"not sign lists of what is revoked, which an authority of clients has {said}; allowed: the certificate of an "
+        "authority that may sign, with its key. Put the right one there, or set another: pulumi config set --path "
+        "pki.authorities.company.generations.g1.certificate_file <file>"
+    )
+
+
+def test_who_stands_over_an_issuing_authority_signs_no_list_of_it(tmp_path: Path) -> None:
+    root = issue("root of a company", now=NOW, ca=True, to_days=3000, extensions=[(SIGNS_NO_LISTS, True)])
+    below = issue("issuing", root, now=NOW, ca=True, to_days=900, extensions=[(SIGNS, True)])
+    (tmp_path / "ca.pem").write_bytes(below.pem + root.pem)
+    (tmp_path / "ca.key").write_bytes(below.key_pem)
+    files = {"certificate_file": str(tmp_path / "ca.pem"), "key_file": str(tmp_path / "ca.key")}
+    g1 = {"mode": "imported", "state": "active", **files}
+    assert read({"authorities": {"company": {"purpose": "client", "generations": {"g1": g1}}}}).signers["company"]
 
 
 def test_clients_may_be_signed_by_what_no_browser_takes(tmp_path: Path) -> None:
