@@ -16,7 +16,7 @@ from operations import inventory
 from operations.healing import Resource, of_type
 from operations.inventory import Certificate
 from operations.pki_material import issue_of
-from operations.resource_types import KEY_TYPE, ROLLOVER_TYPE, STACK_TYPE
+from operations.resource_types import KEY_TYPE, ROLLOVER_TYPE
 from operations.stack import Stack
 from operations.state import FORMATS, Damaged, StateError, read_checkpoint
 from pki.rollover import STATE
@@ -142,16 +142,14 @@ def _state(record: Path, settings: Settings) -> State | None:
 
 def state_of(resources: Sequence[Resource], settings: Settings) -> State | None:
     """Return what a state's resources say of certificates; None where that is encrypted."""
-    outputs = next((one.get("outputs") or {} for one in resources if one["type"] == STACK_TYPE), {})
-    listed, lists = outputs.get("pki_inventory") or [], outputs.get("revocation_lists") or {}
-    if not isinstance(listed, list) or not all(isinstance(value, str) for value in lists.values()):
+    every = inventory.listed_in(resources, settings.pki.renewal_hours)
+    if every is None:
         return None
-    every = inventory.certificates(listed, renewal_hours=settings.pki.renewal_hours)
     found = [one for one in every if not one.is_list]  # of lists counts what is in them
     return State(
         certificates={one.called: one for one in found},
         keys={one.called: key for one in found if (key := _key(one, resources))},
-        revoked=frozenset((authority, serial) for authority, text in lists.items() for serial in _serials(text)),
+        revoked=frozenset((one.authority, serial) for one in every for serial in one.revoked),
         generations={
             f"{authority} {name}": str(one.get(STATE))
             for record in of_type(resources, ROLLOVER_TYPE)
@@ -169,12 +167,6 @@ def _key(one: Certificate, resources: Sequence[Resource]) -> str:
         return ""
     found = (key.get("outputs") or {}).get("publicKeyPem")
     return found if isinstance(found, str) else ""
-
-
-def _serials(text: str) -> Iterator[str]:
-    from pki import admission, facts
-
-    yield from (facts.hexadecimal(int(number)) for number in admission.revoked_serials(text))
 
 
 def changes(before: State, after: State) -> Iterator[str]:

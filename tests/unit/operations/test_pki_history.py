@@ -3,7 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ import pytest
 
 from operations import __main__ as commands
 from operations.stack import Stack, by_whom
-from pki import crl, facts
+from pki import facts
 from pki.details import details
 from pki.moments import rfc3339
 from testing.certificates import Issued, issue
@@ -31,16 +31,11 @@ def state(
     *certificates: Mapping[str, Any], revoked: Sequence[int] = (), key: str = "one", generations: object = None
 ) -> list[dict[str, Any]]:
     """Return the resources of a state."""
-    entries = [crl.Revoked(serial=number, reason="unspecified", on=NOW) for number in revoked]
-    lists = crl.revocation_list(
-        ROOT.pem.decode(),
-        ROOT.key_pem.decode(),
-        entries,
-        number=1,
-        this_update=NOW,
-        next_update=NOW + timedelta(days=9),
-    )
-    outputs = {"pki_inventory": list(certificates), "revocation_lists": {"clients": lists}}
+    lists = {
+        "name": "authority-clients-1-revocations", "kind": "crl", "authority": "clients", "generation": "g1",
+        "details": {"number": 1, "revoked": [facts.hexadecimal(number) for number in revoked]},
+    }  # fmt: skip
+    outputs = {"pki_inventory": [*certificates, lists]}
     urn = "urn:pulumi:test::reflector::"
     return [
         {"urn": f"{urn}pulumi:pulumi:Stack::reflector-test", "type": "pulumi:pulumi:Stack", "outputs": outputs},
