@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from operations import inventory
+from operations import inventory, rollover
 from operations.healing import Resource, of_type
 from operations.inventory import Certificate
 from operations.pki_material import issue_of
-from operations.resource_types import KEY_TYPE, ROLLOVER_TYPE
+from operations.resource_types import KEY_TYPE
 from operations.stack import Stack
 from operations.state import FORMATS, Damaged, StateError, read_checkpoint
 from pki.rollover import STATE
@@ -152,8 +152,8 @@ def state_of(resources: Sequence[Resource], settings: Settings) -> State | None:
         revoked=frozenset((one.authority, serial) for one in every for serial in one.revoked),
         generations={
             f"{authority} {name}": str(one.get(STATE))
-            for record in of_type(resources, ROLLOVER_TYPE)
-            for authority, generations in ((record.get("outputs") or {}).get("generations") or {}).items()
+            for _, recorded in rollover.records(resources)
+            for authority, generations in recorded.items()
             for name, one in generations.items()
         },
     )

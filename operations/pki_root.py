@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from operations import checks, inventory
-from operations.healing import of_type
+from operations import checks, inventory, rollover
 from operations.pki_export import new_password, password_in, write_new
-from operations.resource_types import ROLLOVER_TYPE
 from operations.stack import Stack
 from operations.state import StateError
 from settings import PROJECT, Settings, parse
@@ -296,11 +294,7 @@ def _name(stack: str, own: str, generation: str) -> str:
 
 def _deployed(stack: Stack) -> Mapping[str, Mapping[str, Any]]:
     """Return which generations the state knows of, by authority."""
-    for one in of_type(inventory.resources_of(stack), ROLLOVER_TYPE):
-        found = (one.get("outputs") or {}).get("generations")
-        if isinstance(found, Mapping):
-            return found
-    return {}
+    return next((found for _, found in rollover.records(inventory.resources_of(stack))), {})
 
 
 # --- What is given ----------------------------------------------------------------------------------------------------

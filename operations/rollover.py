@@ -5,7 +5,7 @@ the authority is registered already, which stays in the state as an empty compon
 here alone.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -30,6 +30,17 @@ class Looked:
     hints: list[str] = field(default_factory=list)
 
 
+def records(resources: Iterable[Resource]) -> Iterator[tuple[Resource, Generations]]:
+    """Yield each record of a state with the generations in it.
+
+    One that is encrypted, as a setting whose value stands in it was, is left to the program.
+    """
+    for one in of_type(resources, ROLLOVER_TYPE):
+        found = (one.get("inputs") or {}).get("generations") or {}
+        if all(isinstance(generations, Mapping) for generations in found.values()):
+            yield one, found
+
+
 def look(settings: Settings, resources: Sequence[Resource]) -> Looked:
     """Return why the generations of the settings may not follow what is deployed, as the program finds it.
 
@@ -37,8 +48,7 @@ def look(settings: Settings, resources: Sequence[Resource]) -> Looked:
     """
     found: dict[str, Problem] = {}
     elsewhere: _Elsewhere | None = None
-    for one in of_type(resources, ROLLOVER_TYPE):
-        before: Generations = (one.get("inputs") or {}).get("generations") or {}
+    for one, before in records(resources):
         after = _wanted(settings, before)
         jumps = problems(before, after)
         if not jumps and any(retiring(before, after)):

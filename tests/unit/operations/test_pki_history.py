@@ -47,7 +47,7 @@ def state(
         {
             "urn": f"{urn}reflector:rollover:Rollover::authorities-declared",
             "type": "reflector:rollover:Rollover",
-            "outputs": {"generations": generations or {}},
+            "inputs": {"generations": generations or {}},
         },
     ]
 

@@ -38,7 +38,7 @@ def run(stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
             {
                 "urn": "urn:pulumi:test::reflector::reflector:rollover:Rollover::authorities-declared",
                 "type": "reflector:rollover:Rollover",
-                "outputs": {"generations": deployed},
+                "inputs": {"generations": deployed},
             }
         ]
         run.log = with_engine(  # type: ignore[attr-defined]  # as in test_pki.py

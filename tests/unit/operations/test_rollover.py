@@ -138,6 +138,14 @@ def test_of_a_state_of_a_release_before_the_root_is_found_by_the_inventory(tmp_p
     assert look(settings, of_a_release_before(in_state(STEPS["switch"]))).problems == []
 
 
+def test_of_generations_that_are_encrypted_nothing_is_said_here() -> None:
+    """As somebody has encrypted a setting whose value stands in them: the program is handed it in the clear."""
+    state = in_state(STEPS["switch"])
+    for one in state:
+        one["inputs"]["generations"] = {"4dabf18193072939515e22adb298388d": "x", "ciphertext": "v1:x:y"}
+    assert look(settings_with(STEPS["retire"]), state).problems == []
+
+
 @pytest.mark.parametrize("written", ["04da6b54-80e4-46f7-96ec-b56ff0331ba9", {"ciphertext": "v1:x:y"}])
 def test_what_a_record_does_not_tell_is_no_certificate(tmp_path: Path, written: object) -> None:
     """Encrypted, or not known yet where a run was kept to some resources."""
