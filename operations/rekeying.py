@@ -37,6 +37,11 @@ class Aged:
         """URN of what stands between these: the key's request for a certificate."""
         return self.leaf.replace(LEAF_TYPE, REQUEST_TYPE).removesuffix("certificate") + "request"
 
+    @property
+    def made_anew(self) -> list[str]:
+        """URNs of all that is made anew with the key."""
+        return [self.key, self.request, self.leaf]
+
     def __str__(self) -> str:
         return f"{self.name} is due for renewal, and its key is {self.days} days old: it gets a new one"
 

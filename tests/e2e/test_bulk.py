@@ -1,4 +1,4 @@
-"""Many certificates made ahead on the real engine, by a run that saves the state once."""
+"""Many certificates made ahead and taken away last on the real engine, by runs that save the state once."""
 
 import time
 from collections.abc import Iterator
@@ -13,8 +13,10 @@ from tests.e2e.stack import Checkout, Stack
 
 pytestmark = pytest.mark.docker
 
-ISSUE: Final = """
-from operations import bulk, checks
+AROUND: Final = """
+from datetime import UTC, datetime
+
+from operations import bulk, checks, rekeying
 from operations.stack import Stack
 from settings import PROJECT, parse
 from toolchain import Layout
@@ -22,9 +24,12 @@ from toolchain import Layout
 stack = Stack(name="many", layout=Layout())
 stack.ensure()
 stack.recover()
-raise SystemExit(bulk.issue(stack, parse(checks.tree_of(stack), stack.name, PROJECT)))
+settings = parse(checks.tree_of(stack), stack.name, PROJECT)
+aged = rekeying.aged(settings, stack.resources() or (), datetime.now(UTC))
+leaving = bulk.left_over(stack, settings)
+raise SystemExit(bulk.make(stack, bulk.ahead(stack, settings, aged)) or bulk.forget(stack, leaving))
 """
-"""What `make up` does before it deploys anything."""
+"""What `make up` does before and after it deploys."""
 
 
 @pytest.fixture
@@ -42,9 +47,9 @@ def fleet(*kinds: str) -> dict[str, object]:
     return {"pki.fleet.client_authority": "clients", "pki.fleet.services": services}
 
 
-def issue(stack: Stack) -> Run:
+def around(stack: Stack) -> Run:
     python = str(stack.checkout.layout.venv / "bin" / "python")
-    return stack.checkout.start(python, "-c", ISSUE, environment=stack.environment)
+    return stack.checkout.start(python, "-c", AROUND, environment=stack.environment)
 
 
 def made(stack: Stack) -> dict[str, Any]:
@@ -57,7 +62,7 @@ def made(stack: Stack) -> dict[str, Any]:
 
 
 def test_a_run_that_is_killed_while_it_makes_many_has_done_nothing(stack: Stack) -> None:
-    issue(stack).finish(120).succeeded()
+    around(stack).finish(120).succeeded()
     first = made(stack)
     assert {"authority-1-key", "authority-clients-1-key", "certificate-a0-server-1-certificate"} <= first.keys()
     types = {one["type"] for one in stack.resources()}
@@ -65,7 +70,7 @@ def test_a_run_that_is_killed_while_it_makes_many_has_done_nothing(stack: Stack)
 
     saved = stack.checkpoint.read_bytes()
     stack.configure(fleet("a", "b"))
-    run = issue(stack)
+    run = around(stack)
     deadline = time.monotonic() + 120
     while "certificate-b" not in run.output():
         assert not run.is_over, run.output()
@@ -74,7 +79,12 @@ def test_a_run_that_is_killed_while_it_makes_many_has_done_nothing(stack: Stack)
     assert run.kill() >= 4  # the command, the engine, the program and a plugin
     assert stack.checkpoint.read_bytes() == saved, "nobody has been given anything of what was made"
 
-    issue(stack).finish(120).succeeded()
+    around(stack).finish(120).succeeded()
     then = made(stack)
     assert first.items() <= then.items(), "what was there has stayed what it was"
     assert then.keys() - first.keys() == {name.replace("-a", "-b") for name in first if "certificate-a" in name}
+
+    stack.configure(fleet("b"))
+    around(stack).finish(120).succeeded()
+    left = made(stack)
+    assert left == {name: what for name, what in then.items() if "certificate-a" not in name}, "and nothing else"
