@@ -58,7 +58,7 @@ gc.disable()
 sys.path.insert(0, {root!r})
 
 from components import pki
-from components.base.quiet import drop_debug_messages
+from components.base.sdk import drop_debug_messages, export
 from settings.pki import Pki
 from settings.registry import Read
 
@@ -66,7 +66,7 @@ drop_debug_messages()
 settings = Pki.model_validate_json(Path({registry!r}).read_text(encoding="utf-8"))
 authorities = pki.authorities("authority", settings.every_authority, "benchmark")
 registry = pki.registry(settings, authorities, Read(imported={{}}, external={{}}, client_authorities={{}}))
-pulumi.export("pki_inventory", pki.inventory(authorities, {{}}, [], registry))
+export({{"pki_inventory": pki.inventory(authorities, {{}}, [], registry)}})
 '''
 
 
