@@ -10,7 +10,7 @@ only, as what that takes grows with the square.
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -20,9 +20,9 @@ from typing import Final
 
 from developer.benchmark import PROJECT_FILE, engine, machine, seconds
 from operations import bulk, rekeying
-from operations.healing import Resource, of_type
+from operations.healing import of_type
 from operations.rekeying import Aged
-from operations.resource_types import KEY_TYPE, LEAF_TYPE
+from operations.resource_types import LEAF_TYPE
 from operations.stack import SAVES_AT_END, Stack
 from operations.state import StateFiles
 from settings.pki import Pki
@@ -126,7 +126,8 @@ def _steps(
         """Run what `make up` does; where it `has_old_keys`, all are too old."""
         set_to(settings)
         resources = files.resources()
-        keys = [*_keys(resources)] if has_old_keys else []
+        leaves = of_type(resources, LEAF_TYPE) if has_old_keys else ()
+        keys = [Aged(name=one["urn"], days=0, leaf=one["urn"]) for one in leaves]
         now = datetime.now(UTC)
         wanted = bulk.wanted(settings, resources, project=_NAME, stack=name, now=now, aged=keys)
         leaving = bulk.leaving(settings, resources, project=_NAME, stack=name)
@@ -134,7 +135,7 @@ def _steps(
             up(name, *bulk.targets(urns, wanted.replaced), **SAVES_AT_END)
         up(name, *rekeying.flags([] if wanted.is_much else keys), *bulk.spared(leaving))
         if leaving:
-            up(name, *bulk.targets(leaving), **SAVES_AT_END)
+            up(name, *bulk.spared(bulk.OUTSIDE), **SAVES_AT_END)
 
     def unchanged() -> None:
         said = up(name)
@@ -160,14 +161,6 @@ def _steps(
         partial(make_up, Pki()),
     ]
     return [pair for pair in zip(STEPS, steps, strict=True) if pair[0] != ALONE or size <= ALONE_UP_TO]
-
-
-def _keys(resources: Iterable[Resource]) -> Iterator[Aged]:
-    """Yield the keys of all certificates."""
-    for leaf in of_type(resources, LEAF_TYPE):
-        urn = str(leaf["urn"])
-        key = urn.replace(LEAF_TYPE, KEY_TYPE).removesuffix("certificate") + "key"
-        yield Aged(name=urn.rpartition("::")[2], days=0, key=key, leaf=urn)
 
 
 def _taken(run: Callable[[], object]) -> Taken:
