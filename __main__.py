@@ -2,8 +2,6 @@
 
 import gc
 
-import pulumi
-
 from components import (
     application,
     data,
@@ -19,7 +17,7 @@ from components import (
     storage,
     workflow,
 )
-from components.base.quiet import drop_debug_messages
+from components.base.sdk import drop_debug_messages, export
 from components.base.secrecy import keep_secret, sealed
 from settings.program import load
 
@@ -187,5 +185,4 @@ outputs = {
     "storage": {"endpoint": objects.public_endpoint, "region": objects.region, "bucket": objects.bucket},
     "llm": {"url": model.url, "model": model.model, "context_tokens": model.context_tokens},
 }
-for name, value in outputs.items():
-    pulumi.export(name, sealed(value, settings.encrypted))
+export({name: sealed(value, settings.encrypted) for name, value in outputs.items()})

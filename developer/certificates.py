@@ -1,9 +1,10 @@
 """`make benchmark ARGS=--certificates`: what a registry of certificates costs, as it grows.
 
 A program with nothing but an authority and so many certificates is run by the real engine with the real TLS provider: a
-preview, the first `up`, one with nothing to change, and one that makes a single certificate anew. No Docker is asked.
-The first `up` is run as `make up` does it (operations/bulk.py) and, on a stack of its own, as the engine does it by
-itself; the latter for the smaller sizes only, as what it takes grows with their square.
+preview, the first `up`, one with nothing to change, one that makes a single certificate anew, and then what concerns
+all of them: leaves, keys, whole certificates, and none any more. No Docker is asked. All is run as `make up` does it
+(operations/bulk.py); the first `up`, on a stack of its own, also as the engine does it by itself, for the smaller sizes
+only, as what that takes grows with the square.
 """
 
 import os
@@ -18,8 +19,12 @@ from pathlib import Path
 from typing import Final
 
 from developer.benchmark import PROJECT_FILE, engine, machine, seconds
-from operations import bulk
+from operations import bulk, rekeying
+from operations.healing import of_type
+from operations.rekeying import Aged
+from operations.resource_types import LEAF_TYPE
 from operations.stack import SAVES_AT_END, Stack
+from operations.state import StateFiles
 from settings.pki import Pki
 from settings.registry import Issued
 
@@ -33,6 +38,10 @@ STEPS: Final = (
     ALONE,
     "`up`, nothing to change",
     "`up` that renews one",
+    "`up` that renews all",
+    "`up` with new keys for all, in their place",
+    "`up` with others for all (`rotate --all`)",
+    "`up` that takes all away",
 )
 _NAME: Final = "certificates"
 _REGISTRY: Final = "registry.json"
@@ -49,7 +58,7 @@ gc.disable()
 sys.path.insert(0, {root!r})
 
 from components import pki
-from components.base.quiet import drop_debug_messages
+from components.base.sdk import drop_debug_messages, export
 from settings.pki import Pki
 from settings.registry import Read
 
@@ -57,7 +66,7 @@ drop_debug_messages()
 settings = Pki.model_validate_json(Path({registry!r}).read_text(encoding="utf-8"))
 authorities = pki.authorities("authority", settings.every_authority, "benchmark")
 registry = pki.registry(settings, authorities, Read(imported={{}}, external={{}}, client_authorities={{}}))
-pulumi.export("pki_inventory", pki.inventory(authorities, {{}}, [], registry))
+export({{"pki_inventory": pki.inventory(authorities, {{}}, [], registry)}})
 '''
 
 
@@ -87,7 +96,7 @@ def measured(stack: Stack, sizes: Sequence[int] = SIZES) -> list[str]:
         (project / "__main__.py").write_text(program, encoding="utf-8")
         for size in sizes:
             found[size] = {}
-            for step, run in _steps(stack, environment, project, size):
+            for step, run in _steps(stack, environment, project, size, Path(folder)):
                 found[size][step] = _taken(run)
                 loads.append(os.getloadavg()[0])
                 print(f"{size} certificates, {step}: {found[size][step]}", flush=True)
@@ -95,11 +104,12 @@ def measured(stack: Stack, sizes: Sequence[int] = SIZES) -> list[str]:
 
 
 def _steps(
-    of: Stack, environment: Mapping[str, str], project: Path, size: int
+    of: Stack, environment: Mapping[str, str], project: Path, size: int, state: Path
 ) -> Sequence[tuple[str, Callable[[], object]]]:
     """Return the steps to measure, in their order."""
-    settings = registry(size)
     name, file = f"of-{size}", project / _REGISTRY
+    alone = f"{name}-alone"
+    files = StateFiles(folder=state, project=_NAME, stack=name, root=project)
 
     def pulumi(*arguments: str, **more: str) -> str:
         return engine(of, {**environment, **more}, project, *arguments)
@@ -108,28 +118,48 @@ def _steps(
         plain = ("up", "--yes", "--skip-preview", "--non-interactive", "--suppress-outputs")
         return pulumi(*plain, "--stack", stack, *flags, **more)
 
-    def first() -> None:
-        wanted = bulk.wanted(settings, (), project=_NAME, stack=name, now=datetime.now(UTC))
-        if len(wanted.certificates) >= bulk.MANY:
-            for urns in bulk.runs(wanted):
-                up(name, *bulk.targets(urns), **SAVES_AT_END)
-        up(name)
+    def set_to(settings: Pki) -> Pki:
+        file.write_text(settings.model_dump_json(), encoding="utf-8")
+        return settings
+
+    def make_up(settings: Pki, *, has_old_keys: bool = False) -> None:
+        """Run what `make up` does; where it `has_old_keys`, all are too old."""
+        set_to(settings)
+        resources = files.resources()
+        leaves = of_type(resources, LEAF_TYPE) if has_old_keys else ()
+        keys = [Aged(name=one["urn"], days=0, leaf=one["urn"]) for one in leaves]
+        now = datetime.now(UTC)
+        wanted = bulk.wanted(settings, resources, project=_NAME, stack=name, now=now, aged=keys)
+        leaving = bulk.leaving(settings, resources, project=_NAME, stack=name)
+        for urns in bulk.runs(wanted) if wanted.is_much else ():
+            up(name, *bulk.targets(urns, wanted.replaced), **SAVES_AT_END)
+        up(name, *rekeying.flags([] if wanted.is_much else keys), *bulk.spared(leaving))
+        if leaving:
+            up(name, *bulk.spared(bulk.OUTSIDE), **SAVES_AT_END)
 
     def unchanged() -> None:
         said = up(name)
         if not re.search(r"^\s+\d+ unchanged\s*$", said, re.MULTILINE):
             raise SystemExit(f"a second run has changed something:\n{said}")
 
-    def renewed() -> None:
-        file.write_text(registry(size, issue=2).model_dump_json(), encoding="utf-8")
-        up(name)
-
-    file.write_text(settings.model_dump_json(), encoding="utf-8")
-    alone = f"{name}-alone"
+    settings = set_to(registry(size))
     pulumi("stack", "init", alone)
     pulumi("stack", "init", name)
     preview = partial(pulumi, "preview", "--non-interactive", "--suppress-outputs", "--stack", name)
-    steps: list[Callable[[], object]] = [preview, first, partial(up, alone), unchanged, renewed]
+    one = registry(size, first=2)
+    shorter = one.model_copy(update={"certificate_validity_hours": 80 * 24})
+    others = registry(size, first=3, issue=2)
+    steps: list[Callable[[], object]] = [
+        preview,
+        partial(make_up, settings),
+        partial(up, alone),
+        unchanged,
+        partial(make_up, one),
+        partial(make_up, shorter),
+        partial(make_up, shorter, has_old_keys=True),
+        partial(make_up, others),
+        partial(make_up, Pki()),
+    ]
     return [pair for pair in zip(STEPS, steps, strict=True) if pair[0] != ALONE or size <= ALONE_UP_TO]
 
 
@@ -141,12 +171,13 @@ def _taken(run: Callable[[], object]) -> Taken:
     return Taken(seconds=passed, processor_seconds=processor)
 
 
-def registry(count: int, *, issue: int = 1) -> Pki:
-    """Return the settings of so many certificates; the first of them is its `issue`th."""
+def registry(count: int, *, issue: int = 1, first: int | None = None) -> Pki:
+    """Return the settings of so many certificates, each its name's `issue`th; the first of them its `first`th."""
+    numbers = [first or issue, *[issue] * (count - 1)]
     return Pki(
         certificates={
-            f"service-{number}": Issued(names=(f"DNS:service-{number}.internal",), issue=issue if number == 0 else 1)
-            for number in range(count)
+            f"service-{number}": Issued(names=(f"DNS:service-{number}.internal",), issue=each)
+            for number, each in enumerate(numbers)
         }
     )
 

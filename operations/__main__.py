@@ -26,6 +26,7 @@ from operations.checks import Checked
 from operations.convert import convert
 from operations.healing import IMAGE_TYPE, VOLUME_TYPE
 from operations.recovery import recover
+from operations.rekeying import Aged
 from operations.served import Place
 from operations.stack import Stack
 from operations.state import StateError
@@ -227,15 +228,15 @@ def mending(checked: Checked, *, refresh: bool) -> list[str]:
     return healing.flags(checked.damage, refresh=refresh)
 
 
-def rekeyed(stack: Stack, settings: Settings) -> list[str]:
-    """Say whose key has had its time, and return the flags that have the engine make it anew in the same run.
+def rekeyed(stack: Stack, settings: Settings) -> list[Aged]:
+    """Say whose key has had its time, and return them: the engine makes them anew in the same run.
 
     Where the state is not in files this is left to `make renew`, which asks the engine for it anyway.
     """
     aged = rekeying.aged(settings, stack.resources() or (), datetime.now(UTC))
     for one in aged:
         print(one)
-    return rekeying.flags(aged)
+    return aged
 
 
 def up(stack: Stack, *, refresh: bool) -> int:
@@ -250,11 +251,16 @@ def up(stack: Stack, *, refresh: bool) -> int:
     # `down` leaves images to the next `up`; if somebody cleared them away meanwhile, the engine has to look.
     refresh = refresh or checks.lacks_images(settings, stack.resources() or ())
     # What is due for a new key is known before anything is renewed with the key it has.
-    flags = [*mending(checked, refresh=refresh), *rekeyed(stack, settings)]
-    status = bulk.issue(stack, settings)
+    flags, aged = mending(checked, refresh=refresh), rekeyed(stack, settings)
+    ahead = bulk.ahead(stack, settings, aged)
+    flags += rekeying.flags(one for one in aged if one.key not in ahead.replaced)
+    leaving = bulk.left_over(stack, settings)
+    status = bulk.make(stack, ahead)
     if status == 0:
         # Nobody reads a preview that is followed by the update at once; it would only run the program twice.
-        status = stack.pulumi("up", "--yes", "--skip-preview", *flags)
+        status = stack.pulumi("up", "--yes", "--skip-preview", *flags, *bulk.spared(leaving))
+    if status == 0:
+        status = bulk.forget(stack, leaving)
     if status == 0:
         image_lock.record(stack, settings)
         summarize(settings, checks.forgotten_volumes(settings))
@@ -321,7 +327,7 @@ def preview(stack: Stack, *, refresh: bool, policies: Sequence[str] = ()) -> int
         return 1
     stack.ensure()
     upgrade(stack)
-    flags = [*mending(checked, refresh=refresh), *rekeyed(stack, checked.settings), *policies]
+    flags = [*mending(checked, refresh=refresh), *rekeying.flags(rekeyed(stack, checked.settings)), *policies]
     status = stack.pulumi("preview", "--diff", *flags)
     if status != 0:
         say_remedy(stack)

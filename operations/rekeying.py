@@ -27,15 +27,26 @@ class Aged:
     """As the engine calls it."""
     days: int
     """Age of the key."""
-    key: str
-    """URN."""
     leaf: str
     """URN."""
 
     @property
+    def key(self) -> str:
+        """URN."""
+        return self._beside_the_leaf(KEY_TYPE, "key")
+
+    @property
     def request(self) -> str:
         """URN of what stands between these: the key's request for a certificate."""
-        return self.leaf.replace(LEAF_TYPE, REQUEST_TYPE).removesuffix("certificate") + "request"
+        return self._beside_the_leaf(REQUEST_TYPE, "request")
+
+    def _beside_the_leaf(self, type_: str, part: str) -> str:
+        return self.leaf.replace(LEAF_TYPE, type_).removesuffix("certificate") + part
+
+    @property
+    def made_anew(self) -> list[str]:
+        """URNs of all that is made anew with the key."""
+        return [self.key, self.request, self.leaf]
 
     def __str__(self) -> str:
         return f"{self.name} is due for renewal, and its key is {self.days} days old: it gets a new one"
@@ -68,7 +79,7 @@ def aged(settings: Settings, resources: Sequence[Resource], now: datetime) -> li
             continue
         age = now - datetime.fromisoformat(key["created"]).astimezone(UTC)
         if age >= timedelta(days=period):
-            found.append(Aged(name=name, days=age.days, key=key["urn"], leaf=leaf["urn"]))
+            found.append(Aged(name=name, days=age.days, leaf=leaf["urn"]))
     return found
 
 

@@ -163,9 +163,10 @@ def _renew(stack: Stack, settings: Settings, place: Place, *, dry_run: bool) -> 
             return f"would be renewed: {', '.join(one.name for one in todo)}" if todo else "nothing is due"
         for key in plan.aged:
             _say(stack, masked(str(key), settings.encrypted))
-        leaves = bulk.Wanted(certificates=[[plan.leaves[one.name][0]] for one in plan.due])
-        run = ("up", "--yes", "--skip-preview", "--suppress-outputs", *_targets(urns, plan.aged))
-        if urns and (bulk.make(stack, leaves) or stack.pulumi(*run)) != 0:
+        ahead = _ahead(plan)
+        aged = () if ahead.is_much else plan.aged
+        run = ("up", "--yes", "--skip-preview", "--suppress-outputs", *_targets(urns, aged))
+        if urns and (bulk.make(stack, ahead) or stack.pulumi(*run)) != 0:
             raise NotRenewed(
                 f"the engine could not renew {', '.join(one.name for one in todo)} (due since"
                 f" {', '.join(_date(one.renew_at) for one in todo)}); above is why"
@@ -258,6 +259,16 @@ def _guard(stack: Stack, settings: Settings) -> None:
             raise NotRenewed(f"nothing was renewed: {damage}; mend it: make up STACK={stack.name}")
     stack.ensure()
     stack.recover()
+
+
+def _ahead(plan: _Plan) -> bulk.Wanted:
+    """Return what is due, with new keys for what is aged."""
+    aged = {one.leaf: one for one in plan.aged}
+    leaves = [plan.leaves[one.name][0] for one in plan.due]
+    return bulk.Wanted(
+        certificates=[aged[leaf].made_anew if leaf in aged else [leaf] for leaf in leaves],
+        replaced={one.key for one in plan.aged},
+    )
 
 
 def _targets(urns: Sequence[str], aged: Iterable[Aged]) -> list[str]:

@@ -14,7 +14,8 @@ from typing import Any, Final, TypeVar
 
 import pulumi
 from pulumi.runtime import mocks, rpc, settings
-from pulumi.runtime.stack import Stack
+from pulumi.runtime.stack import Stack, run_in_stack
+from pulumi.runtime.sync_await import _sync_await
 
 from pki.moments import rfc3339
 from testing import tls
@@ -244,17 +245,22 @@ class Engine:
 
     def run(self, build: Callable[[], T]) -> T:
         """Run `build` as a program, wait until all it registered is drained, and return its result."""
-        settings.ROOT.set(None)  # a stack of its own: an earlier engine's would still hold that one's outputs
         mocks.set_mocks(self._mocks, project=PROJECT, stack=STACK, preview=False, monitor=self._monitor)
         settings.SETTINGS.callbacks = self._callbacks
+        settings.SETTINGS.rpc_manager.clear()
+        settings.SETTINGS.outputs.clear()
         results: list[T] = []
+        stacks: list[pulumi.Resource | None] = []
 
-        @pulumi.runtime.test  # type: ignore[untyped-decorator]  # the SDK's
         def program() -> None:
+            stacks.append(settings.get_root_resource())
             results.append(build())
 
-        program()
-        stack = settings.get_root_resource()
+        # As the language host runs a program, with what was handed to pulumi.run after it. Of the SDK's own for tests
+        # the root is closed before the program is asked.
+        settings.ROOT.set(None)
+        _sync_await(run_in_stack(program))
+        (stack,) = stacks
         assert isinstance(stack, Stack)
         exported = {name: pulumi.Output.from_input(value) for name, value in stack.outputs.items()}
         self.exports = {name: value_of(value) for name, value in exported.items()}

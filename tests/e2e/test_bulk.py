@@ -1,4 +1,7 @@
-"""Many certificates made ahead on the real engine, by a run that saves the state once."""
+"""Many certificates made ahead on the real engine, by a run that saves the state once.
+
+That many are taken away last is looked at where a whole stack has them: test_certificates.py.
+"""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +17,12 @@ from tests.e2e.stack import Checkout, Stack
 pytestmark = pytest.mark.docker
 
 ISSUE: Final = """
+import sys
+
 from operations import bulk, checks
+from operations.healing import of_type
+from operations.rekeying import Aged
+from operations.resource_types import LEAF_TYPE
 from operations.stack import Stack
 from settings import PROJECT, parse
 from toolchain import Layout
@@ -22,9 +30,12 @@ from toolchain import Layout
 stack = Stack(name="many", layout=Layout())
 stack.ensure()
 stack.recover()
-raise SystemExit(bulk.issue(stack, parse(checks.tree_of(stack), stack.name, PROJECT)))
+settings = parse(checks.tree_of(stack), stack.name, PROJECT)
+leaves = of_type(stack.resources(), LEAF_TYPE) if sys.argv[1:] == ["rekey"] else ()
+aged = [Aged(name=one["urn"], days=0, leaf=one["urn"]) for one in leaves]
+raise SystemExit(bulk.make(stack, bulk.ahead(stack, settings, aged)))
 """
-"""What `make up` does before it deploys anything."""
+"""What `make up` does before it deploys anything; where that is asked for, as if all keys had had their time."""
 
 
 @pytest.fixture
@@ -42,9 +53,9 @@ def fleet(*kinds: str) -> dict[str, object]:
     return {"pki.fleet.client_authority": "clients", "pki.fleet.services": services}
 
 
-def issue(stack: Stack) -> Run:
+def issue(stack: Stack, *arguments: str) -> Run:
     python = str(stack.checkout.layout.venv / "bin" / "python")
-    return stack.checkout.start(python, "-c", ISSUE, environment=stack.environment)
+    return stack.checkout.start(python, "-c", ISSUE, *arguments, environment=stack.environment)
 
 
 def made(stack: Stack) -> dict[str, Any]:
@@ -78,3 +89,9 @@ def test_a_run_that_is_killed_while_it_makes_many_has_done_nothing(stack: Stack)
     then = made(stack)
     assert first.items() <= then.items(), "what was there has stayed what it was"
     assert then.keys() - first.keys() == {name.replace("-a", "-b") for name in first if "certificate-a" in name}
+
+    issue(stack, "rekey").finish(120).succeeded()
+    anew = made(stack)
+    assert anew.keys() == then.keys()
+    kept = {name for name, what in anew.items() if what == then[name]}
+    assert kept == {name for name in then if not name.startswith("certificate-")}, "who signs is as it was"

@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
+from operations import bulk
 from pki import facts, pem
 from testing.certificates import issue
 from tests.e2e.company import DIRECTORY, DIRECTORY_HOST, LISTED, UNLISTED, Company
@@ -154,18 +155,26 @@ def pull(stack: Stack, registry: str) -> str:
 
 
 def one_of_the_registry(stack: Stack, company: Company) -> None:
-    """What is brought has a name there, and who shows it is listed."""
+    """What is brought has a name there, and who shows it is listed. Beside it are many that nobody shows."""
     leaf = company.signed(DOMAIN, DOMAIN, f"*.{DOMAIN}", "meet.reflector.test")
     files = {"certificate_file": leaf.pem, "key_file": leaf.key_pem}
     entry = {"mode": "imported", **{name: company.write(name, content) for name, content in files.items()}}
-    stack.configure({"certificate": {"mode": "named", "name": "company"}, "pki": {"certificates": {"company": entry}}})
+    fleet = {"services": {f"service-{number}": {} for number in range(bulk.MANY)}}
+    pki = {"certificates": {"company": entry}, "fleet": fleet}
+    stack.configure({"certificate": {"mode": "named", "name": "company"}, "pki": pki})
     caddy = stack.ids()["caddy"]
-    stack.up()
+    assert f"{bulk.MANY} certificates are made first" in stack.up()
+    assert len(of_the_fleet(stack)) == 4 * bulk.MANY
     for name in NAMES:
         assert fingerprint(served(stack, company, name)) == facts.fingerprint(leaf.certificate), name
     assert stack.ids()["caddy"] == caddy
     listed = [one for one in stack.outputs()["pki_inventory"] if "edge" in one.get("users", {})]
     assert [(one["certificate"], one["users"]) for one in listed] == [("company", {"edge": [DOMAIN]})]
+
+
+def of_the_fleet(stack: Stack) -> list[str]:
+    """Return the URNs of all that the certificates of the fleet consist of."""
+    return [one["urn"] for one in stack.resources() if "::certificate-service-" in one["urn"]]
 
 
 def an_authority_that_is_brought_along(stack: Stack, company: Company) -> None:
@@ -175,11 +184,13 @@ def an_authority_that_is_brought_along(stack: Stack, company: Company) -> None:
                 "mode": "signed-by",
                 "authority_file": company.write("signer.crt", company.root.pem),
                 "key_file": company.write("signer.key", company.root.key_pem),
-            }
+            },
+            "pki": {},
         }
     )
     servers = stack.ids()["server"]
-    stack.up()
+    assert f"{bulk.MANY} certificates are taken away last" in stack.up()
+    assert of_the_fleet(stack) == []
     leaf = served(stack, company, DOMAIN)
     assert "reflector.test" in str(pem.certificates(leaf.encode())[0].subject)
     assert stack.outputs()["ca_certificate"] == company.root.pem.decode()

@@ -156,7 +156,7 @@ def wrong_imports(file: Source) -> list[str]:
 def _for_the_root(module: str) -> bool:
     """Return whether the composition root may import `module`: front doors, and what makes ends meet."""
     rooms = {file.room for file in COMPONENTS if file.is_front_door} - {"base"}
-    return module in {"pulumi", "settings.program", "components.base.quiet", "components.base.secrecy"} | {
+    return module in {"pulumi", "settings.program", "components.base.sdk", "components.base.secrecy"} | {
         f"components.{room}" for room in rooms
     }
 

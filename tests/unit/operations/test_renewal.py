@@ -41,7 +41,8 @@ class Edge:
         self._folder = folder
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.place = Place(host="127.0.0.1", port=self._socket.getsockname()[1])
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
 
     def _serve(self) -> None:
         while True:
@@ -61,6 +62,9 @@ class Edge:
 
     def close(self) -> None:
         """Serve nobody any more."""
+        # Closed first, its number is the next socket's, from which the thread may yet take somebody (seen once).
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
         self._socket.close()
 
 
