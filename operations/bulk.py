@@ -25,8 +25,9 @@ from operations.resource_types import (
     SELF_SIGNED_TYPE,
 )
 from operations.stack import Stack
+from pki import naming
 from settings import PROJECT, Settings
-from settings.authorities import STACK, ImportedGeneration, number_of
+from settings.authorities import ImportedGeneration, number_of
 from settings.pki import Pki
 from settings.registry import Issued, resource_name
 
@@ -209,8 +210,8 @@ def _authority(pki: Pki, name: str, generation: str, project: str, stack: str) -
     """Return the URNs of a generation of an authority; none where it is brought along, and nothing is made of it."""
     if isinstance(pki.every_authority[name].generations[generation], ImportedGeneration):
         return []
-    base = "authority" if name == STACK else f"authority-{name}"
-    return _urns(project, stack, AUTHORITY_TYPE, base, number_of(generation), _ROOT_PARTS)
+    called = naming.authority(name)
+    return _urns(project, stack, AUTHORITY_TYPE, called, number_of(generation), _ROOT_PARTS)
 
 
 def _parts_of(project: str, stack: str, name: str, one: Issued) -> list[str]:
@@ -223,7 +224,7 @@ def _is_whole(urn: str) -> bool:
 
 
 def _urns(project: str, stack: str, type_: str, name: str, generation: int, parts: dict[str, str]) -> list[str]:
-    """Return the URN of a component, then those of its parts, as components/pki/generation.py names them."""
-    whole = name if generation == 1 else f"{name}-{generation}"
+    """Return the URN of a component, then those of its parts."""
     prefix = f"urn:pulumi:{stack}::{project}::{type_}"
-    return [f"{prefix}::{whole}", *(f"{prefix}${kind}::{name}-{generation}-{part}" for part, kind in parts.items())]
+    members = [f"{prefix}${kind}::{naming.member(name, generation, part)}" for part, kind in parts.items()]
+    return [f"{prefix}::{naming.whole(name, generation)}", *members]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pki import naming
 from pki.rollover import GIVEN_UP, STATE
 from policy.properties import is_unknown, keys_in, plain, texts
 from rendering.reference import is_pinned
@@ -142,7 +143,7 @@ def unprotected_authorities(resources: Iterable[Resource]) -> Iterator[Violation
     for one in every:
         if AUTHORITY not in one.parents or not one.type.startswith("tls:") or one.protect:
             continue
-        if any(one.name.startswith(f"{name}-") for name in given_up):
+        if any(one.name.startswith(name) for name in given_up):
             continue
         yield Violation(
             urn=one.urn,
@@ -156,10 +157,9 @@ def _given_up(resources: Iterable[Resource]) -> Iterator[str]:
     for one in resources:
         if one.type == ROLLOVER:
             for authority, generations in (one.get("generations") or {}).items():
-                base = "authority" if authority == "stack" else f"authority-{authority}"
                 for name, record in generations.items():
                     if record.get(STATE) in GIVEN_UP:
-                        yield f"{base}-{name.removeprefix('g')}"
+                        yield naming.member(naming.authority(authority), int(name.removeprefix("g")), "")
 
 
 # --- Containers -------------------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ import pulumi
 
 from components.base.handles import AuthorityHandle, Issuer, RevocationList, TrustBundle
 from components.pki.authority import COMMON_NAME_LENGTH, Authority, AuthorityArgs, brought_issuer
-from components.pki.generation import member, whole
 from components.pki.rollover import Rollover, RolloverArgs, guarded
+from pki import naming
 from settings import authorities as registered
 from settings.authorities import STACK
 from settings.pki import Pki
@@ -66,7 +66,7 @@ def _authority(
     revoked: Sequence["Revoked"],
     guard: Rollover,
 ) -> AuthorityHandle:
-    base = name if own == STACK else f"{name}-{own}"
+    base = naming.authority(own, name)
     issuers: dict[str, Issuer] = {}
     anchors: dict[str, pulumi.Input[str]] = {}
     certificates: dict[str, pulumi.Input[str]] = {}
@@ -88,13 +88,13 @@ def _authority(
         # Of each generation, an empty one too: who checks them takes nobody of an authority that has none.
         lists = {
             generation: issuers[generation].list_revoked(
-                member(base, registered.number_of(generation), "revocations"),
+                naming.member(base, registered.number_of(generation), "revocations"),
                 revoked=revoked,
                 opts=pulumi.ResourceOptions(depends_on=[guard]),
             )
             for generation in settings.trusted
         }
-    called = {generation: whole(base, registered.number_of(generation)) for generation in settings.trusted}
+    called = {generation: naming.whole(base, registered.number_of(generation)) for generation in settings.trusted}
     return AuthorityHandle(
         name=own,
         purpose=settings.purpose,

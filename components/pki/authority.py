@@ -11,8 +11,9 @@ import pulumi_tls as tls
 
 from components.base.handles import Issuer, RevocationList, Signed
 from components.pki import moments
-from components.pki.generation import former_names, member, whole
+from components.pki.generation import former_names
 from pki import crl, issue
+from pki.naming import member, whole
 
 if TYPE_CHECKING:
     from pki.signer import Signer

@@ -9,8 +9,9 @@ import pulumi_tls as tls
 
 from components.base.handles import CertificateHandle, Issuer
 from components.pki.authority import COMMON_NAME_LENGTH, KEYS
-from components.pki.generation import former_names, member, whole
+from components.pki.generation import former_names
 from components.pki.moments import earliest
+from pki.naming import member, whole
 
 USES: Final[Mapping[str, Sequence[str]]] = {
     "server": ["server_auth"],

@@ -43,7 +43,7 @@ FLOORS: Final[Mapping[str, tuple[str, ...]]] = {
     "pki": (),
     "settings": ("pki", "rendering.authentik", "rendering.caddyfile", "rendering.connections", "rendering.reference"),
     "toolchain": (),
-    "policy": ("pki.rollover", "rendering.reference"),
+    "policy": ("pki.naming", "pki.rollover", "rendering.reference"),
     "operations": (
         "pki",
         "policy.properties",
@@ -82,9 +82,10 @@ EXCEPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "settings.registry",
     ),
     "components/pki/registry.py": ("pki.names", "pki.server", "settings.pki", "settings.registry"),
-    "components/pki/authority.py": ("pki.crl", "pki.issue", "pki.signer"),
+    "components/pki/authority.py": ("pki.crl", "pki.issue", "pki.naming", "pki.signer"),
     # The authorities are a registry of their own in the settings, which several rooms name theirs from.
-    "components/pki/authorities.py": ("pki.crl", "pki.signer", "settings.authorities", "settings.pki"),
+    "components/pki/authorities.py": ("pki.crl", "pki.naming", "pki.signer", "settings.authorities", "settings.pki"),
+    "components/pki/certificate.py": ("pki.naming",),
     "components/pki/rollover.py": ("pki.rollover",),
     "components/pki/moments.py": ("pki.moments",),
     # What a list of revoked certificates is made of.
