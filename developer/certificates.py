@@ -64,7 +64,7 @@ from settings.registry import Read
 
 drop_debug_messages()
 settings = Pki.model_validate_json(Path({registry!r}).read_text(encoding="utf-8"))
-authorities = pki.authorities("authority", settings.every_authority, "benchmark")
+authorities = pki.authorities("authority", settings, "benchmark")
 registry = pki.registry(settings, authorities, Read(imported={{}}, external={{}}, client_authorities={{}}))
 export({{"pki_inventory": pki.inventory(authorities, {{}}, [], registry)}})
 '''

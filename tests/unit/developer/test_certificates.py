@@ -1,10 +1,15 @@
 """The table of what many certificates cost, and what is measured for it."""
 
+import gc
+from pathlib import Path
+
+import pulumi
 import pytest
 
 from developer import certificates
 from developer.certificates import ALONE, STEPS, Taken
 from settings.registry import Issued
+from testing.engine import Engine
 
 
 def taken(*processor: float) -> dict[str, Taken]:
@@ -38,5 +43,13 @@ def test_one_of_the_certificates_or_all_are_others(issue: int, first: int | None
     assert [one.issue for one in made if isinstance(one, Issued)] == issues
 
 
-def test_the_program_that_is_measured_can_be_read() -> None:
-    compile(certificates._PROGRAM.format(root="/a", registry="b.json"), "__main__.py", "exec")
+def test_the_program_that_is_measured_makes_what_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gc, "disable", lambda: None)
+    monkeypatch.setattr("pulumi.log.debug", pulumi.log.debug)  # both are the program's to take away, for itself alone
+    file = tmp_path / "registry.json"
+    file.write_text(certificates.registry(3).model_dump_json(), encoding="utf-8")
+    engine = Engine()
+    engine.run(lambda: exec(certificates._PROGRAM.format(root="/a", registry=str(file)), {}))
+    assert [one["name"] for one in engine.exports["pki_inventory"]] == [
+        "authority", *(f"certificate-service-{number}" for number in range(3)),
+    ]  # fmt: skip
