@@ -38,6 +38,9 @@ SIGN_IN_SECONDS: Final = 90
 STUCK_SECONDS: Final = 5
 """Longest time for a whole sign-in, and on a page of it that asks for nothing: pages are whole when they are there."""
 
+_NETWORK_CHANGED: Final = "ERR_NETWORK_CHANGED"
+"""Why Chrome gives up what it has begun when this machine gets or loses an address, as by anybody's container."""
+
 _NAME_FIELDS: Final = ("uid_field", "email")
 """Ids of the field for who somebody is: the provider's, and that of the site's own form."""
 
@@ -147,14 +150,23 @@ class Browser(Undoing):
         Raises: BrowserError where there is none, or where the other side cannot be verified.
         """
         address = path if "://" in path else f"{self.url}{path}"
+        deadline = time.monotonic() + PAGE_SECONDS
+        while problem := self._load(address):
+            if _NETWORK_CHANGED not in str(problem) or time.monotonic() > deadline:
+                raise problem
+            time.sleep(0.1)
+        return self.text
+
+    def _load(self, address: str) -> BrowserError | None:
+        """Go to an address, and return why it is not shown."""
         try:
             self._driver.get(address)
         except WebDriverException as problem:
-            raise BrowserError(f"{address}: {(problem.msg or '').partition(chr(10))[0]}") from None
+            return BrowserError(f"{address}: {(problem.msg or '').partition(chr(10))[0]}")
         # An error of the browser's own keeps the address that was asked for, and hides its own from the driver.
         if self._driver.execute_script("return document.location.protocol") == "chrome-error:":
-            raise self._lost("the page cannot be shown")
-        return self.text
+            return self._lost("the page cannot be shown")
+        return None
 
     @property
     def text(self) -> str:
@@ -209,10 +221,13 @@ class Browser(Undoing):
                     email = self.whoami()
                 elif self._step(user, password, given):
                     moved = time.monotonic()
+                elif _NETWORK_CHANGED in self.text:
+                    self._driver.refresh()
+                    moved = time.monotonic()
                 else:
                     time.sleep(0.1)
             except WebDriverException as problem:
-                if not _says_gone(problem):
+                if not _says_gone(problem) and _NETWORK_CHANGED not in str(problem):
                     raise
                 # The page has changed meanwhile.
         return email

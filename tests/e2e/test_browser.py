@@ -1,9 +1,15 @@
 """The browser itself, before a site in this process: what it trusts, and the ways in and out. Needs no Docker."""
 
 import asyncio
+import os
 import socket
+import socketserver
+import ssl
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,3 +183,48 @@ def test_a_page_is_looked_at_with_a_screen_of_ones_choice(own_site: Site) -> Non
             browser.look(width, 800, dark=dark)
             assert browser.answer("done(screen.width);") == width
             assert browser.answer("done(matchMedia('(prefers-color-scheme: dark)').matches);") is dark
+
+
+def ip(*arguments: str) -> None:
+    """Change the network of this machine."""
+    subprocess.run(["ip", *arguments], check=True, timeout=10)
+
+
+@pytest.fixture
+def shaking(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """A site in front of which this machine gets another address while it is asked first; its URL and authority."""
+    if os.geteuid() != 0:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("another address of this machine takes root")
+    authority, chain, key = served("reflector.test")
+    (tmp_path / "both.pem").write_text(chain + key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "both.pem")
+    address = ("198.18.78.1/32", "dev", "lo")  # RFC 2544 keeps it for tests: nobody is there
+    first = threading.Semaphore()
+    shaken = threading.Event()
+
+    class Page(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            if first.acquire(blocking=False):
+                ip("address", "replace", *address)
+                time.sleep(0.5)  # until the browser has noticed
+                shaken.set()
+            shaken.wait(10)
+            with suppress(OSError), context.wrap_socket(self.request, server_side=True) as connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nHere")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"https://reflector.test:{server.server_address[1]}", authority
+        finally:
+            server.shutdown()
+            thread.join()
+            ip("address", "del", *address)
+
+
+def test_a_page_is_asked_for_again_where_this_machine_has_got_another_address(shaking: tuple[str, str]) -> None:
+    with Browser(*shaking, NAMES) as browser:
+        assert browser.open("/") == "Here"

@@ -1,5 +1,8 @@
 """A service that does not become healthy stops `up`, which says why."""
 
+from pathlib import Path
+from typing import Final
+
 import pytest
 
 from components.base.daemon import Daemon
@@ -7,28 +10,44 @@ from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.docker
 
-MANIFEST = "/data/appendonlydir/appendonly.aof.manifest"
+MANIFEST: Final = "/data/appendonlydir/appendonly.aof.manifest"
+VERSION: Final = "/var/lib/postgresql/data/PG_VERSION"
 
 
-def test_a_service_that_never_gets_healthy_fails_up_with_its_last_words_and_is_retried(deployment: Stack) -> None:
-    # Redis refuses a damaged manifest.
+def mend(stack: Stack, image: str, user: str, volume: str, script: str) -> None:
+    """Run a script on a volume whose service does not run, as the user that has it."""
+    flags = ("--rm", "--user", user, "--volume", f"{stack.prefix}-{volume}", "--entrypoint", "sh")
+    stack.host.docker("run", *flags, image, "-c", script)
+
+
+def test_services_that_never_get_healthy_fail_up_with_their_last_words_and_are_retried(deployment: Stack) -> None:
+    """Two in one run, as the engine waits for both at once: it takes its time until a service counts as failed.
+
+    Redis refuses a damaged manifest. And PostgreSQL's volume is of another version, which a plain `pulumi up` finds, as
+    it checks nothing before: refused, nothing lost, and served again once it fits.
+    """
     traces = deployment.leave_traces()
-    image = deployment.containers()["redis"]["Image"]
+    images = {service: container["Image"] for service, container in deployment.containers().items()}
     deployment.settled = False
     deployment.inside("redis", "sh", "-c", f"cp {MANIFEST} /data/manifest.kept && echo damaged > {MANIFEST}")
-    deployment.configure({"data.redis.memory_mib": 160})
+    deployment.inside("postgres", "sh", "-c", f"echo 14 > {VERSION}")
+    memory = deployment.setting("data.postgres.memory_mib")
+    deployment.configure({"data.redis.memory_mib": 160, "data.postgres.memory_mib": memory + 8})
 
     output = deployment.run("up").failed().output
-    assert f"{deployment.prefix}-redis did not become healthy" in output
+    for service in ("redis", "postgres"):
+        assert f"{deployment.prefix}-{service} did not become healthy" in output
     assert "log lines" in output
     assert "AOF manifest" in output, output  # Redis' own words
-    failed = deployment.ids()["redis"]
+    assert "PostgreSQL is not started, and the volume is as it was: its data are of version 14" in output, output
+    failed = deployment.ids()
 
-    mend = f"mv /data/manifest.kept {MANIFEST}"
-    volume = f"{deployment.prefix}-redis:/data"
-    deployment.host.docker("run", "--rm", "--user", "999", "--volume", volume, "--entrypoint", "sh", image, "-c", mend)
+    mend(deployment, images["redis"], "999", "redis:/data", f"mv /data/manifest.kept {MANIFEST}")
+    mend(deployment, images["postgres"], "70:70", f"postgres:{Path(VERSION).parent}", f"echo 15 > {VERSION}")
     deployment.up()
-    assert deployment.ids()["redis"] != failed
+    retried = deployment.ids()
+    assert retried["redis"] != failed["redis"]
+    assert retried["postgres"] != failed["postgres"]
     deployment.wait_until_healthy()
     assert deployment.broken_wires() == {}
     assert traces.are_found_in(deployment)

@@ -1,5 +1,7 @@
 """Doing it again does nothing."""
 
+import json
+
 import pytest
 
 from tests.e2e.stack import Stack
@@ -7,10 +9,17 @@ from tests.e2e.stack import Stack
 pytestmark = pytest.mark.docker
 
 
+def built(stack: Stack) -> list[str]:
+    """Return when each image of its services was built."""
+    ids = [entry["image"] for entry in stack.outputs()["services"].values()]
+    return [image["Created"] for image in json.loads(stack.host.docker("image", "inspect", *ids))]
+
+
 def test_a_second_up_changes_nothing(deployment: Stack) -> None:
-    before = deployment.containers()
+    before, images = deployment.containers(), built(deployment)
     deployment.up()
     assert deployment.last_changes().keys() == {"same"}
+    assert built(deployment) == images, "what has not changed is not built again"
     after = deployment.containers()
     assert {s: (c["Id"], c["State"]["StartedAt"]) for s, c in after.items()} == {
         s: (c["Id"], c["State"]["StartedAt"]) for s, c in before.items()

@@ -3,28 +3,38 @@
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from cryptography import x509
 
+from pki.facts import serial
+from pki.pem import belongs, private_key
 from testing.certificates import CLIENT, certificate, issue
 from testing.docker import free_port
 from tests.e2e.docker_host import DockerHost
-from tests.e2e.processes import Finished, run
+from tests.e2e.processes import Finished, Run, run
 from tests.e2e.registry import Registry
 from tests.e2e.remote_host import RemoteHost, install_programs
 from tests.e2e.stack import DOMAIN, Checkout, Stack
+from tests.e2e.test_rollover import held
 
 pytestmark = pytest.mark.docker
 
 STORE: Final = "/usr/local/share/ca-certificates"
 BUNDLE: Final = "/etc/ssl/certs/ca-certificates.crt"
 REGISTRIES: Final = "/etc/docker/certs.d"
+SERVICE: Final = "api"
+"""Of the Swarm."""
+TARGETS: Final = {"certificate": "tls.crt", "key": "tls.key"}
+"""The files its tasks have the secrets in."""
 HANDED: Final = ("corp.pem", "corp ca.crt", "corp.CRT")
 """As people call their files; the system's own tool takes the second alone, and makes another name of it."""
 
@@ -143,24 +153,105 @@ def command(stack: Stack, remote: RemoteHost) -> Callable[..., Finished]:
     return ask
 
 
+def stored(command: Callable[..., Finished]) -> list[str]:
+    """Return the names of the secrets the Swarm has."""
+    return sorted(command("secret", "ls", "--format", "{{.Name}}").succeeded().output.split())
+
+
+def found_by_verify(stack: Stack, remote: RemoteHost) -> list[str]:
+    """Return what the command that looks whether certificates are right says of the Swarm."""
+    place = f"{stack.address}:{stack.setting('edge.https_port')}"
+    lines = stack.run("pki", "verify", "--at", place).succeeded().output.splitlines()
+    return [line.partition(f"{remote.manager} ")[2] for line in lines if "provider managers" in line]
+
+
 def test_a_swarm_is_given_a_certificate_by_its_name(
     stack: Stack, remote: RemoteHost, command: Callable[..., Finished]
 ) -> None:
     stack.configure({"container_providers.managers.secrets": ["web"]})
     stack.up()
-    stored = command("secret", "ls", "--format", "{{.Name}}").succeeded().output.split()
     secrets = managers(stack)["secrets"]
-    assert sorted(stored) == sorted(secrets["web"].values())
-    assert all(name.startswith(f"{stack.prefix}-web-") for name in stored)
-    place = f"{stack.address}:{stack.setting('edge.https_port')}"
-    verified = stack.run("pki", "verify", "--at", place).succeeded().output
-    told = [line.partition(f"{remote.manager} ")[2] for line in verified.splitlines() if "provider managers" in line]
+    assert stored(command) == sorted(secrets["web"].values())
+    assert all(name.startswith(f"{stack.prefix}-web-") for name in stored(command))
+    told = found_by_verify(stack, remote)
     assert told[:3] == [
         "answers to its client", "is a manager of a Swarm", "has every secret that was published",
     ]  # fmt: skip
     assert [what.partition(" (")[0] for what in told[3:]] == [
         "refuses who has no certificate", "refuses a certificate of another authority",
     ]  # fmt: skip
+
+
+def is_what_the_stack_has(stack: Stack, chain: str, key: str) -> bool:
+    """Return whether a chain (PEM) begins with the certificate of the inventory, and a key (PEM) belongs to it."""
+    (listed,) = (one for one in stack.outputs()["pki_inventory"] if one.get("certificate") == "web")
+    leaf = x509.load_pem_x509_certificate(chain.encode())
+    return serial(leaf) == listed["details"]["serial"] and belongs(private_key(key.encode()), leaf)
+
+
+def in_task(command: Callable[..., Finished], *unlike: str) -> tuple[str, str, str]:
+    """Wait until the service has one task, in none of the containers `unlike`; return its container and its secrets."""
+    deadline = time.monotonic() + 60
+    while True:
+        found = command("ps", "--quiet", "--filter", f"label=com.docker.swarm.service.name={SERVICE}").output.split()
+        if len(found) == 1 and found[0] not in unlike:
+            certificate, key = (
+                command("exec", found[0], "cat", f"/run/secrets/{target}").succeeded().output
+                for target in TARGETS.values()
+            )
+            return found[0], certificate, key
+        assert time.monotonic() < deadline, command("service", "ps", "--no-trunc", SERVICE).output
+        time.sleep(0.2)
+
+
+def test_another_certificate_is_another_pair_and_the_pair_before_stays_while_a_service_has_it(
+    stack: Stack, remote: RemoteHost, command: Callable[..., Finished]
+) -> None:
+    before = managers(stack)["secrets"]["web"]
+    image, archive = stack.containers()["redis"]["Image"], remote.folder / "image.tar"
+    remote.near.docker("save", "--output", str(archive), image)
+    command("load", "--input", str(archive)).succeeded()
+    archive.unlink()
+    wanted = [f"--secret=source={before[part]},target={target},mode=0400" for part, target in TARGETS.items()]
+    making = ("service", "create", "--detach", "--name", SERVICE, "--no-resolve-image", "--stop-grace-period=1s")
+    # As root, who alone may read what has this mode.
+    command(*making, *wanted, "--user=0:0", "--entrypoint=sleep", image, "infinity").succeeded()
+    try:
+        task, certificate, key = in_task(command)
+        assert is_what_the_stack_has(stack, certificate, key)
+        containers, resources = stack.ids(), held(stack)
+
+        stack.run("pki", "rotate", "web").succeeded()
+        stack.up()
+        after = managers(stack)["secrets"]["web"]
+        assert not set(before.values()) & set(after.values())
+        assert stored(command) == sorted([*before.values(), *after.values()])
+        assert in_task(command) == (task, certificate, key), "nobody has deployed it since"
+        now = held(stack)
+        changed = {urn for urn in now.keys() | resources.keys() if now.get(urn) != resources.get(urn)}
+        names = {urn.rpartition("::")[2] for urn in changed}
+        own = ("certificate-web", "container-provider-managers-web")
+        assert sorted(name for name in names if not name.startswith(own)) == [], sorted(names)
+        assert stack.ids() == containers
+
+        # By the command that is printed, which Docker refuses as long as a service has them.
+        (said,) = (line for line in found_by_verify(stack, remote) if "secrets of before" in line)
+        removal = shlex.split(said.partition(": docker ")[2])
+        refused = command(*removal).failed()
+        assert "is in use by the following service" in refused.output
+        moved = [
+            flag
+            for part, target in TARGETS.items()
+            for flag in (f"--secret-rm={before[part]}", f"--secret-add=source={after[part]},target={target},mode=0400")
+        ]
+        command("service", "update", "--detach", *moved, SERVICE).succeeded()
+        _, certificate, key = in_task(command, task)
+        assert is_what_the_stack_has(stack, certificate, key)
+        command(*removal).succeeded()
+        assert stored(command) == sorted(after.values())
+    finally:
+        command("service", "rm", SERVICE)
+    # That nobody misses what was retained is seen with all the rest, when nothing has changed.
 
 
 def test_who_has_another_certificate_commands_nothing_there(command: Callable[..., Finished]) -> None:
@@ -279,23 +370,28 @@ def test_another_host_is_left_as_clean_as_this_one(stack: Stack, remote: RemoteH
         assert (authorities / name).read_text(encoding="ascii").strip() not in bundle
 
 
-@pytest.mark.parametrize(
-    ("service", "port", "gets_out"),
-    [("postgres", 5432, False), ("redis", 6379, False), ("garage", 3900, False), ("server", 1250, True)],
-)
-def test_only_the_application_has_a_way_out(
-    deployment: Stack, remote: RemoteHost, service: str, port: int, gets_out: bool
-) -> None:
-    # Every image holds bash, which can open a connection by itself: to the service's own port to show that it does.
-    attempt = (
-        f"exec 3<> /dev/tcp/127.0.0.1/{port} && echo connected && "
-        f"exec 3<> /dev/tcp/{remote.address}/{remote.ssh_port} && head -c 4 <&3"
-    )
-    name = f"{deployment.prefix}-{service}"
-    done = run(["docker", "--host", deployment.host.address, "exec", name, "timeout", "5", "bash", "-c", attempt])
-    assert "connected\n" in done.output, done.output
-    assert ("SSH-" in done.output) is gets_out, done.output
-    assert (done.status == 0) is gets_out
+def test_only_the_application_has_a_way_out(deployment: Stack, remote: RemoteHost) -> None:
+    ports = {"postgres": 5432, "redis": 6379, "garage": 3900, "server": 1250}
+    # All at once, as who has none waits for it. Every image holds bash, which can open a connection by itself: to the
+    # service's own port to show that it does.
+    attempts = {
+        service: Run(
+            [
+                *("docker", "--host", deployment.host.address, "exec", f"{deployment.prefix}-{service}"),
+                *("timeout", "5", "bash", "-c"),
+                f"exec 3<> /dev/tcp/127.0.0.1/{port} && echo connected && "
+                f"exec 3<> /dev/tcp/{remote.address}/{remote.ssh_port} && head -c 4 <&3",
+            ],
+            cwd=Path("/"),
+            environment=os.environ,
+        )
+        for service, port in ports.items()
+    }
+    done = {service: attempt.finish(60) for service, attempt in attempts.items()}
+    for service, one in done.items():
+        assert "connected\n" in one.output, (service, one.output)
+        assert ("SSH-" in one.output) is (service == "server"), (service, one.output)
+        assert (one.status == 0) is (service == "server"), (service, one.output)
 
 
 def test_ssh_is_only_ever_asked_for_the_other_host(remote: RemoteHost) -> None:
