@@ -159,7 +159,7 @@ def one_of_the_registry(stack: Stack, company: Company) -> None:
     leaf = company.signed(DOMAIN, DOMAIN, f"*.{DOMAIN}", "meet.reflector.test")
     files = {"certificate_file": leaf.pem, "key_file": leaf.key_pem}
     entry = {"mode": "imported", **{name: company.write(name, content) for name, content in files.items()}}
-    fleet = {"services": {f"service-{number}": {} for number in range(bulk.MANY)}}
+    fleet: dict[str, object] = {"services": {f"service-{number}": {} for number in range(bulk.MANY)}}
     pki = {"certificates": {"company": entry}, "fleet": fleet}
     stack.configure({"certificate": {"mode": "named", "name": "company"}, "pki": pki})
     caddy = stack.ids()["caddy"]
