@@ -409,6 +409,10 @@ class Stack:
             self._user = {"Authorization": f"Bearer {answer.json()['access_token']}"}
         return self._user
 
+    def initial_password(self, user: str) -> str:
+        """Return what somebody whom its Authentik was told of signs in with at first."""
+        return str(self.outputs()["sign_in"]["initial_passwords"][user])
+
     def leave_traces(self) -> "Traces":
         """Write a row and an object through the application."""
         return Traces.leave(self)

@@ -1,21 +1,13 @@
-"""A stack without any name: pages, API, sign-in and store at an address of the Docker host, each by a port.
-
-On the shared deployment: it is moved to the address, looked at as a whole, and moved back.
-"""
+"""A stack without any name: pages, API, sign-in and store at an address of the Docker host, each by a port."""
 
 import json
 import os
-from collections.abc import Iterator
 from typing import Any, Final
-
-import pytest
 
 from testing.docker import free_port
 from tests.e2e.browser import Browser
+from tests.e2e.docker_host import DockerHost
 from tests.e2e.stack import Stack
-from tests.e2e.test_sign_in import SIGN_IN, signed_in
-
-pytestmark = pytest.mark.docker
 
 # As Reflector's own client is made; prints URLs to put and to get an object by.
 PRESIGN: Final = """
@@ -33,50 +25,32 @@ print(json.dumps({one: client.generate_presigned_url(f"{one}_object", Params=whe
 """
 
 
-@pytest.fixture
-def address(deployment: Stack) -> str:
-    """An address of this machine that is none of its loopback: its side of Docker's bridge."""
-    return deployment.host.docker(
-        "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"
-    ).strip()
+def address_of(host: DockerHost) -> str:
+    """Return an address of this machine that is none of its loopback: its side of Docker's bridge."""
+    return host.docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}").strip()
 
 
-@pytest.fixture
-def addressed(deployment: Stack, address: str) -> Iterator[Stack]:
-    """The shared deployment without a name, and with Authentik; as it was, in the end."""
-    file = deployment.checkout.stack_file(deployment.name)
-    content = file.read_text(encoding="utf-8")
-    traces = deployment.leave_traces()
-    deployment.configure(
+def move_to(stack: Stack, address: str) -> None:
+    """Move a stack with an Authentik of its own to an address; whoever calls puts its file and `address` back."""
+    stack.configure(
         {
             "edge.domain": address,
             "edge.bind_addresses": [address],
             "storage.https_port": free_port(),
-            # Without the people of other tests: whom this Authentik knows has lost their password when it is gone.
-            "sign_in": {**SIGN_IN, "https_port": free_port(), "users": {}, "groups": {"staff": {"members": ["admin"]}}},
+            "sign_in.https_port": free_port(),
         },
-        without=["edge.extra_names"],
+        # Names have no place there, and the administrator is to be who it is where none is set.
+        without=["edge.extra_names", "sign_in.domain", "sign_in.admin_email"],
     )
-    deployment.__dict__.pop("edge")
-    before, deployment.address = deployment.address, address
-    try:
-        deployment.up()
-        deployment.wait_until_healthy()
-        yield deployment
-    finally:
-        file.write_text(content, encoding="utf-8")
-        deployment.address = before
-        deployment.__dict__.pop("edge", None)
-        deployment.up()
-    deployment.wait_until_healthy()
-    assert traces.are_found_in(deployment), "another address of the edge is no other store"
-    assert deployment.broken_wires() == {}
-    assert deployment.planned(refresh=True) == {}
+    stack.address = address
+    stack.__dict__.pop("edge", None)
+    stack.up()
+    stack.wait_until_healthy()
 
 
-def test_a_stack_works_as_a_whole_at_an_address(addressed: Stack, address: str) -> None:
-    stack, edge = addressed, addressed.edge
-    settings, outputs = stack.settings(), stack.outputs()
+def works_as_a_whole_at(stack: Stack, address: str) -> None:
+    """Look at pages, API, sign-in and store of a stack that was moved to an address."""
+    edge, settings, outputs = stack.edge, stack.settings(), stack.outputs()
     store, sign_in = (f"https://{address}:{settings[group]['https_port']}" for group in ("storage", "sign_in"))
     assert outputs["url"] == f"https://{address}:{edge.https_port}"
     assert (outputs["storage"]["endpoint"], outputs["sign_in"]["url"]) == (store, sign_in)
@@ -110,9 +84,12 @@ def the_certificate_carries_the_address(stack: Stack, address: str) -> None:
 def somebody_signs_in_by_browser(stack: Stack, address: str, sign_in: str) -> None:
     url = stack.outputs()["url"]
     with Browser(url=url, ca_pem=stack.edge.ca_pem, names=[], address=address) as browser:
-        signed_in(browser, stack, "admin")
+        browser.sign_in("admin", stack.initial_password("admin"))
         assert browser.whoami() == stack.outputs()["admin_email"] == "admin@reflector.localhost"
         session: dict[str, Any] = browser.session()
+        browser.forget()
+        who = browser.sign_in("jane", stack.initial_password("jane"))
+        assert who == "jane@reflector.test", "who was known before the move has the same password"
     user = {"Authorization": f"Bearer {session['accessToken']}"}
     assert stack.edge.ask("GET", "/v1/me", headers=user).status == 200
     assert stack.edge.ask("GET", "/v1/me").status == 401
