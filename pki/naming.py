@@ -7,7 +7,8 @@ stands: a protected key under a name without one could only be replaced, which i
 from typing import Final
 
 STACK: Final = "stack"
-"""The authority every stack has, and which has no name of its own there."""
+"""The authority every stack has, and which has no name of its own there (settings/authorities.py, which imports nothing
+from here, for whoever reads settings alone)."""
 
 
 def authority(name: str, base: str = "authority") -> str:

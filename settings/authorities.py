@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field, StringConstraints
 
-from pki import naming
 from settings.base import Conflict, Instant, Model
 from settings.material import choices, is_sealed, materials, password, wrong
 from settings.values import (
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from pki.rollover import Generations
     from pki.signer import Signer
 
-STACK: Final = naming.STACK
+STACK: Final = "stack"
 """The authority every stack has: it signs for the edge."""
 FIRST: Final = "g1"
 """The first generation of an authority, which is there where none is named."""
