@@ -260,17 +260,17 @@ def _damage(
             return []
         resources = ask()
     if not healing.is_up(resources):
-        return list(healing.missing_volumes(resources, volumes))
+        return _missing_volumes(daemon, resources) if any(healing.missing_volumes(resources, volumes)) else []
     damaged = list(healing.damaged_containers(resources, listings))
     if not damaged:
         return []
     networks = daemon.run("network", "ls", "--no-trunc", "--quiet").split()
-    volumes = listing.volumes(daemon.run(*listing.volumes_of(settings.prefix)))
-    return [
-        *damaged,
-        *healing.missing_networks(resources, networks),
-        *healing.missing_volumes(resources, volumes),
-    ]
+    return [*damaged, *healing.missing_networks(resources, networks), *_missing_volumes(daemon, resources)]
+
+
+def _missing_volumes(daemon: Daemon, resources: Sequence[Resource]) -> list[Damage]:
+    # By their names: one that was brought back by hand, from a copy, has no labels.
+    return list(healing.missing_volumes(resources, listing.volumes(daemon.run(*listing.VOLUMES))))
 
 
 def lacks_images(settings: Settings, resources: Sequence[Resource]) -> bool:

@@ -29,6 +29,8 @@ class Damage:
     """On the host."""
     what: str
     """What is wrong with it, after its name: `is gone`."""
+    is_gone: bool = False
+    """Whether there is nothing left of it on the host."""
 
     def __str__(self) -> str:
         return f"{self.name} {self.what}"
@@ -56,21 +58,21 @@ def damaged_containers(resources: Iterable[Resource], listings: Iterable[Listing
             what = f"is cut off from {', '.join(sorted(missing))}"
         else:
             continue
-        yield _damage(resource, what)
+        yield _damage(resource, what, is_gone=listing is None)
 
 
 def missing_networks(resources: Iterable[Resource], ids: Collection[str]) -> Iterator[Damage]:
     """Yield each network of the state that is not among the `ids` on the host. Containers follow one made anew."""
     for resource in of_type(resources, NETWORK_TYPE):
         if resource["id"] not in ids:
-            yield _damage(resource, "is gone")
+            yield _damage(resource, "is gone", is_gone=True)
 
 
 def missing_volumes(resources: Iterable[Resource], names: Collection[str]) -> Iterator[Damage]:
     """Yield each volume of the state that is not among the `names` on the host."""
     for resource in of_type(resources, VOLUME_TYPE):
         if resource["outputs"]["name"] not in names:
-            yield _damage(resource, "is gone, with all that was in it")
+            yield _damage(resource, "is gone, with all that was in it", is_gone=True)
 
 
 def flags(damage: Iterable[Damage], *, refresh: bool) -> list[str]:
@@ -78,12 +80,14 @@ def flags(damage: Iterable[Damage], *, refresh: bool) -> list[str]:
     damage = list(damage)
     # Most volumes are protected: the engine replaces none, and has to see that it is no more.
     look = refresh or any(one.type == VOLUME_TYPE for one in damage)
-    replaced = [part for one in damage if one.type != VOLUME_TYPE for part in ("--replace", one.urn)]
+    # What it sees to be gone is none of its resources any more, and made anew without being named, which it refuses.
+    replaced = [part for one in damage if not (look and one.is_gone) for part in ("--replace", one.urn)]
     return [*(["--refresh"] if look else []), *replaced]
 
 
-def _damage(resource: Resource, what: str) -> Damage:
-    return Damage(urn=resource["urn"], type=resource["type"], name=resource["outputs"]["name"], what=what)
+def _damage(resource: Resource, what: str, *, is_gone: bool) -> Damage:
+    name = resource["outputs"]["name"]
+    return Damage(urn=resource["urn"], type=resource["type"], name=name, what=what, is_gone=is_gone)
 
 
 def is_up(resources: Sequence[Resource]) -> bool:

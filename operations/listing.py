@@ -66,13 +66,17 @@ def containers(lines: str) -> Iterator[Listing]:
         )
 
 
+VOLUMES: Final = ("volume", "ls", "--format", "{{json .}}")
+"""Arguments of `docker` that list all volumes."""
+
+
 def volumes_of(stack: str) -> tuple[str, ...]:
     """Return the arguments of `docker` that list the volumes of the stack with that prefix."""
     return ("volume", "ls", "--filter", f"label={LABEL_STACK}={stack}", "--format", "{{json .}}")
 
 
 def volumes(lines: str) -> Mapping[str, Owner]:
-    """Return what the answer to `volumes_of` lists: names, and whom they belong to."""
+    """Return what the answer to `volumes_of` or VOLUMES lists: names, and whom they belong to."""
     return {found["Name"]: Owner.of(_labels(found)) for found in map(json.loads, lines.splitlines())}
 
 

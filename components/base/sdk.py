@@ -1,7 +1,8 @@
 """Where the SDK takes longer than it has to."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pulumi
 
@@ -23,14 +24,27 @@ def export(outputs: Mapping[str, pulumi.Input[object]]) -> None:
     is known: with five hundred certificates a third of a run. So most of it is waited for here, each by itself. What of
     it fails is left for the SDK to tell.
     """
-    found = {name: pulumi.Output.from_input(value) for name, value in outputs.items()}
-    for name, value in found.items():
+    for name, value in outputs.items():
+        # As it is: what of it is not known yet is that alone in a preview, and not the whole.
         pulumi.export(name, value)
 
     async def known() -> None:
-        await asyncio.gather(*(one.is_known() for one in found.values()), return_exceptions=True)
+        every = [one for value in outputs.values() for one in _within(value)]
+        await asyncio.gather(*(one.is_known() for one in every), return_exceptions=True)
 
     pulumi.run(known)
+
+
+def _within(value: object) -> Iterator[pulumi.Output[Any]]:
+    match value:
+        case pulumi.Output():
+            yield value
+        case Mapping():
+            for one in value.values():
+                yield from _within(one)
+        case list() | tuple():
+            for one in value:
+                yield from _within(one)
 
 
 def _unheard(

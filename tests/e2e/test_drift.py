@@ -29,7 +29,8 @@ def test_containers_killed_stopped_or_removed_by_hand_are_seen_and_healed(deploy
         "command:local:Command",
     }
 
-    said = deployment.run("preview").succeeded().output
+    # With a look of the engine's own at everything, and then without.
+    said = deployment.run("preview", "--refresh").succeeded().output
     output = deployment.up()
     for line in (
         f"{deployment.prefix}-beat does not run (exited): it is made again",

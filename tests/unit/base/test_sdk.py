@@ -9,7 +9,7 @@ import pulumi
 import pulumi_random as random
 import pytest
 from pulumi.runtime import stack
-from pulumi.runtime.settings import SETTINGS
+from pulumi.runtime.settings import SETTINGS, get_root_resource
 
 from components.base.sdk import drop_debug_messages, export
 from testing.engine import Engine
@@ -86,6 +86,22 @@ def test_what_is_exported_is_what_it_was() -> None:
     )
     assert engine.exports == {"a": "x", "b": "y", "c": {"d": ["z"]}}
     assert engine.secret_exports == {"b"}
+
+
+def test_what_is_not_known_yet_leaves_the_rest_of_an_output_as_it_is() -> None:
+    # One output of it all would be unknown as a whole in a preview, and the renewal would take that for a change.
+    made: list[pulumi.Resource | None] = []
+
+    def program() -> None:
+        export({"a": [{"b": late("x", turns=1), "c": "d"}]})
+        made.append(get_root_resource())
+
+    Engine().run(program)
+    (root,) = made
+    assert isinstance(root, stack.Stack)
+    (entry,) = root.outputs["a"]
+    assert entry["c"] == "d"
+    assert isinstance(entry["b"], pulumi.Output)
 
 
 def test_a_program_fails_by_an_output_that_fails() -> None:

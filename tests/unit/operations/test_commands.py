@@ -212,7 +212,7 @@ def test_what_is_damaged_is_said_and_made_again_in_the_same_run(
 
 
 def test_a_missing_volume_makes_the_engine_look_for_itself(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    lost = Damage(urn="urn::data", type=VOLUME_TYPE, name="reflector-test-postgres", what="is gone")
+    lost = Damage(urn="urn::data", type=VOLUME_TYPE, name="reflector-test-postgres", what="is gone", is_gone=True)
     with_checks(monkeypatch, settings=settings_with(), damage=[lost])
     with_state(stack)
     log = with_engine(stack, up="")

@@ -1,5 +1,6 @@
 """What of a stack is gone, stopped or broken, as told by one listing of the daemon."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from operations import checks
 from operations.checks import Found
-from operations.healing import CONTAINER_TYPE, NETWORK_TYPE, VOLUME_TYPE
+from operations.healing import CONTAINER_TYPE, NETWORK_TYPE, VOLUME_TYPE, flags
 from operations.listing import containers, volumes
 from testing.docker import free_port
 from tests.unit.operations.stand_ins import OLDER, Docker, asked, listed, listed_volume, settings_of
@@ -128,6 +129,25 @@ def test_a_volume_that_is_gone_is_said_before_an_empty_one_takes_its_place(docke
         f"urn::server: {STACK}-server is gone",
         f"urn::data: {STACK}-data is gone, with all that was in it",
     ]
+
+
+def test_a_volume_that_somebody_brought_back_without_our_labels_is_there(docker: Docker) -> None:
+    docker(line("web"), networks=THERE["networks"], volumes=json.dumps({"Name": f"{STACK}-data", "Labels": ""}))
+    assert damage(STATE) == [f"urn::server: {STACK}-server is gone"]
+
+
+@pytest.mark.parametrize("refresh", [False, True])
+def test_what_the_engine_will_see_to_be_gone_is_not_named_to_it(docker: Docker, refresh: bool) -> None:
+    # It refuses a name that its own look has taken out of the state.
+    volumes = "" if not refresh else THERE["volumes"]
+    docker(line("web", networks=""), volumes=volumes)
+    assert flags(look(STATE).damage, refresh=refresh) == ["--refresh", "--replace", "urn::web"]
+
+
+def test_without_a_look_of_the_engine_all_is_named_to_it(docker: Docker) -> None:
+    docker(line("web", networks=""), volumes=THERE["volumes"])
+    named = ["--replace", "urn::web", "--replace", "urn::server", "--replace", "urn::application"]
+    assert flags(look(STATE).damage, refresh=False) == named
 
 
 def test_a_stack_that_was_never_made_has_no_damage(docker: Docker) -> None:
