@@ -21,7 +21,7 @@ def export(outputs: Mapping[str, pulumi.Input[object]]) -> None:
     """Make these the outputs of the stack, once all is known that is in them.
 
     The SDK waits for all that is open when a program has come to its end, and goes over the whole of it each time some
-    is known: with five hundred certificates a third of a run. So most of it is waited for here, each by itself. What of
+    is known: with five hundred certificates a fifth of a run. So most of it is waited for here, each by itself. What of
     it fails is left for the SDK to tell.
     """
     for name, value in outputs.items():
