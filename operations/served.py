@@ -111,7 +111,7 @@ def _chain(secured: ssl.SSLSocket) -> list[bytes]:
     if sys.version_info >= (3, 13):
         return secured.get_unverified_chain()
     # Where it is not public yet it is there all the same, as certificates that write themselves as PEM.
-    socket_of_openssl: Any = secured._sslobj  # type: ignore[attr-defined]
+    socket_of_openssl: Any = secured._sslobj  # type: ignore[attr-defined]  # private before 3.13
     return [ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in socket_of_openssl.get_unverified_chain()]
 
 
